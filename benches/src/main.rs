@@ -1,0 +1,2 @@
+//! Benchmarks: Nexmark, operators, the hand-written bound
+fn main() {}

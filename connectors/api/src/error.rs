@@ -1,0 +1,195 @@
+//! What goes wrong between Millstream and the outside.
+
+use millstream_types::{Code, Coded, did_you_mean};
+
+/// An error of a connector. Texts name options and paths, never row contents.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConnectorError {
+    /// CON-001 · User · no connector or format of this name.
+    #[error("unknown {kind} name={name:?} known={}", known.join(", "))]
+    Unknown {
+        /// `connector`, `format` …
+        kind: &'static str,
+        /// What was asked for.
+        name: String,
+        /// What there is.
+        known: Vec<String>,
+    },
+    /// CON-002 · User · no option of this name.
+    #[error("connector {connector} has no option {option:?}")]
+    UnknownOption {
+        /// The connector.
+        connector: &'static str,
+        /// The option as written.
+        option: String,
+        /// The nearest known name.
+        suggestion: Option<String>,
+    },
+    /// CON-003 · User · an option's value cannot be used.
+    #[error("option {option} must be {want} got={got:?}")]
+    BadOption {
+        /// The option.
+        option: String,
+        /// What it must be, in words.
+        want: &'static str,
+        /// What it is.
+        got: String,
+    },
+    /// CON-004 · User · a required option is missing.
+    #[error("option {option} is not specified for connector {connector}")]
+    MissingOption {
+        /// The connector.
+        connector: &'static str,
+        /// The option.
+        option: &'static str,
+    },
+    /// CON-005 · User · the path names nothing.
+    #[error("path does not exist path={path:?}")]
+    PathNotFound {
+        /// The path as written.
+        path: String,
+    },
+    /// CON-006 · External · the operating system refused.
+    #[error("cannot {action} path={path:?}")]
+    Io {
+        /// `read`, `list`, `write` …
+        action: &'static str,
+        /// The path.
+        path: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// CON-007 · Data · a record cannot be parsed and the mode is FAILFAST.
+    #[error("malformed record origin={origin} offset={offset} reason={reason}")]
+    Malformed {
+        /// The file.
+        origin: String,
+        /// Byte offset of the record.
+        offset: u64,
+        /// What is wrong, without the contents.
+        reason: String,
+    },
+    /// CON-008 · User · the connector has no such side or mode.
+    #[error("connector {connector} {what}")]
+    Unsupported {
+        /// The connector.
+        connector: &'static str,
+        /// What it cannot do, in words, such as `has no source side`.
+        what: String,
+    },
+    /// SQL-022 · User · the sink does not take this output mode.
+    #[error("sink {connector} does not support output mode {mode}")]
+    UnsupportedMode {
+        /// The connector.
+        connector: &'static str,
+        /// The mode that was asked for.
+        mode: millstream_types::OutputMode,
+        /// The modes it takes.
+        allowed: &'static str,
+    },
+    /// CON-009 · User · the columns are fixed.
+    #[error("{connector} source does not support user-specified schema")]
+    FixedSchema {
+        /// The connector.
+        connector: &'static str,
+    },
+    /// CON-010 · User · the columns must be given.
+    #[error("schema must be specified for connector {connector}")]
+    SchemaRequired {
+        /// The connector.
+        connector: &'static str,
+    },
+    /// CON-011 · Corrupt · planned input is gone or changed.
+    #[error("input of an unfinished epoch is gone or changed path={path:?} reason={reason}")]
+    InputChanged {
+        /// The path.
+        path: String,
+        /// What differs.
+        reason: String,
+    },
+    /// CON-012 · Data · one record is longer than the limit.
+    #[error("line is longer than {limit} bytes origin={origin} offset={offset}")]
+    LineTooLong {
+        /// The file.
+        origin: String,
+        /// Where the line starts.
+        offset: u64,
+        /// The limit in bytes.
+        limit: usize,
+    },
+    /// EXE-003 · Bug · a record of our own cannot be read back, or a contract was broken.
+    #[error("internal: {what}")]
+    Internal {
+        /// What was found.
+        what: &'static str,
+    },
+    /// EXE-003 · Bug · arrow refused what should fit.
+    #[error("internal: {what}")]
+    Arrow {
+        /// What was being done.
+        what: &'static str,
+        /// What arrow said.
+        source: arrow::error::ArrowError,
+    },
+}
+
+impl ConnectorError {
+    /// The error for an option that no [`OptionSpec`](crate::OptionSpec) names.
+    #[must_use]
+    pub fn unknown_option(
+        connector: &'static str,
+        option: &str,
+        known: impl IntoIterator<Item = &'static str>,
+    ) -> ConnectorError {
+        ConnectorError::UnknownOption {
+            connector,
+            option: option.to_owned(),
+            suggestion: did_you_mean(option, known).map(str::to_owned),
+        }
+    }
+}
+
+impl Coded for ConnectorError {
+    fn code(&self) -> Code {
+        Code(match self {
+            ConnectorError::Unknown { .. } => "CON-001",
+            ConnectorError::UnknownOption { .. } => "CON-002",
+            ConnectorError::BadOption { .. } => "CON-003",
+            ConnectorError::MissingOption { .. } => "CON-004",
+            ConnectorError::PathNotFound { .. } => "CON-005",
+            ConnectorError::Io { .. } => "CON-006",
+            ConnectorError::Malformed { .. } => "CON-007",
+            ConnectorError::Unsupported { .. } => "CON-008",
+            ConnectorError::UnsupportedMode { .. } => "SQL-022",
+            ConnectorError::FixedSchema { .. } => "CON-009",
+            ConnectorError::SchemaRequired { .. } => "CON-010",
+            ConnectorError::InputChanged { .. } => "CON-011",
+            ConnectorError::LineTooLong { .. } => "CON-012",
+            ConnectorError::Internal { .. } | ConnectorError::Arrow { .. } => "EXE-003",
+        })
+    }
+
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "most errors have nothing to add"
+    )]
+    fn hint(&self) -> Option<String> {
+        match self {
+            ConnectorError::Unknown { name, known, .. } => {
+                did_you_mean(name, known.iter().map(String::as_str))
+                    .map(|near| format!("did you mean {near:?}?"))
+            }
+            ConnectorError::UnknownOption {
+                connector,
+                suggestion,
+                ..
+            } => Some(suggestion.as_ref().map_or_else(
+                || format!("`millstream options {connector}` lists them"),
+                |near| format!("did you mean {near:?}?"),
+            )),
+            ConnectorError::UnsupportedMode { allowed, .. } => Some(format!("it takes {allowed}")),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,20 @@
+//! What a source and a sink promise to the engine.
+//!
+//! A connector implements [`ConnectorFactory`] and one or both of [`Source`] and [`Sink`]; nothing
+//! else of Millstream is needed to write one, and nothing here knows timely or SQL. Calls block: the
+//! engine makes them on threads of their own, never on a worker.
+
+mod error;
+mod factory;
+mod options;
+mod sink;
+mod source;
+
+pub use error::ConnectorError;
+pub use factory::{Capabilities, ConnectorFactory, SinkRequest, SourceRequest};
+pub use options::{OptionSpec, Options};
+pub use sink::{EpochWrite, Guarantee, Sink, SinkReceipt};
+pub use source::{
+    Chunk, ChunkBody, DecodeReport, Decoder, Flow, PlannedRange, Position, ReadLimit, RowDecoder,
+    Source, SourceReader,
+};

@@ -1,0 +1,227 @@
+//! The source side: plan a range, read exactly that range, read it again after a crash.
+
+use std::sync::Arc;
+
+use arrow::{array::RecordBatch, datatypes::SchemaRef};
+
+use crate::ConnectorError;
+
+/// A place in a source, as JSON text in the shape that Spark prints for the connector
+/// (`{"logOffset":3}`). Opaque to the engine; equality is equality of text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Position(pub String);
+
+/// Input of one epoch from one source, fixed before it is read.
+///
+/// `detail` is the source's own record of what exactly belongs to the range (file names and
+/// sizes, partitions and offsets). It is written to the plan log, so it must be complete: a
+/// reader gets nothing else.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlannedRange {
+    /// Where the range begins, exclusive; `None` in the first epoch.
+    pub start: Option<Position>,
+    /// Where the range ends, inclusive.
+    pub end: Position,
+    /// What the range consists of; the source's own format.
+    pub detail: Vec<u8>,
+}
+
+/// How much one epoch may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReadLimit {
+    /// What the source's own options allow (`maxFilesPerTrigger` and the like).
+    Configured,
+    /// Everything that is there: trigger `once` ignores rate limits.
+    Everything,
+}
+
+/// The control side of a source. Lives with the pacer.
+///
+/// The source keeps a cursor of what it has planned so far. [`plan`](Source::plan) moves it;
+/// after a restart the engine restores it from [`state`](Source::state) and then hands over the
+/// ranges that were planned since through [`replay`](Source::replay).
+pub trait Source: Send {
+    /// One line for progress and plans, such as `FileStreamSource[file:/data/bids]`.
+    fn description(&self) -> String;
+
+    /// All columns the source can deliver.
+    fn schema(&self) -> SchemaRef;
+
+    /// Fixes the end for trigger `available-now`: what arrives later is left for the next run.
+    ///
+    /// # Errors
+    /// When the outside cannot be asked.
+    fn freeze(&mut self) -> Result<(), ConnectorError>;
+
+    /// The next range after everything planned so far, or `None` if there is nothing new.
+    ///
+    /// # Errors
+    /// When the outside cannot be asked, or an option turns out to be impossible.
+    fn plan(&mut self, limit: ReadLimit) -> Result<Option<PlannedRange>, ConnectorError>;
+
+    /// The newest position known, for progress; may lie beyond what is planned.
+    fn latest(&self) -> Option<Position>;
+
+    /// What [`restore`](Source::restore) needs to plan on from here. Stored with snapshots.
+    fn state(&self) -> Vec<u8>;
+
+    /// Goes back to a state made by [`state`](Source::state). Called before the first plan.
+    ///
+    /// # Errors
+    /// When the bytes are not a state of this source.
+    fn restore(&mut self, state: &[u8]) -> Result<(), ConnectorError>;
+
+    /// Takes a range planned in an earlier run as planned.
+    ///
+    /// # Errors
+    /// When the range is none of this source's.
+    fn replay(&mut self, range: &PlannedRange) -> Result<(), ConnectorError>;
+
+    /// An independent reader over planned ranges. Called once per process.
+    ///
+    /// # Errors
+    /// When the outside cannot be reached.
+    fn reader(&self) -> Result<Box<dyn SourceReader>, ConnectorError>;
+
+    /// A decoder that yields the columns of [`schema`](Source::schema) at `projection`, in that
+    /// order. Called once per worker. It runs on the worker: no IO, no waiting.
+    ///
+    /// # Errors
+    /// When the projection names a column that does not exist.
+    fn decoder(&self, projection: &[usize]) -> Result<Box<dyn Decoder>, ConnectorError>;
+
+    /// The epoch that read this range is committed; clean up behind it.
+    ///
+    /// # Errors
+    /// When cleaning fails; the query goes on and the error is logged.
+    fn committed(&mut self, range: &PlannedRange) -> Result<(), ConnectorError>;
+}
+
+/// Whether the receiver of chunks wants more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flow {
+    /// Go on.
+    More,
+    /// The query is stopping: return at once.
+    Stop,
+}
+
+/// A piece of input on its way to a worker: about a mebibyte at most.
+#[derive(Debug)]
+pub struct Chunk {
+    /// Number of the chunk within its range, counted from 0 by the reader. With the row's number
+    /// inside the chunk it orders all rows of an epoch, whatever worker decodes them.
+    pub ordinal: u64,
+    /// What is in it.
+    pub body: ChunkBody,
+}
+
+/// The two forms of input.
+#[derive(Debug)]
+pub enum ChunkBody {
+    /// Rows with all columns of the source.
+    Rows(RecordBatch),
+    /// Whole records as bytes, to be parsed by the worker.
+    Bytes {
+        /// The records; ends after a whole record.
+        bytes: Vec<u8>,
+        /// Where they come from, for messages and dead letters.
+        origin: Arc<str>,
+        /// Offset of the first byte in `origin`.
+        offset: u64,
+    },
+}
+
+impl Chunk {
+    /// Bytes held, for bounded queues.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        match &self.body {
+            ChunkBody::Rows(batch) => batch.get_array_memory_size(),
+            ChunkBody::Bytes { bytes, .. } => bytes.len(),
+        }
+    }
+}
+
+/// The data side of a source: reads planned ranges. Lives on an IO thread and may block.
+pub trait SourceReader: Send {
+    /// Reads exactly `range`, the same rows in the same order every time, handing chunks over in
+    /// order. `give` blocks while the consumer is busy.
+    ///
+    /// # Errors
+    /// When the input cannot be read, or is no longer what the plan recorded.
+    fn read(
+        &mut self,
+        range: &PlannedRange,
+        give: &mut dyn FnMut(Chunk) -> Flow,
+    ) -> Result<(), ConnectorError>;
+}
+
+/// What became of a chunk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DecodeReport {
+    /// Records seen, good and bad: what `numInputRows` counts.
+    pub rows: u64,
+    /// Records that could not be parsed (nulled or dropped, as the mode says).
+    pub malformed: u64,
+}
+
+/// Turns chunks into batches with just the columns the plan needs. Lives on a worker.
+pub trait Decoder: Send {
+    /// Decodes one chunk into batches of at most 8 192 rows.
+    ///
+    /// # Errors
+    /// A malformed record under FAILFAST.
+    fn decode(
+        &mut self,
+        chunk: Chunk,
+        give: &mut dyn FnMut(RecordBatch),
+    ) -> Result<DecodeReport, ConnectorError>;
+}
+
+/// The decoder of sources that deliver rows: a projection.
+#[derive(Debug)]
+pub struct RowDecoder {
+    projection: Vec<usize>,
+}
+
+impl RowDecoder {
+    /// A decoder that keeps the columns at `projection`.
+    #[must_use]
+    pub fn new(projection: &[usize]) -> RowDecoder {
+        RowDecoder {
+            projection: projection.to_vec(),
+        }
+    }
+}
+
+impl Decoder for RowDecoder {
+    fn decode(
+        &mut self,
+        chunk: Chunk,
+        give: &mut dyn FnMut(RecordBatch),
+    ) -> Result<DecodeReport, ConnectorError> {
+        let ChunkBody::Rows(batch) = chunk.body else {
+            return Err(ConnectorError::Internal {
+                what: "a row decoder was given bytes",
+            });
+        };
+        let rows = batch.num_rows();
+        let batch = batch
+            .project(&self.projection)
+            .map_err(|source| ConnectorError::Arrow {
+                what: "projecting source rows",
+                source,
+            })?;
+        let mut start = 0;
+        while start < rows {
+            let len = (rows - start).min(8192);
+            give(batch.slice(start, len));
+            start += len;
+        }
+        Ok(DecodeReport {
+            rows: rows as u64,
+            malformed: 0,
+        })
+    }
+}

@@ -1,0 +1,1 @@
+//! Sources and sinks that need no service: files, memory, console, rate, nexmark

@@ -1,0 +1,1 @@
+//! The epoch protocol, pure: plan, commit, snapshot, resume; the formats on disk

@@ -1,0 +1,1 @@
+//! Workers, pacer, coordinator, snapshots; a StreamPlan becomes one timely dataflow

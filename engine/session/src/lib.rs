@@ -1,0 +1,1 @@
+//! Millstream: Spark Structured Streaming's programs as a native library

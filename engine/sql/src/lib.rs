@@ -1,0 +1,1 @@
+//! From Spark's SQL to a StreamPlan

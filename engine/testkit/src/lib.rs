@@ -1,0 +1,1 @@
+//! Stream scripts, the batch oracle, the baton scheduler and generators

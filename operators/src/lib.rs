@@ -1,0 +1,1 @@
+//! Operators over epochs of Arrow batches on timely and differential dataflow
