@@ -51,13 +51,18 @@ pub trait Source: Send {
     ///
     /// # Errors
     /// When the outside cannot be asked.
-    fn freeze(&mut self) -> Result<(), ConnectorError>;
+    fn freeze(&mut self, now_ms: i64) -> Result<(), ConnectorError>;
 
     /// The next range after everything planned so far, or `None` if there is nothing new.
+    /// `now_ms` is the engine's clock, milliseconds since 1970: sources read no other.
     ///
     /// # Errors
     /// When the outside cannot be asked, or an option turns out to be impossible.
-    fn plan(&mut self, limit: ReadLimit) -> Result<Option<PlannedRange>, ConnectorError>;
+    fn plan(
+        &mut self,
+        limit: ReadLimit,
+        now_ms: i64,
+    ) -> Result<Option<PlannedRange>, ConnectorError>;
 
     /// The newest position known, for progress; may lie beyond what is planned.
     fn latest(&self) -> Option<Position>;
