@@ -1,1 +1,4 @@
-//! Operators over epochs of Arrow batches on timely and differential dataflow
+//! Operators over epochs of Arrow batches.
+
+pub mod aggregate;
+pub mod chain;

@@ -1,1 +1,3 @@
-//! Workers, pacer, coordinator, snapshots; a StreamPlan becomes one timely dataflow
+//! Workers, pacer, coordinator, snapshots; a StreamPlan becomes one timely dataflow.
+
+pub mod plan;

@@ -1,0 +1,122 @@
+//! A query as the runtime sees it: sources, fused chains, epoch operators, one sink.
+//!
+//! Made by the planner, built into a dataflow by the `lower` module. No SQL in here: whatever
+//! depends on names, dialects or output-mode rules was decided before.
+
+use std::{fmt, sync::Arc};
+
+use arrow::datatypes::SchemaRef;
+use millstream_connectors_api::{ConnectorFactory, SourceRequest};
+use millstream_operators::{
+    aggregate::{AggregateSpec, TimeKey},
+    chain::ChainSpec,
+};
+use millstream_types::{OperatorId, OutputMode, SourceId};
+
+/// Index of a node in [`StreamPlan::nodes`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NodeId(pub usize);
+
+/// One reading of a table. A table that is named twice is read twice.
+#[derive(Clone)]
+pub struct SourceNode {
+    /// Name of the table.
+    pub table: String,
+    /// Opens the source at each start.
+    pub factory: Arc<dyn ConnectorFactory>,
+    /// What to open.
+    pub request: SourceRequest,
+    /// Which columns of the source the query needs, in this order.
+    pub projection: Vec<usize>,
+    /// The columns at `projection`.
+    pub schema: SchemaRef,
+}
+
+impl fmt::Debug for SourceNode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SourceNode")
+            .field("table", &self.table)
+            .field("projection", &self.projection)
+            .finish_non_exhaustive()
+    }
+}
+
+/// How several watermark definitions make one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MarkPolicy {
+    /// The slowest counts.
+    #[default]
+    Min,
+    /// The fastest counts.
+    Max,
+}
+
+/// A watermark definition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MarkDefinition {
+    /// Which column of which table, for people: `clicks.at`.
+    pub name: String,
+    /// How far the mark stays behind the newest row, in milliseconds.
+    pub delay_ms: i64,
+}
+
+/// A step of the dataflow. Inputs come before their users in [`StreamPlan::nodes`].
+#[derive(Clone, Debug)]
+pub enum Node {
+    /// Rows of a source.
+    Source(SourceId),
+    /// Stateless steps in one operator.
+    Chain {
+        /// Where its rows come from.
+        input: NodeId,
+        /// The steps.
+        spec: ChainSpec,
+    },
+    /// All rows of all inputs, which have the same columns.
+    Union {
+        /// Where its rows come from.
+        inputs: Vec<NodeId>,
+    },
+    /// Groups and functions: partial aggregation, exchange, final aggregation.
+    Aggregate {
+        /// Where its rows come from.
+        input: NodeId,
+        /// Name of its state in checkpoints and progress.
+        operator: OperatorId,
+        /// What to compute.
+        spec: AggregateSpec,
+    },
+}
+
+/// A whole query, ready to run but for its sink.
+#[derive(Clone, Debug)]
+pub struct StreamPlan {
+    /// What is read.
+    pub sources: Vec<SourceNode>,
+    /// The watermark definitions that [`Step::Mark`](millstream_operators::chain::Step) feeds.
+    pub marks: Vec<MarkDefinition>,
+    /// How they make one mark.
+    pub mark_policy: MarkPolicy,
+    /// The steps; the last one feeds the sink.
+    pub nodes: Vec<Node>,
+    /// Columns of the result.
+    pub schema: SchemaRef,
+    /// What reaches the sink in each epoch.
+    pub mode: OutputMode,
+    /// One line a node, in a stable form: what is compared when a checkpoint is opened again. It
+    /// holds what state depends on (keys, functions, types, sources), not file limits or modes.
+    pub identity: String,
+}
+
+impl StreamPlan {
+    /// Whether a moved watermark may close something, so that an epoch without data is worthwhile.
+    #[must_use]
+    pub fn wants_no_data_epochs(&self) -> bool {
+        self.nodes.iter().any(|node| match node {
+            Node::Aggregate { spec, .. } => {
+                spec.marked && spec.time != TimeKey::None && spec.mode != OutputMode::Complete
+            }
+            Node::Source(_) | Node::Chain { .. } | Node::Union { .. } => false,
+        })
+    }
+}

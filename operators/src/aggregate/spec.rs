@@ -1,0 +1,114 @@
+//! What an aggregation is to compute, fixed when the query is planned.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{Schema, SchemaRef};
+use datafusion_physical_expr::aggregate::AggregateFunctionExpr;
+use millstream_types::{EventTime, OutputMode};
+
+/// Windows of one length that begin at regular times; all values in microseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WindowSpec {
+    /// Length of a window, more than 0.
+    pub size: i64,
+    /// Distance between the starts of two windows: more than 0, at most `size`.
+    pub slide: i64,
+    /// Shift of all starts against 1970-01-01 00:00 UTC; less than `slide` on either side.
+    pub start: i64,
+}
+
+impl WindowSpec {
+    /// Whether every instant lies in exactly one window.
+    #[must_use]
+    pub fn is_tumbling(&self) -> bool {
+        self.size == self.slide
+    }
+
+    /// Start of the last window that contains `at`; right before 1970, too.
+    #[must_use]
+    pub fn last_start(&self, at: EventTime) -> i64 {
+        at.0.wrapping_sub(at.0.wrapping_sub(self.start).rem_euclid(self.slide))
+    }
+}
+
+/// The event-time part of a grouping, if it has one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TimeKey {
+    /// Groups never close.
+    None,
+    /// Groups are instants of the input column itself.
+    Instant {
+        /// Input column, a timestamp in microseconds.
+        column: usize,
+    },
+    /// Groups are windows over an input column.
+    Window {
+        /// Input column, a timestamp in microseconds.
+        column: usize,
+        /// Which windows.
+        spec: WindowSpec,
+    },
+    /// Groups are whole windows computed by an operator below: a struct of start and end.
+    Windowed {
+        /// Input column, a struct with two timestamps in microseconds.
+        column: usize,
+    },
+    /// Groups are sessions: rows of a key that lie closer than their gap.
+    Session {
+        /// Input column, a timestamp in microseconds.
+        column: usize,
+        /// Input column with each row's gap in microseconds, `BIGINT`.
+        gap: usize,
+    },
+}
+
+/// One aggregate function over input columns.
+#[derive(Clone, Debug)]
+pub struct AggregateCall {
+    /// DataFusion's function with its argument types; its argument expressions are not used.
+    pub function: Arc<AggregateFunctionExpr>,
+    /// Input columns of the arguments, in order. Literal arguments are columns, too.
+    pub arguments: Vec<usize>,
+    /// Input column of the FILTER clause, a boolean.
+    pub filter: Option<usize>,
+}
+
+/// An aggregation: input columns, groups, functions and the way results leave.
+#[derive(Clone, Debug)]
+pub struct AggregateSpec {
+    /// The input: only columns that are used below.
+    pub input: SchemaRef,
+    /// The event-time key.
+    pub time: TimeKey,
+    /// Whether the time key carries a watermark, so that groups close and rows can be late.
+    pub marked: bool,
+    /// Where among the group columns of the output the time key stands.
+    pub time_position: usize,
+    /// Input columns of the other keys, in output order.
+    pub keys: Vec<usize>,
+    /// The functions, in output order after all group columns.
+    pub calls: Vec<AggregateCall>,
+    /// What leaves in each epoch.
+    pub mode: OutputMode,
+    /// The output: group columns, then one column a call. A window is a struct of `start`, `end`.
+    pub output: SchemaRef,
+}
+
+impl AggregateSpec {
+    /// Number of group columns in the output.
+    #[must_use]
+    pub fn group_columns(&self) -> usize {
+        self.keys.len() + usize::from(self.time != TimeKey::None)
+    }
+
+    /// Schema of the keys without the time key.
+    #[must_use]
+    pub fn key_schema(&self) -> Schema {
+        Schema::new(
+            self.keys
+                .iter()
+                .map(|key| self.input.field(*key).clone())
+                .collect::<Vec<_>>(),
+        )
+    }
+}
