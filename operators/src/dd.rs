@@ -1,0 +1,413 @@
+//! The one place that names differential dataflow: its traces over flat bytes.
+//!
+//! Keys and values of state are byte strings in flat buffers ([`RowBytes`]), sorted and merged by
+//! differential's stock spine. Versions are pinned exactly because each release breaks; an upgrade
+//! is work in this file.
+
+use std::rc::Rc;
+
+use differential_dataflow::trace::{
+    Batch, BatchReader, Builder, Cursor, Description, Trace, TraceReader,
+    implementations::{
+        BatchContainer, BuilderInput, OffsetList,
+        ord_neu::{OrdValBatch, OrdValBuilder},
+        spine_fueled::Spine,
+    },
+    rc_blanket_impls::RcBuilder,
+};
+use timely::{
+    Accountable,
+    container::{DrainContainer, PushInto},
+    dataflow::operators::generic::OperatorInfo,
+    progress::Antichain,
+};
+
+/// A flat list of byte strings.
+#[derive(Clone, Debug)]
+pub(crate) struct RowBytes {
+    ends: Vec<usize>,
+    data: Vec<u8>,
+}
+
+impl Default for RowBytes {
+    fn default() -> RowBytes {
+        RowBytes {
+            ends: vec![0],
+            data: Vec::new(),
+        }
+    }
+}
+
+impl RowBytes {
+    #[inline]
+    fn push(&mut self, row: &[u8]) {
+        self.data.extend_from_slice(row);
+        self.ends.push(self.data.len());
+    }
+
+    #[inline]
+    fn at(&self, index: usize) -> &[u8] {
+        &self.data[self.ends[index]..self.ends[index + 1]]
+    }
+
+    #[inline]
+    fn count(&self) -> usize {
+        self.ends.len() - 1
+    }
+}
+
+impl BatchContainer for RowBytes {
+    type Owned = Vec<u8>;
+    type ReadItem<'a> = &'a [u8];
+
+    fn into_owned<'a>(item: &'a [u8]) -> Vec<u8> {
+        item.to_vec()
+    }
+    fn clone_onto<'a>(item: &'a [u8], other: &mut Vec<u8>) {
+        other.clear();
+        other.extend_from_slice(item);
+    }
+    #[inline]
+    fn push_ref(&mut self, item: &[u8]) {
+        self.push(item);
+    }
+    #[inline]
+    fn push_own(&mut self, item: &Vec<u8>) {
+        self.push(item);
+    }
+    fn clear(&mut self) {
+        self.ends.truncate(1);
+        self.data.clear();
+    }
+    fn with_capacity(size: usize) -> Self {
+        let mut ends = Vec::with_capacity(size + 1);
+        ends.push(0);
+        RowBytes {
+            ends,
+            data: Vec::new(),
+        }
+    }
+    fn merge_capacity(a: &Self, b: &Self) -> Self {
+        let mut ends = Vec::with_capacity(a.ends.len() + b.ends.len());
+        ends.push(0);
+        RowBytes {
+            ends,
+            data: Vec::with_capacity(a.data.len() + b.data.len()),
+        }
+    }
+    #[inline]
+    fn reborrow<'b, 'a: 'b>(item: &'a [u8]) -> &'b [u8] {
+        item
+    }
+    #[inline]
+    fn index(&self, index: usize) -> &[u8] {
+        self.at(index)
+    }
+    #[inline]
+    fn len(&self) -> usize {
+        self.count()
+    }
+}
+
+impl PushInto<Vec<u8>> for RowBytes {
+    fn push_into(&mut self, row: Vec<u8>) {
+        self.push(&row);
+    }
+}
+
+impl PushInto<&[u8]> for RowBytes {
+    #[inline]
+    fn push_into(&mut self, row: &[u8]) {
+        self.push(row);
+    }
+}
+
+/// Updates in flat buffers: what goes into a batch.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Updates {
+    keys: RowBytes,
+    values: RowBytes,
+    times: Vec<u64>,
+    diffs: Vec<i64>,
+}
+
+impl Updates {
+    /// Adds an update.
+    #[inline]
+    pub(crate) fn push(&mut self, key: &[u8], value: &[u8], time: u64, diff: i64) {
+        self.keys.push(key);
+        self.values.push(value);
+        self.times.push(time);
+        self.diffs.push(diff);
+    }
+
+    /// Number of updates.
+    pub(crate) fn len(&self) -> usize {
+        self.times.len()
+    }
+
+    /// Key, value and diff of each update.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8], i64)> {
+        (0..self.len()).map(|index| {
+            (
+                self.keys.at(index),
+                self.values.at(index),
+                self.diffs[index],
+            )
+        })
+    }
+
+    /// Sorted by key and value, all at `time`, equal ones added up, zeros gone.
+    fn consolidated(&self, time: u64) -> Updates {
+        let mut order: Vec<(u64, usize)> = (0..self.len())
+            .map(|index| (prefix(self.keys.at(index)), index))
+            .collect();
+        order.sort_unstable_by(|(a_prefix, a), (b_prefix, b)| {
+            a_prefix.cmp(b_prefix).then_with(|| {
+                let keys = self.keys.at(*a).cmp(self.keys.at(*b));
+                keys.then_with(|| self.values.at(*a).cmp(self.values.at(*b)))
+            })
+        });
+        let mut out = Updates::default();
+        let mut rest = order.as_slice();
+        while let Some((_, first)) = rest.first() {
+            let (key, value) = (self.keys.at(*first), self.values.at(*first));
+            let same = rest
+                .iter()
+                .take_while(|(_, i)| self.keys.at(*i) == key && self.values.at(*i) == value)
+                .count();
+            let diff: i64 = rest[..same]
+                .iter()
+                .map(|(_, index)| self.diffs[*index])
+                .sum();
+            if diff != 0 {
+                out.push(key, value, time, diff);
+            }
+            rest = &rest[same..];
+        }
+        out
+    }
+}
+
+/// The first eight bytes: keys begin with their hash, so this decides nearly every comparison.
+#[inline]
+fn prefix(key: &[u8]) -> u64 {
+    let mut bytes = [0; 8];
+    let length = key.len().min(8);
+    bytes[..length].copy_from_slice(&key[..length]);
+    u64::from_be_bytes(bytes)
+}
+
+impl Accountable for Updates {
+    fn record_count(&self) -> i64 {
+        i64::try_from(self.len()).unwrap_or(i64::MAX)
+    }
+}
+
+/// Reads [`Updates`] in order.
+#[derive(Debug)]
+pub(crate) struct UpdatesDrain<'a> {
+    updates: &'a Updates,
+    next: usize,
+}
+
+impl<'a> Iterator for UpdatesDrain<'a> {
+    type Item = (&'a [u8], &'a [u8], u64, i64);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let index = self.next;
+        let updates = self.updates;
+        let time = *updates.times.get(index)?;
+        self.next += 1;
+        Some((
+            updates.keys.at(index),
+            updates.values.at(index),
+            time,
+            updates.diffs[index],
+        ))
+    }
+}
+
+impl DrainContainer for Updates {
+    type Item<'a> = (&'a [u8], &'a [u8], u64, i64);
+    type DrainIter<'a> = UpdatesDrain<'a>;
+
+    fn drain(&mut self) -> UpdatesDrain<'_> {
+        UpdatesDrain {
+            updates: self,
+            next: 0,
+        }
+    }
+}
+
+impl BuilderInput<RowBytes, RowBytes> for Updates {
+    type Key<'a> = &'a [u8];
+    type Val<'a> = &'a [u8];
+    type Time = u64;
+    type Diff = i64;
+
+    fn into_parts<'a>(item: Self::Item<'a>) -> (&'a [u8], &'a [u8], u64, i64) {
+        item
+    }
+    fn key_eq(this: &&[u8], other: &[u8]) -> bool {
+        **this == *other
+    }
+    fn val_eq(this: &&[u8], other: &[u8]) -> bool {
+        **this == *other
+    }
+    fn key_val_upd_counts(chain: &[Self]) -> (usize, usize, usize) {
+        let count = chain.iter().map(Updates::len).sum();
+        (count, count, count)
+    }
+}
+
+type Layout = (RowBytes, RowBytes, Vec<u64>, Vec<i64>, OffsetList);
+type RowBatch = OrdValBatch<Layout>;
+type RowBuilder = RcBuilder<OrdValBuilder<Layout, Updates>>;
+
+/// An arrangement that is written by hand: one batch an append, read by cursors.
+///
+/// Times are epochs; readers only ever ask for everything, so history is compacted at once.
+pub(crate) struct Arrangement {
+    spine: Spine<Rc<RowBatch>>,
+    upper: u64,
+}
+
+impl std::fmt::Debug for Arrangement {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Arrangement")
+            .field("upper", &self.upper)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Arrangement {
+    /// An empty arrangement.
+    pub(crate) fn new() -> Arrangement {
+        // The spine wants an operator to belong to for its logging, which we do not use.
+        let nobody = OperatorInfo::new(0, 0, Rc::from([]));
+        Arrangement {
+            spine: Spine::new(nobody, None, None),
+            upper: 0,
+        }
+    }
+
+    /// Adds the updates of `epoch` as one batch; what cancels out is not stored. Epochs must rise.
+    pub(crate) fn append(&mut self, epoch: u64, updates: &Updates) -> usize {
+        assert!(epoch >= self.upper, "appends come in order of epochs");
+        let consolidated = updates.consolidated(epoch);
+        let stored = consolidated.len();
+        let (lower, upper) = (
+            Antichain::from_elem(self.upper),
+            Antichain::from_elem(epoch + 1),
+        );
+        let description = Description::new(lower.clone(), upper.clone(), Antichain::from_elem(0));
+        let batch = if stored == 0 {
+            Rc::new(RowBatch::empty(lower, upper.clone()))
+        } else {
+            RowBuilder::seal(&mut vec![consolidated], description)
+        };
+        self.spine.insert(batch);
+        self.upper = epoch + 1;
+        self.spine.set_logical_compaction(upper.borrow());
+        self.spine.set_physical_compaction(upper.borrow());
+        stored
+    }
+
+    /// For each of the sorted `keys`, its values with a positive count.
+    pub(crate) fn probe<'k>(
+        &mut self,
+        keys: impl Iterator<Item = &'k [u8]>,
+        mut found: impl FnMut(&'k [u8], &[u8], i64),
+    ) {
+        let (mut cursor, storage) = self.spine.cursor();
+        for key in keys {
+            cursor.seek_key(&storage, key);
+            if cursor.get_key(&storage) != Some(key) {
+                continue;
+            }
+            while let Some(value) = cursor.get_val(&storage) {
+                let mut count = 0;
+                cursor.map_times(&storage, |_, diff| count += *diff);
+                if count != 0 {
+                    found(key, value, count);
+                }
+                cursor.step_val(&storage);
+            }
+        }
+    }
+
+    /// Everything it holds, by key and value.
+    pub(crate) fn scan(&mut self, mut row: impl FnMut(&[u8], &[u8], i64)) {
+        let (mut cursor, storage) = self.spine.cursor();
+        while let Some(key) = cursor.get_key(&storage) {
+            while let Some(value) = cursor.get_val(&storage) {
+                let mut count = 0;
+                cursor.map_times(&storage, |_, diff| count += *diff);
+                if count != 0 {
+                    row(key, value, count);
+                }
+                cursor.step_val(&storage);
+            }
+            cursor.step_key(&storage);
+        }
+    }
+
+    /// Updates in all batches, before merging.
+    pub(crate) fn stored(&self) -> usize {
+        let mut stored = 0;
+        self.spine.map_batches(|batch| stored += batch.len());
+        stored
+    }
+
+    /// Bytes in the flat buffers of all batches.
+    pub(crate) fn bytes(&self) -> usize {
+        let mut bytes = 0;
+        self.spine.map_batches(|batch| {
+            let storage = &batch.storage;
+            bytes += storage.keys.data.len() + storage.vals.vals.data.len() + 24 * batch.len();
+        });
+        bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// The arrangement is a sorted multiset, however its updates were split into epochs.
+        #[test]
+        fn agrees_with_a_map(
+            updates in prop::collection::vec((0u8..6, 0u8..4, -1i64..2), 0..120),
+            per_epoch in 1usize..20,
+        ) {
+            let mut model: BTreeMap<(Vec<u8>, Vec<u8>), i64> = BTreeMap::new();
+            let mut arrangement = Arrangement::new();
+            for (epoch, chunk) in updates.chunks(per_epoch).enumerate() {
+                let mut buffer = Updates::default();
+                for (key, value, diff) in chunk {
+                    buffer.push(&[*key, 9], &[*value], epoch as u64, *diff);
+                    *model.entry((vec![*key, 9], vec![*value])).or_default() += *diff;
+                }
+                arrangement.append(epoch as u64, &buffer);
+            }
+            model.retain(|_, count| *count != 0);
+            let mut seen = BTreeMap::new();
+            arrangement.scan(|key, value, count| {
+                seen.insert((key.to_vec(), value.to_vec()), count);
+            });
+            prop_assert_eq!(&seen, &model);
+            let keys: Vec<[u8; 2]> = (0..7).map(|key| [key, 9]).collect();
+            let mut probed = BTreeMap::new();
+            arrangement.probe(keys.iter().map(|key| &key[..]), |key, value, count| {
+                probed.insert((key.to_vec(), value.to_vec()), count);
+            });
+            prop_assert_eq!(&probed, &model);
+        }
+    }
+}

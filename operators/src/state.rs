@@ -1,0 +1,404 @@
+//! `StateTable`: one named state of an operator, durable through its batches.
+//!
+//! The working copy of a state is whatever is fastest for its operator (hash tables of columns). The
+//! table here is the copy that survives: a differential arrangement a bucket, `key → value`, to
+//! which the operator appends what changed when a snapshot asks ([`tap`](StateTable::tap)) and from
+//! which it starts again ([`seed`](StateTable::seed)). A bucket is a slice of event time (a window,
+//! a pane); what the watermark closes is dropped as a whole, without looking at its rows.
+//!
+//! What it does *not* do: lookups on the hot path, IO, decisions about time.
+//!
+//! A snapshot of a bucket is a set of pieces; a piece is a batch of `keys, values, __diff`, and the
+//! bucket is the sum of its pieces. Pieces hold Arrow columns, not row bytes, so that any release
+//! can read them, and the number of workers may change: a worker keeps the rows that it owns.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use arrow::{
+    array::{ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, RecordBatchOptions},
+    compute,
+    datatypes::{DataType, Field, Int64Type, Schema, SchemaRef},
+};
+use millstream_types::Epoch;
+
+use crate::{
+    dd::{Arrangement, Updates},
+    error::{OperatorError, Result},
+    keyhash::{hash_keys, owner},
+    rows::RowCodec,
+};
+
+/// Pieces of a bucket after which the next snapshot writes it whole.
+const PIECES_MAX: usize = 12;
+
+/// A slice of event time. What the number means is the operator's affair.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Bucket(pub i64);
+
+/// What a snapshot must know about one bucket that is alive. A bucket that is not mentioned is gone.
+#[derive(Clone, Debug)]
+pub struct BucketChange {
+    /// Number of the table within its operator.
+    pub table: u32,
+    /// Which bucket.
+    pub bucket: Bucket,
+    /// Whether `rows` replaces all earlier pieces of this worker instead of adding to them.
+    pub replaces: bool,
+    /// What to write; `None` if nothing changed since the last snapshot.
+    pub rows: Option<RecordBatch>,
+}
+
+/// Which part of the key space a worker owns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ownership {
+    /// The worker.
+    pub worker: usize,
+    /// How many there are.
+    pub workers: usize,
+}
+
+/// One named state of an operator.
+#[derive(Debug)]
+pub struct StateTable {
+    table: u32,
+    keys: RowCodec,
+    values: RowCodec,
+    schema: SchemaRef,
+    buckets: BTreeMap<Bucket, Stored>,
+}
+
+#[derive(Debug)]
+struct Stored {
+    arrangement: Arrangement,
+    /// What was appended since the last tap, as a piece.
+    fresh: Vec<RecordBatch>,
+    /// Whether the next tap must write the bucket whole.
+    rewrite: bool,
+    pieces: usize,
+    /// Updates in all pieces since the last whole one.
+    written: usize,
+    live: usize,
+}
+
+impl Stored {
+    fn new() -> Stored {
+        Stored {
+            arrangement: Arrangement::new(),
+            fresh: Vec::new(),
+            // A bucket may have been dropped and come back between two snapshots: its first piece
+            // must not be added to those of its former life.
+            rewrite: true,
+            pieces: 0,
+            written: 0,
+            live: 0,
+        }
+    }
+}
+
+impl StateTable {
+    /// An empty table with these key and value columns.
+    ///
+    /// # Errors
+    /// When a column has no row form.
+    pub fn new(table: u32, keys: &Schema, values: &Schema) -> Result<StateTable> {
+        let column = |prefix: &str, index: usize, field: &Field| {
+            Field::new(format!("{prefix}{index}"), field.data_type().clone(), true)
+        };
+        let mut fields: Vec<Field> = Vec::new();
+        fields.extend(
+            keys.fields()
+                .iter()
+                .enumerate()
+                .map(|(i, f)| column("key", i, f)),
+        );
+        fields.extend(
+            values
+                .fields()
+                .iter()
+                .enumerate()
+                .map(|(i, f)| column("value", i, f)),
+        );
+        fields.push(Field::new("__diff", DataType::Int64, false));
+        Ok(StateTable {
+            table,
+            keys: RowCodec::of_schema(keys)?,
+            values: RowCodec::of_schema(values)?,
+            schema: Arc::new(Schema::new(fields)),
+            buckets: BTreeMap::new(),
+        })
+    }
+
+    /// Columns of its pieces: keys, values, `__diff`.
+    #[must_use]
+    pub fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    /// Sets the values of some keys in a bucket; each key at most once a call.
+    ///
+    /// # Errors
+    /// When the columns have other types than the table.
+    pub fn upsert(
+        &mut self,
+        bucket: Bucket,
+        epoch: Epoch,
+        keys: &[ArrayRef],
+        values: &[ArrayRef],
+        rows: usize,
+    ) -> Result<()> {
+        let encoded = self.values.encode(values)?;
+        let values: Vec<&[u8]> = if self.values.columns() == 0 {
+            vec![&[]; rows]
+        } else {
+            encoded.iter().map(|row| row.data()).collect()
+        };
+        self.change(bucket, epoch, keys, rows, |row| Some(values[row]))
+    }
+
+    /// Removes some keys from a bucket; each key at most once a call.
+    ///
+    /// # Errors
+    /// When the columns have other types than the table.
+    pub fn remove(
+        &mut self,
+        bucket: Bucket,
+        epoch: Epoch,
+        keys: &[ArrayRef],
+        rows: usize,
+    ) -> Result<()> {
+        self.change(bucket, epoch, keys, rows, |_| None)
+    }
+
+    fn change<'v>(
+        &mut self,
+        bucket: Bucket,
+        epoch: Epoch,
+        keys: &[ArrayRef],
+        rows: usize,
+        value_of: impl Fn(usize) -> Option<&'v [u8]>,
+    ) -> Result<()> {
+        let mut prefixed = self.prefixed_keys(keys, rows)?;
+        prefixed.sort_unstable();
+        let stored = self.buckets.entry(bucket).or_insert_with(Stored::new);
+        let mut updates = Updates::default();
+        let mut live_change = 0i64;
+        stored.arrangement.probe(
+            prefixed.iter().map(|(key, _)| key.as_slice()),
+            |key, old, count| {
+                updates.push(key, old, epoch.0, -count);
+                live_change -= count;
+            },
+        );
+        for (key, row) in &prefixed {
+            if let Some(value) = value_of(*row) {
+                updates.push(key, value, epoch.0, 1);
+                live_change += 1;
+            }
+        }
+        let piece = piece(&self.keys, &self.values, &self.schema, &updates)?;
+        let stored_updates = stored.arrangement.append(epoch.0, &updates);
+        if stored_updates > 0 {
+            stored.written += piece.num_rows();
+            stored.fresh.push(piece);
+        }
+        stored.live = stored
+            .live
+            .saturating_add_signed(isize::try_from(live_change).unwrap_or(0));
+        Ok(())
+    }
+
+    /// Hash and row bytes of each key, with its row number.
+    fn prefixed_keys(&self, keys: &[ArrayRef], rows: usize) -> Result<Vec<(Vec<u8>, usize)>> {
+        let hashes = hash_keys(keys, rows)?;
+        if keys.is_empty() {
+            return Ok((0..rows)
+                .map(|row| (hashes[row].to_be_bytes().to_vec(), row))
+                .collect());
+        }
+        let encoded = self.keys.encode(keys)?;
+        let prefixed = encoded
+            .iter()
+            .zip(&hashes)
+            .enumerate()
+            .map(|(row, (key, hash))| {
+                let mut bytes = Vec::with_capacity(8 + key.data().len());
+                bytes.extend_from_slice(&hash.to_be_bytes());
+                bytes.extend_from_slice(key.data());
+                (bytes, row)
+            });
+        Ok(prefixed.collect())
+    }
+
+    /// Drops every bucket for which `keep` says no.
+    pub fn retain(&mut self, keep: impl Fn(Bucket) -> bool) {
+        self.buckets.retain(|bucket, _| keep(*bucket));
+    }
+
+    /// What a snapshot must know, bucket by bucket. Afterwards nothing counts as changed.
+    ///
+    /// # Errors
+    /// Never for rows that this table encoded.
+    pub fn tap(&mut self) -> Result<Vec<BucketChange>> {
+        let StateTable {
+            table,
+            keys,
+            values,
+            schema,
+            buckets,
+        } = self;
+        let mut changes = Vec::with_capacity(buckets.len());
+        for (bucket, stored) in buckets {
+            let grown = stored.written > 2 * stored.live + 4096;
+            let replaces = stored.rewrite || stored.pieces + 1 > PIECES_MAX || grown;
+            let rows = if replaces {
+                stored.fresh.clear();
+                stored.pieces = 0;
+                let mut updates = Updates::default();
+                stored
+                    .arrangement
+                    .scan(|key, value, count| updates.push(key, value, 0, count));
+                stored.written = updates.len();
+                Some(piece(keys, values, schema, &updates)?)
+            } else if stored.fresh.is_empty() {
+                None
+            } else {
+                let fresh = std::mem::take(&mut stored.fresh);
+                let whole = compute::concat_batches(schema, &fresh)
+                    .map_err(OperatorError::arrow("joining state pieces"))?;
+                Some(whole)
+            };
+            stored.rewrite = false;
+            stored.pieces += usize::from(rows.is_some());
+            changes.push(BucketChange {
+                table: *table,
+                bucket: *bucket,
+                replaces,
+                rows,
+            });
+        }
+        Ok(changes)
+    }
+
+    /// Fills a bucket from the pieces of a snapshot taken after `epoch`, keeping the rows that this
+    /// worker owns, and says what it now holds: key columns, value columns.
+    ///
+    /// Every bucket is written whole at the next snapshot: pieces of another set of workers cannot
+    /// be added to.
+    ///
+    /// # Errors
+    /// When a piece has other columns than the table.
+    pub fn seed(
+        &mut self,
+        bucket: Bucket,
+        epoch: Epoch,
+        pieces: &[RecordBatch],
+        ownership: Ownership,
+    ) -> Result<RecordBatch> {
+        let mut updates = Updates::default();
+        for piece in pieces {
+            self.seed_updates(piece, ownership, &mut updates)?;
+        }
+        let mut stored = Stored::new();
+        stored.live = stored.arrangement.append(epoch.0, &updates);
+        let mut held = Updates::default();
+        stored
+            .arrangement
+            .scan(|key, value, count| held.push(key, value, 0, count));
+        let whole = piece(&self.keys, &self.values, &self.schema, &held)?;
+        let diffs = whole
+            .column(whole.num_columns() - 1)
+            .as_primitive::<Int64Type>();
+        if diffs.values().iter().any(|diff| *diff != 1) {
+            return Err(OperatorError::contract(
+                "a snapshot holds a key more or less than once",
+            ));
+        }
+        if stored.live > 0 {
+            self.buckets.insert(bucket, stored);
+        }
+        Ok(whole)
+    }
+
+    fn seed_updates(
+        &self,
+        piece: &RecordBatch,
+        ownership: Ownership,
+        updates: &mut Updates,
+    ) -> Result<()> {
+        let types = |schema: &Schema| -> Vec<DataType> {
+            schema
+                .fields()
+                .iter()
+                .map(|field| field.data_type().clone())
+                .collect()
+        };
+        if types(&piece.schema()) != types(&self.schema) {
+            return Err(OperatorError::contract(
+                "a snapshot piece has other columns than its table",
+            ));
+        }
+        let key_columns = &piece.columns()[..self.keys.columns()];
+        let hashes = hash_keys(key_columns, piece.num_rows())?;
+        let mine: BooleanArray = hashes
+            .iter()
+            .map(|hash| Some(owner(*hash, ownership.workers) == ownership.worker))
+            .collect();
+        let kept = compute::filter_record_batch(piece, &mine)
+            .map_err(OperatorError::arrow("slicing a snapshot piece"))?;
+        let (key_columns, rest) = kept.columns().split_at(self.keys.columns());
+        let (value_columns, diff) = rest.split_at(self.values.columns());
+        let diffs = diff[0].as_primitive::<Int64Type>();
+        let values = self.values.encode(value_columns)?;
+        for (key, row) in self.prefixed_keys(key_columns, kept.num_rows())? {
+            let value = if value_columns.is_empty() {
+                &[]
+            } else {
+                values.row(row).data()
+            };
+            updates.push(&key, value, 0, diffs.value(row));
+        }
+        Ok(())
+    }
+
+    /// Bytes that the arrangements hold.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.buckets
+            .values()
+            .map(|stored| stored.arrangement.bytes())
+            .sum()
+    }
+
+    /// Updates that the arrangements hold, merged or not.
+    #[must_use]
+    pub fn stored(&self) -> usize {
+        self.buckets
+            .values()
+            .map(|stored| stored.arrangement.stored())
+            .sum()
+    }
+}
+
+/// Updates as Arrow columns: keys, values, `__diff`.
+fn piece(
+    keys: &RowCodec,
+    values: &RowCodec,
+    schema: &SchemaRef,
+    updates: &Updates,
+) -> Result<RecordBatch> {
+    let mut columns: Vec<ArrayRef> = Vec::with_capacity(schema.fields().len());
+    if keys.columns() > 0 {
+        columns.extend(keys.decode(updates.iter().map(|(key, _, _)| &key[8..]))?);
+    }
+    if values.columns() > 0 {
+        columns.extend(values.decode(updates.iter().map(|(_, value, _)| value))?);
+    }
+    let diffs: Int64Array = updates.iter().map(|(_, _, diff)| Some(diff)).collect();
+    columns.push(Arc::new(diffs));
+    let options = RecordBatchOptions::new().with_row_count(Some(updates.len()));
+    RecordBatch::try_new_with_options(schema.clone(), columns, &options)
+        .map_err(OperatorError::arrow("making a state piece"))
+}
+
+#[cfg(test)]
+mod tests;
