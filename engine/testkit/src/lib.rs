@@ -1,1 +1,3 @@
 //! Stream scripts, the batch oracle, the baton scheduler and generators
+
+pub mod script;
