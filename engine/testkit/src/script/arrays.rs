@@ -1,4 +1,4 @@
-//! Values to Arrow arrays and back.
+//! Rows of a script to Arrow arrays. The way back is in `rows`.
 
 use super::{
     cells::Cell,
@@ -8,19 +8,18 @@ use super::{
 };
 use arrow::{
     array::{
-        Array, ArrayRef, ArrowPrimitiveType, AsArray, BinaryArray, BinaryViewArray, BooleanArray,
-        FixedSizeBinaryBuilder, FixedSizeListArray, Float16Array, Float32Array, Float64Array,
-        GenericListArray, LargeBinaryArray, LargeStringArray, MapArray, NullArray, OffsetSizeTrait,
-        PrimitiveArray, RecordBatch, StringArray, StringViewArray, StructArray,
+        ArrayRef, ArrowPrimitiveType, BinaryArray, BinaryViewArray, BooleanArray,
+        FixedSizeBinaryBuilder, FixedSizeListArray, Float32Array, Float64Array, GenericListArray,
+        LargeBinaryArray, LargeStringArray, MapArray, NullArray, OffsetSizeTrait, PrimitiveArray,
+        RecordBatch, StringArray, StringViewArray, StructArray,
     },
     buffer::{NullBuffer, OffsetBuffer},
     compute::cast,
     datatypes::{
         self as dt, DataType, Field, FieldRef, Fields, IntervalDayTime, IntervalMonthDayNano,
-        IntervalUnit, SchemaRef, TimeUnit, i256,
+        IntervalUnit, SchemaRef, TimeUnit,
     },
     error::ArrowError,
-    util::display::array_value_to_string,
 };
 use std::sync::Arc;
 
@@ -74,19 +73,6 @@ fn names(schema: &SchemaRef) -> String {
     names.join(", ")
 }
 
-/// Every row of a batch as values.
-#[must_use]
-pub fn rows_of_batch(batch: &RecordBatch) -> Vec<Vec<Value>> {
-    let row = |idx| {
-        batch
-            .columns()
-            .iter()
-            .map(|column| value_at(column, idx))
-            .collect()
-    };
-    (0..batch.num_rows()).map(row).collect()
-}
-
 fn array(values: &[Value], data_type: &DataType) -> Result<ArrayRef, ArrowError> {
     let wrong = || ArrowError::InvalidArgumentError(format!("no column of type {data_type}"));
     Ok(match data_type {
@@ -118,57 +104,15 @@ fn array(values: &[Value], data_type: &DataType) -> Result<ArrayRef, ArrowError>
             Arc::new(values.iter().map(bytes_of).collect::<LargeBinaryArray>())
         }
         DataType::BinaryView => Arc::new(values.iter().map(bytes_of).collect::<BinaryViewArray>()),
-        DataType::FixedSizeBinary(size) => {
-            let mut builder = FixedSizeBinaryBuilder::with_capacity(values.len(), *size);
-            for value in values {
-                match bytes_of(value) {
-                    Some(bytes) => builder.append_value(bytes)?,
-                    None => builder.append_null(),
-                }
-            }
-            Arc::new(builder.finish())
-        }
+        DataType::FixedSizeBinary(size) => fixed_binary(values, *size)?,
         DataType::Date32 => counts::<dt::Date32Type>(values, data_type, 1)?,
         DataType::Date64 => {
             let days = counts::<dt::Date32Type>(values, &DataType::Date32, 1)?;
             cast(&days, &DataType::Date64)?
         }
-        DataType::Time32(unit) | DataType::Time64(unit) => match unit {
-            TimeUnit::Second => counts::<dt::Time32SecondType>(values, data_type, size(*unit))?,
-            TimeUnit::Millisecond => {
-                counts::<dt::Time32MillisecondType>(values, data_type, size(*unit))?
-            }
-            TimeUnit::Microsecond => {
-                counts::<dt::Time64MicrosecondType>(values, data_type, size(*unit))?
-            }
-            TimeUnit::Nanosecond => {
-                counts::<dt::Time64NanosecondType>(values, data_type, size(*unit))?
-            }
-        },
-        DataType::Timestamp(unit, _) => match unit {
-            TimeUnit::Second => counts::<dt::TimestampSecondType>(values, data_type, size(*unit))?,
-            TimeUnit::Millisecond => {
-                counts::<dt::TimestampMillisecondType>(values, data_type, size(*unit))?
-            }
-            TimeUnit::Microsecond => {
-                counts::<dt::TimestampMicrosecondType>(values, data_type, size(*unit))?
-            }
-            TimeUnit::Nanosecond => {
-                counts::<dt::TimestampNanosecondType>(values, data_type, size(*unit))?
-            }
-        },
-        DataType::Duration(unit) => match unit {
-            TimeUnit::Second => counts::<dt::DurationSecondType>(values, data_type, size(*unit))?,
-            TimeUnit::Millisecond => {
-                counts::<dt::DurationMillisecondType>(values, data_type, size(*unit))?
-            }
-            TimeUnit::Microsecond => {
-                counts::<dt::DurationMicrosecondType>(values, data_type, size(*unit))?
-            }
-            TimeUnit::Nanosecond => {
-                counts::<dt::DurationNanosecondType>(values, data_type, size(*unit))?
-            }
-        },
+        DataType::Time32(unit) | DataType::Time64(unit) => times(values, data_type, *unit)?,
+        DataType::Timestamp(unit, _) => timestamps(values, data_type, *unit)?,
+        DataType::Duration(unit) => durations(values, data_type, *unit)?,
         DataType::Interval(unit) => intervals(values, *unit)?,
         DataType::List(item) => list::<i32>(values, item)?,
         DataType::LargeList(item) => list::<i64>(values, item)?,
@@ -219,6 +163,55 @@ where
     Ok(Arc::new(array.with_data_type(data_type.clone())))
 }
 
+fn times(values: &[Value], data_type: &DataType, unit: TimeUnit) -> Result<ArrayRef, ArrowError> {
+    let nanos = size(unit);
+    match unit {
+        TimeUnit::Second => counts::<dt::Time32SecondType>(values, data_type, nanos),
+        TimeUnit::Millisecond => counts::<dt::Time32MillisecondType>(values, data_type, nanos),
+        TimeUnit::Microsecond => counts::<dt::Time64MicrosecondType>(values, data_type, nanos),
+        TimeUnit::Nanosecond => counts::<dt::Time64NanosecondType>(values, data_type, nanos),
+    }
+}
+
+fn timestamps(
+    values: &[Value],
+    data_type: &DataType,
+    unit: TimeUnit,
+) -> Result<ArrayRef, ArrowError> {
+    let nanos = size(unit);
+    match unit {
+        TimeUnit::Second => counts::<dt::TimestampSecondType>(values, data_type, nanos),
+        TimeUnit::Millisecond => counts::<dt::TimestampMillisecondType>(values, data_type, nanos),
+        TimeUnit::Microsecond => counts::<dt::TimestampMicrosecondType>(values, data_type, nanos),
+        TimeUnit::Nanosecond => counts::<dt::TimestampNanosecondType>(values, data_type, nanos),
+    }
+}
+
+fn durations(
+    values: &[Value],
+    data_type: &DataType,
+    unit: TimeUnit,
+) -> Result<ArrayRef, ArrowError> {
+    let nanos = size(unit);
+    match unit {
+        TimeUnit::Second => counts::<dt::DurationSecondType>(values, data_type, nanos),
+        TimeUnit::Millisecond => counts::<dt::DurationMillisecondType>(values, data_type, nanos),
+        TimeUnit::Microsecond => counts::<dt::DurationMicrosecondType>(values, data_type, nanos),
+        TimeUnit::Nanosecond => counts::<dt::DurationNanosecondType>(values, data_type, nanos),
+    }
+}
+
+fn fixed_binary(values: &[Value], size: i32) -> Result<ArrayRef, ArrowError> {
+    let mut builder = FixedSizeBinaryBuilder::with_capacity(values.len(), size);
+    for value in values {
+        match bytes_of(value) {
+            Some(bytes) => builder.append_value(bytes)?,
+            None => builder.append_null(),
+        }
+    }
+    Ok(Arc::new(builder.finish()))
+}
+
 fn count_of(value: &Value) -> Option<i128> {
     if let Value::Date(days) = value {
         Some(i128::from(*days))
@@ -231,7 +224,7 @@ fn count_of(value: &Value) -> Option<i128> {
     }
 }
 
-fn size(unit: TimeUnit) -> i128 {
+pub(super) fn size(unit: TimeUnit) -> i128 {
     match unit {
         TimeUnit::Second => 1_000_000_000,
         TimeUnit::Millisecond => 1_000_000,
@@ -442,194 +435,4 @@ fn bytes_of(value: &Value) -> Option<&[u8]> {
     } else {
         None
     }
-}
-
-/// One place of an array as a value.
-pub(super) fn value_at(array: &ArrayRef, idx: usize) -> Value {
-    if array.is_null(idx) {
-        return Value::Null;
-    }
-    match array.data_type() {
-        DataType::Null => Value::Null,
-        DataType::Boolean => Value::Bool(array.as_boolean().value(idx)),
-        DataType::Int8 => int_at::<dt::Int8Type>(array, idx),
-        DataType::Int16 => int_at::<dt::Int16Type>(array, idx),
-        DataType::Int32 => int_at::<dt::Int32Type>(array, idx),
-        DataType::Int64 => int_at::<dt::Int64Type>(array, idx),
-        DataType::UInt8 => int_at::<dt::UInt8Type>(array, idx),
-        DataType::UInt16 => int_at::<dt::UInt16Type>(array, idx),
-        DataType::UInt32 => int_at::<dt::UInt32Type>(array, idx),
-        DataType::UInt64 => int_at::<dt::UInt64Type>(array, idx),
-        DataType::Float16 => {
-            let halves: &Float16Array = array.as_primitive();
-            Value::Single(halves.value(idx).to_f32())
-        }
-        DataType::Float32 => Value::Single(array.as_primitive::<dt::Float32Type>().value(idx)),
-        DataType::Float64 => Value::Float(array.as_primitive::<dt::Float64Type>().value(idx)),
-        DataType::Decimal32(_, scale) => {
-            let digits = array.as_primitive::<dt::Decimal32Type>().value(idx);
-            Value::Decimal(i256::from_i128(digits.into()), *scale)
-        }
-        DataType::Decimal64(_, scale) => {
-            let digits = array.as_primitive::<dt::Decimal64Type>().value(idx);
-            Value::Decimal(i256::from_i128(digits.into()), *scale)
-        }
-        DataType::Decimal128(_, scale) => {
-            let digits = array.as_primitive::<dt::Decimal128Type>().value(idx);
-            Value::Decimal(i256::from_i128(digits), *scale)
-        }
-        DataType::Decimal256(_, scale) => Value::Decimal(
-            array.as_primitive::<dt::Decimal256Type>().value(idx),
-            *scale,
-        ),
-        DataType::Utf8 => Value::Text(array.as_string::<i32>().value(idx).to_owned()),
-        DataType::LargeUtf8 => Value::Text(array.as_string::<i64>().value(idx).to_owned()),
-        DataType::Utf8View => Value::Text(array.as_string_view().value(idx).to_owned()),
-        DataType::Binary => Value::Binary(array.as_binary::<i32>().value(idx).to_vec()),
-        DataType::LargeBinary => Value::Binary(array.as_binary::<i64>().value(idx).to_vec()),
-        DataType::BinaryView => Value::Binary(array.as_binary_view().value(idx).to_vec()),
-        DataType::FixedSizeBinary(_) => {
-            Value::Binary(array.as_fixed_size_binary().value(idx).to_vec())
-        }
-        DataType::Date32 => Value::Date(array.as_primitive::<dt::Date32Type>().value(idx).into()),
-        DataType::Date64 => {
-            let millis = array.as_primitive::<dt::Date64Type>().value(idx);
-            Value::Date(millis.div_euclid(86_400_000))
-        }
-        DataType::Time32(unit) | DataType::Time64(unit) => Value::Time(time_at(array, idx, *unit)),
-        DataType::Timestamp(unit, _) => Value::Timestamp(timestamp_at(array, idx, *unit)),
-        DataType::Duration(unit) => Value::Interval {
-            months: 0,
-            days: 0,
-            nanos: duration_at(array, idx, *unit),
-        },
-        DataType::Interval(unit) => interval_at(array, idx, *unit),
-        DataType::List(_) => list_value(&array.as_list::<i32>().value(idx)),
-        DataType::LargeList(_) => list_value(&array.as_list::<i64>().value(idx)),
-        DataType::FixedSizeList(..) => list_value(&array.as_fixed_size_list().value(idx)),
-        DataType::ListView(_) => list_value(&array.as_list_view::<i32>().value(idx)),
-        DataType::LargeListView(_) => list_value(&array.as_list_view::<i64>().value(idx)),
-        DataType::Struct(fields) => {
-            let columns = array.as_struct().columns();
-            let field = |(field, column): (&FieldRef, &ArrayRef)| {
-                (field.name().clone(), value_at(column, idx))
-            };
-            Value::Struct(fields.iter().zip(columns).map(field).collect())
-        }
-        DataType::Map(..) => {
-            let entries = array.as_map().value(idx);
-            let (keys, values) = (entries.column(0), entries.column(1));
-            let pair = |at| (value_at(keys, at), value_at(values, at));
-            Value::Map((0..entries.len()).map(pair).collect())
-        }
-        DataType::Dictionary(_, value) => match cast(&array.slice(idx, 1), value) {
-            Ok(plain) => value_at(&plain, 0),
-            Err(_) => shown(array, idx),
-        },
-        DataType::RunEndEncoded(_, values) => {
-            match cast(&array.slice(idx, 1), values.data_type()) {
-                Ok(plain) => value_at(&plain, 0),
-                Err(_) => shown(array, idx),
-            }
-        }
-        DataType::Union(..) => shown(array, idx),
-    }
-}
-
-/// For the rare types: what Arrow shows.
-fn shown(array: &ArrayRef, idx: usize) -> Value {
-    Value::Text(array_value_to_string(array, idx).unwrap_or_else(|error| error.to_string()))
-}
-
-fn int_at<T>(array: &ArrayRef, idx: usize) -> Value
-where
-    T: ArrowPrimitiveType,
-    i128: From<T::Native>,
-{
-    Value::Int(i128::from(array.as_primitive::<T>().value(idx)))
-}
-
-fn time_at(array: &ArrayRef, idx: usize, unit: TimeUnit) -> i128 {
-    let count = match unit {
-        TimeUnit::Second => array
-            .as_primitive::<dt::Time32SecondType>()
-            .value(idx)
-            .into(),
-        TimeUnit::Millisecond => array
-            .as_primitive::<dt::Time32MillisecondType>()
-            .value(idx)
-            .into(),
-        TimeUnit::Microsecond => array.as_primitive::<dt::Time64MicrosecondType>().value(idx),
-        TimeUnit::Nanosecond => array.as_primitive::<dt::Time64NanosecondType>().value(idx),
-    };
-    i128::from(count) * size(unit)
-}
-
-fn timestamp_at(array: &ArrayRef, idx: usize, unit: TimeUnit) -> i128 {
-    let count = match unit {
-        TimeUnit::Second => array.as_primitive::<dt::TimestampSecondType>().value(idx),
-        TimeUnit::Millisecond => array
-            .as_primitive::<dt::TimestampMillisecondType>()
-            .value(idx),
-        TimeUnit::Microsecond => array
-            .as_primitive::<dt::TimestampMicrosecondType>()
-            .value(idx),
-        TimeUnit::Nanosecond => array
-            .as_primitive::<dt::TimestampNanosecondType>()
-            .value(idx),
-    };
-    i128::from(count) * size(unit)
-}
-
-fn duration_at(array: &ArrayRef, idx: usize, unit: TimeUnit) -> i128 {
-    let count = match unit {
-        TimeUnit::Second => array.as_primitive::<dt::DurationSecondType>().value(idx),
-        TimeUnit::Millisecond => array
-            .as_primitive::<dt::DurationMillisecondType>()
-            .value(idx),
-        TimeUnit::Microsecond => array
-            .as_primitive::<dt::DurationMicrosecondType>()
-            .value(idx),
-        TimeUnit::Nanosecond => array
-            .as_primitive::<dt::DurationNanosecondType>()
-            .value(idx),
-    };
-    i128::from(count) * size(unit)
-}
-
-fn interval_at(array: &ArrayRef, idx: usize, unit: IntervalUnit) -> Value {
-    match unit {
-        IntervalUnit::YearMonth => {
-            let months = array.as_primitive::<dt::IntervalYearMonthType>().value(idx);
-            Value::Interval {
-                months,
-                days: 0,
-                nanos: 0,
-            }
-        }
-        IntervalUnit::DayTime => {
-            let value = array.as_primitive::<dt::IntervalDayTimeType>().value(idx);
-            let nanos = i128::from(value.milliseconds) * 1_000_000;
-            Value::Interval {
-                months: 0,
-                days: value.days,
-                nanos,
-            }
-        }
-        IntervalUnit::MonthDayNano => {
-            let value = array
-                .as_primitive::<dt::IntervalMonthDayNanoType>()
-                .value(idx);
-            let nanos = i128::from(value.nanoseconds);
-            Value::Interval {
-                months: value.months,
-                days: value.days,
-                nanos,
-            }
-        }
-    }
-}
-
-fn list_value(items: &ArrayRef) -> Value {
-    Value::List((0..items.len()).map(|idx| value_at(items, idx)).collect())
 }

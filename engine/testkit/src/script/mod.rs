@@ -11,7 +11,7 @@
 //! | `parse` | text to paragraphs, with the lines kept for `--update` |
 //! | `cells` | one row of text to cells and back: bars, quotes, escapes |
 //! | `value` | a cell with its type: reading, printing, comparing |
-//! | `arrays` | values to Arrow arrays and back |
+//! | `arrays`, `rows` | values to Arrow arrays, and back |
 //! | `host` | what an engine must do |
 //! | `play` | one script in one case |
 //! | `report` | what came out, as data and as text |
@@ -30,10 +30,11 @@ mod json;
 mod parse;
 mod play;
 mod report;
+mod rows;
 mod update;
 mod value;
 
-pub use arrays::{batch_of_rows, rows_of_batch};
+pub use arrays::batch_of_rows;
 pub use cells::Cell;
 pub use error::ScriptError;
 pub use files::{Answers, run_file, run_paths};
@@ -41,5 +42,6 @@ pub use host::{KillPoint, Restarts, RunCase, ScriptHost, Taken};
 pub use parse::{Counters, Order, Paragraph, Row, Script, Sign, Step, parse};
 pub use play::{Observation, Played, run_script};
 pub use report::{Counts, Failure, FileReport, Outcome, Problem, Report};
+pub use rows::rows_of_batch;
 pub use update::update;
 pub use value::{Reading, Value};
