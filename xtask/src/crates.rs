@@ -127,7 +127,7 @@ fn heavy(repo: &Repo, package: &Package<'_>, report: &mut Report) {
     }
 }
 
-/// A word of `[names]` stands only in the modules listed for it.
+/// A word of `[names]` stands only in the modules listed for it, and in tests.
 fn names(repo: &Repo, report: &mut Report) {
     for entry in repo.list("names") {
         let allowed = entry.texts();
@@ -137,6 +137,9 @@ fn names(repo: &Repo, report: &mut Report) {
             }
             for at in mask::words(&rust.code, &entry.key) {
                 let line = mask::line_of(&rust.code, at);
+                if file.is_test_line(line) {
+                    continue;
+                }
                 report.find(
                     &file.path,
                     line,

@@ -86,6 +86,7 @@ fn main() -> ExitCode {
 mod tests {
     use super::*;
 
+    // INV-09: the lists [heavy] and [names] hold for the whole repository.
     #[test]
     fn the_house_is_tidy() {
         let report = tidy(&Repo::load().expect("the repository can be read"));

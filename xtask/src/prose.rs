@@ -17,12 +17,14 @@ pub(crate) fn check(repo: &Repo, report: &mut Report) {
             continue;
         }
         words(repo, file, report);
-        todo(file, report);
         if file.has_ending("md") {
             links(repo, &paths, file, report);
+        } else {
+            todo(file, report);
         }
         if let Some(rust) = &file.rust {
             tests(file, rust, report);
+            expectations(file, rust, report);
             example_header(file, report);
         }
     }
@@ -121,6 +123,18 @@ fn tests(file: &File, rust: &Rust, report: &mut Report) {
     }
 }
 
+/// Whoever switches a lint off says why.
+fn expectations(file: &File, rust: &Rust, report: &mut Report) {
+    for (at, _) in rust.code.match_indices("[expect(") {
+        let len = rust.code[at..].find(")]").unwrap_or_default();
+        let attribute = &rust.code_and_texts[at..at + len];
+        if mask::words(attribute, "reason").next().is_none() {
+            let line = mask::line_of(&rust.code, at);
+            report.find(&file.path, line, "#[expect(…)] needs a reason");
+        }
+    }
+}
+
 /// An example shows at its top what it prints.
 fn example_header(file: &File, report: &mut Report) {
     let parts: Vec<&str> = file.path.split('/').collect();
@@ -175,6 +189,10 @@ mod checks {
         );
         assert_eq!(
             findings("a.md", "[x](b.md) [y](https://z) [z](a.md#w)\n").len(),
+            1
+        );
+        assert_eq!(
+            findings("a.rs", "#[expect(x)]\n#[expect(x, reason = \"y\")]\n").len(),
             1
         );
         assert_eq!(
