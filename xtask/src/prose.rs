@@ -25,6 +25,7 @@ pub(crate) fn check(repo: &Repo, report: &mut Report) {
         if let Some(rust) = &file.rust {
             tests(file, rust, report);
             expectations(file, rust, report);
+            name(file, report);
             example_header(file, report);
         }
     }
@@ -120,6 +121,14 @@ fn tests(file: &File, rust: &Rust, report: &mut Report) {
         if sleeps && file.is_test_line(line) {
             report.find(&file.path, line, "a test waits on progress, never on time");
         }
+    }
+}
+
+/// A file is named after its idea.
+fn name(file: &File, report: &mut Report) {
+    let name = file.path.rsplit('/').next().unwrap_or_default();
+    if ["utils.rs", "util.rs", "helpers.rs", "misc.rs", "common.rs"].contains(&name) {
+        report.find(&file.path, 1, "a file is one idea: name it after that");
     }
 }
 
