@@ -92,4 +92,13 @@ mod tests {
         let report = tidy(&Repo::load().expect("the repository can be read"));
         assert!(report.is_clean(), "\n{report}");
     }
+
+    #[test]
+    fn the_scanner_understands_every_file() {
+        let repo = Repo::load().expect("the repository can be read");
+        for (file, rust) in repo.rust() {
+            let count = |brace| rust.code.matches(brace).count();
+            assert_eq!(count('{'), count('}'), "{}", file.path);
+        }
+    }
 }
