@@ -1,0 +1,7 @@
+//! Stream scripts against a hand-written host: cells, parsing, playing, rewriting, and our own suite.
+
+mod cells;
+mod host;
+mod parse;
+mod play;
+mod suite;
