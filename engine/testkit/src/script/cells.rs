@@ -217,7 +217,7 @@ mod tests {
     use super::*;
     use expect_test::{Expect, expect};
 
-    fn check(line: &str, want: Expect) {
+    fn check(line: &str, want: &Expect) {
         let got = match split(line, 0) {
             Ok(cells) => {
                 let cells: Vec<_> = cells
@@ -240,18 +240,18 @@ mod tests {
 
     #[test]
     fn bars_part_cells_and_space_around_them_is_nothing() {
-        check("a b |  7|null", expect![[r#""a b"@1 "7"@8 "null"@10"#]]);
+        check("a b |  7|null", &expect![[r#""a b"@1 "7"@8 "null"@10"#]]);
     }
 
     #[test]
     fn quotes_keep_bars_spaces_and_the_word_null() {
         check(
             r#"" a|b " | "null" | """#,
-            expect![[r#"q" a|b "@1 q"null"@11 q""@20"#]],
+            &expect![[r#"q" a|b "@1 q"null"@11 q""@20"#]],
         );
         check(
             r#""say \"hi\"\n\u00e9""#,
-            expect![[r#"q"say \"hi\"\né"@1"#]],
+            &expect![[r#"q"say \"hi\"\né"@1"#]],
         );
     }
 
@@ -259,28 +259,28 @@ mod tests {
     fn bars_inside_json_strings_belong_to_the_cell() {
         check(
             r#"{"a": "x|y"} | [1,2]"#,
-            expect![[r#""{\"a\": \"x|y\"}"@1 "[1,2]"@16"#]],
+            &expect![[r#""{\"a\": \"x|y\"}"@1 "[1,2]"@16"#]],
         );
-        check(r#"[6" pipe | 2"#, expect![[r#""[6\" pipe"@1 "2"@12"#]]);
+        check(r#"[6" pipe | 2"#, &expect![[r#""[6\" pipe"@1 "2"@12"#]]);
     }
 
     #[test]
     fn what_cannot_be_a_row_says_where() {
         check(
             "a | ",
-            expect![[r#"column 5: the cell is empty: write null, or "" for an empty text"#]],
+            &expect![[r#"column 5: the cell is empty: write null, or "" for an empty text"#]],
         );
         check(
             r#"a | "b"#,
-            expect!["column 5: the quoted text has no closing quote"],
+            &expect!["column 5: the quoted text has no closing quote"],
         );
         check(
             r#""a" b | c"#,
-            expect!["column 5: nothing may follow the closing quote of a cell"],
+            &expect!["column 5: nothing may follow the closing quote of a cell"],
         );
         check(
             r#""\q""#,
-            expect![[r#"column 1: unknown escape: use \" \\ \n \r \t or \uXXXX"#]],
+            &expect![[r#"column 1: unknown escape: use \" \\ \n \r \t or \uXXXX"#]],
         );
     }
 

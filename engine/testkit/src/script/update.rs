@@ -23,6 +23,8 @@ pub fn update(text: &str, script: &Script, observations: &[Observation]) -> Stri
             );
         }
     }
+    // The last line may have no end of its own, so the file decides.
+    let ending = if text.contains("\r\n") { "\r\n" } else { "\n" };
     let lines: Vec<&str> = text.split_inclusive('\n').collect();
     let mut out = String::with_capacity(text.len());
     let mut number = 0u64;
@@ -37,7 +39,6 @@ pub fn update(text: &str, script: &Script, observations: &[Observation]) -> Stri
         if observation.as_expected {
             continue;
         }
-        let ending = if line.ends_with("\r\n") { "\r\n" } else { "\n" };
         if !line.ends_with('\n') {
             out.push_str(ending);
         }
@@ -77,8 +78,10 @@ type Counter = (&'static str, u64);
 fn with_counters(line: &str, counters: &[Counter]) -> String {
     let mut line = line.to_owned();
     for (name, value) in counters {
-        // The name of a query has no `=`, so the first place is the counter.
-        if let Some(at) = line.find(&format!(" {name}")).map(|at| at + 1 + name.len()) {
+        let word = line
+            .match_indices(name)
+            .find(|(at, _)| line[..*at].ends_with(char::is_whitespace));
+        if let Some(at) = word.map(|(at, _)| at + name.len()) {
             let digits = line[at..].chars().take_while(char::is_ascii_digit).count();
             line.replace_range(at..at + digits, &value.to_string());
         }

@@ -34,7 +34,7 @@ fn same(rows: &str, types: Vec<DataType>) {
     assert_eq!(through(rows, types).as_deref(), Ok(rows));
 }
 
-fn check(rows: &str, types: Vec<DataType>, want: Expect) {
+fn check(rows: &str, types: Vec<DataType>, want: &Expect) {
     want.assert_eq(&through(rows, types).unwrap_or_else(|error| error));
 }
 
@@ -47,7 +47,7 @@ fn numbers_print_as_spark_prints_them() {
     check(
         "1\n1e20\n-0.0",
         vec![DataType::Float64],
-        expect![[r#"
+        &expect![[r#"
         1.0
         1.0E20
         -0.0"#]],
@@ -57,7 +57,7 @@ fn numbers_print_as_spark_prints_them() {
     same("1.50\n-0.01\nnull", vec![DataType::Decimal128(10, 2)]);
     same("1.50", vec![DataType::Decimal32(5, 2)]);
     same("1.50", vec![DataType::Decimal256(50, 2)]);
-    check("1", vec![DataType::Decimal128(10, 2)], expect!["1.00"]);
+    check("1", vec![DataType::Decimal128(10, 2)], &expect!["1.00"]);
     same("-128\n127", vec![DataType::Int8]);
     same("18446744073709551615", vec![DataType::UInt64]);
 }
@@ -67,29 +67,29 @@ fn what_does_not_fit_its_column_is_named() {
     check(
         "128",
         vec![DataType::Int8],
-        expect!["error SCR-001: column c0: no value of type Int8 (line 2, column 1)"],
+        &expect!["error SCR-001: column c0: no value of type Int8 (line 2, column 1)"],
     );
     check(
         "1 | 1.005",
         vec![DataType::Int32, DataType::Decimal128(10, 2)],
-        expect!["error SCR-001: column c1: no value of type Decimal128(10, 2) (line 2, column 5)"],
+        &expect!["error SCR-001: column c1: no value of type Decimal128(10, 2) (line 2, column 5)"],
     );
     check(
         "2023-02-30",
         vec![DataType::Date32],
-        expect!["error SCR-001: column c0: no value of type Date32 (line 2, column 1)"],
+        &expect!["error SCR-001: column c0: no value of type Date32 (line 2, column 1)"],
     );
     check(
         "1 | 2",
         vec![DataType::Int32],
-        expect![
+        &expect![
             "error SCR-001: the row has 2 cells, the table has 1 columns: c0 (line 2, column 1)"
         ],
     );
     check(
         "inf",
         vec![DataType::Float64],
-        expect!["error SCR-001: column c0: no value of type Float64 (line 2, column 1)"],
+        &expect!["error SCR-001: column c0: no value of type Float64 (line 2, column 1)"],
     );
 }
 
@@ -129,12 +129,12 @@ fn times_of_all_units() {
     check(
         "1 day 1 hour",
         vec![DataType::Duration(TimeUnit::Microsecond)],
-        expect!["25 hours"],
+        &expect!["25 hours"],
     );
     check(
         "2024-01-01 00:00:00.5",
         vec![DataType::Timestamp(TimeUnit::Second, None)],
-        expect![
+        &expect![
             "error SCR-001: Invalid argument error: 2024-01-01 00:00:00.500000 does not fit Timestamp(s) (line 2, column 1)"
         ],
     );
@@ -185,12 +185,12 @@ fn nested_values_are_json() {
     check(
         r#"{"x": "NaN"}"#,
         vec![both.clone()],
-        expect![[r#"{"at":null,"name":null,"x":"NaN"}"#]],
+        &expect![[r#"{"at":null,"name":null,"x":"NaN"}"#]],
     );
     check(
         r#"{"y": 1}"#,
         vec![both],
-        expect![[
+        &expect![[
             r#"error SCR-001: column c0: no JSON of type Struct("at": Timestamp(µs), "name": Utf8, "x": Float64) (line 2, column 1)"#
         ]],
     );

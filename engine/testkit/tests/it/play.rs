@@ -2,9 +2,7 @@
 
 use crate::host::{Toy, hosts};
 use expect_test::{Expect, expect};
-use millstream_testkit::script::{
-    Answers, FileReport, Restarts, RunCase, parse, run_script, update,
-};
+use millstream_testkit::script::{FileReport, Restarts, RunCase, parse, run_script, update};
 use std::path::PathBuf;
 
 const PLAIN: RunCase = RunCase {
@@ -31,7 +29,7 @@ fn report(text: &str) -> FileReport {
     }
 }
 
-fn check(text: &str, want: Expect) {
+fn check(text: &str, want: &Expect) {
     want.assert_eq(&report(text).to_string());
 }
 
@@ -46,7 +44,7 @@ fn rows_compare_as_a_multiset_with_tolerance() {
         "append",
         "input t\na | 0.3\nb | 1\n\ninput t\na | 0.3\n\nexpect q\na | 0.30000000000000004\nb | 1.0\na | 0.3\n\nexpect q\n(none)\n",
     );
-    check(&text, expect!["ok      toy.stream (4 cases)"]);
+    check(&text, &expect!["ok      toy.stream (4 cases)"]);
 }
 
 #[test]
@@ -58,7 +56,7 @@ fn other_rows_are_shown_once_with_the_cases_that_share_them() {
     );
     check(
         &text,
-        expect![[r#"
+        &expect![[r#"
         FAILED  toy.stream (4 of 4 cases)
           toy.stream:12 [all cases]
             query q gives other rows (- expected, + got)
@@ -76,7 +74,7 @@ fn an_answer_that_depends_on_workers_is_found() {
     let text = with_query("doubled", "append", "input t\na | 1\n\nexpect q\na | 1.0\n");
     check(
         &text,
-        expect![[r#"
+        &expect![[r#"
         FAILED  toy.stream (2 of 4 cases)
           toy.stream:10 [2 workers; 2 workers, restart after every epoch]
             query q gives other rows (- expected, + got)
@@ -90,7 +88,7 @@ fn order_counts_only_where_it_is_asked_for() {
     let rows = "input t\na | 1\nb | 2\nc | 3\n\nexpect q ordered\na | 1.0\nc | 3.0\nb | 2.0\n";
     check(
         &with_query("pass", "append", rows),
-        expect![[r#"
+        &expect![[r#"
         FAILED  toy.stream (4 of 4 cases)
           toy.stream:12 [all cases]
             query q gives other rows (- expected, + got)
@@ -102,7 +100,7 @@ fn order_counts_only_where_it_is_asked_for() {
     );
     check(
         &with_query("pass", "append", &rows.replace(" ordered", "")),
-        expect!["ok      toy.stream (4 cases)"],
+        &expect!["ok      toy.stream (4 cases)"],
     );
 }
 
@@ -113,22 +111,22 @@ fn changes_carry_their_signs() {
         "changes",
         "input t\na | 1\n\nexpect q state=1\n+ 1\n\ninput t\na | 1\n\nexpect q\n+ 2\n- 1\n",
     );
-    check(&text, expect!["ok      toy.stream (4 cases)"]);
+    check(&text, &expect!["ok      toy.stream (4 cases)"]);
 }
 
 #[test]
 fn errors_that_are_asked_for_pass_and_others_do_not() {
     check(
         "statement error PARSE_SYNTAX_ERROR\nx\n\nstatement\ntable t\n\nquery q complete error STREAMING_OUTPUT_MODE.UNSUPPORTED_OPERATION\npass t\n\nquery r append error EXE-001\nfail t\n\nquery s append\npass t\n\ninput t\na | 1\n\nexpect s\na | 1.0\n",
-        expect!["ok      toy.stream (4 cases)"],
+        &expect!["ok      toy.stream (4 cases)"],
     );
     check(
         "query q append error EXE-001\nfail t\n",
-        expect!["ok      toy.stream (4 cases)"],
+        &expect!["ok      toy.stream (4 cases)"],
     );
     check(
         "statement error SQL-001\ntable t\n\nquery q complete error SQL-007\npass t\n\nquery r append error SQL-020\npass t\n",
-        expect![[r#"
+        &expect![[r#"
         FAILED  toy.stream (4 of 4 cases)
           toy.stream:1 [all cases]
             expected error SQL-001, but it succeeded
@@ -144,14 +142,14 @@ fn errors_that_are_asked_for_pass_and_others_do_not() {
 fn a_fault_nobody_asked_for_ends_the_play() {
     check(
         &with_query("fail", "append", "run\n\nexpect q\n(none)\n"),
-        expect![[r#"
+        &expect![[r#"
         FAILED  toy.stream (4 of 4 cases)
           toy.stream:7 [all cases]
             error EXE-001: division by zero"#]],
     );
     check(
         "statement\ntable t\n\ninput t\na | b\n",
-        expect![[r#"
+        &expect![[r#"
         FAILED  toy.stream (4 of 4 cases)
           toy.stream:4 [all cases]
             error SCR-001: column n: no value of type Float64 (line 5, column 5)"#]],
@@ -231,5 +229,4 @@ fn update_rewrites_rows_and_counters_and_nothing_else() {
         update(&windows, &script, &played.observations),
         once.replace('\n', "\r\n")
     );
-    let _ = Answers::Check;
 }
