@@ -1,9 +1,39 @@
 //! Stateless steps, fused into one timely operator.
+//!
+//! A chain keeps nothing: rows of any epoch pass at once. It notes event times for the watermark
+//! operator where a step says so, after the filters before that step.
 
-use std::sync::Arc;
+use std::{
+    rc::Rc,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+};
 
-use arrow::datatypes::SchemaRef;
+use arrow::{
+    array::{Array, AsArray, BooleanArray, Int64Array, RecordBatch, RecordBatchOptions},
+    compute,
+    datatypes::{SchemaRef, TimestampMicrosecondType},
+};
+use datafusion_common::cast::as_boolean_array;
 use datafusion_physical_expr::PhysicalExpr;
+use millstream_types::{Coded, Epoch};
+use timely::{
+    container::CapacityContainerBuilder,
+    dataflow::{
+        channels::pact::Pipeline,
+        operators::generic::{OutputBuilder, builder_rc::OperatorBuilder},
+    },
+};
+
+use crate::{
+    clock::{bind, reads_clock},
+    delta::Delta,
+    driver::{DeltaStream, OperatorEnvironment, OperatorEvent},
+    error::{OperatorError, Result},
+    watermark::{EventStatistics, StatisticsStream},
+};
 
 /// One step of a chain. Expressions see the columns that the step before left.
 #[derive(Clone, Debug)]
@@ -33,4 +63,240 @@ pub struct ChainSpec {
     pub steps: Vec<Step>,
     /// Columns after the last step.
     pub output: SchemaRef,
+}
+
+impl ChainSpec {
+    /// Whether a step feeds a watermark definition.
+    #[must_use]
+    pub fn marks(&self) -> bool {
+        self.steps
+            .iter()
+            .any(|step| matches!(step, Step::Mark { .. }))
+    }
+
+    /// The steps with clocks reading `cell`, and whether there are any.
+    fn bound(&self, cell: &Arc<AtomicI64>) -> Result<(Vec<Step>, bool)> {
+        let mut uses_clock = false;
+        let mut bound = |expression: &Arc<dyn PhysicalExpr>| {
+            uses_clock |= reads_clock(expression);
+            bind(expression.clone(), cell).map_err(OperatorError::expression(expression))
+        };
+        let steps = self
+            .steps
+            .iter()
+            .map(|step| {
+                Ok(match step {
+                    Step::Filter(expression) => Step::Filter(bound(expression)?),
+                    Step::Project {
+                        expressions,
+                        schema,
+                    } => Step::Project {
+                        expressions: expressions.iter().map(&mut bound).collect::<Result<_>>()?,
+                        schema: schema.clone(),
+                    },
+                    Step::Mark { .. } => step.clone(),
+                })
+            })
+            .collect::<Result<Vec<_>>>()?;
+        Ok((steps, uses_clock))
+    }
+}
+
+/// A chain at work on one worker.
+pub struct Chain {
+    steps: Vec<Step>,
+    clock: Option<Arc<AtomicI64>>,
+}
+
+impl std::fmt::Debug for Chain {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Chain")
+            .field("steps", &self.steps)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Chain {
+    /// The chain of a spec.
+    ///
+    /// # Errors
+    /// When an expression cannot be bound to its clock.
+    pub fn new(spec: &ChainSpec) -> Result<Chain> {
+        let cell = Arc::new(AtomicI64::new(0));
+        let (steps, uses_clock) = spec.bound(&cell)?;
+        Ok(Chain {
+            steps,
+            clock: uses_clock.then_some(cell),
+        })
+    }
+
+    /// Runs the steps over rows of an epoch whose plan has this clock.
+    ///
+    /// # Errors
+    /// When an expression fails on a row.
+    pub fn apply(
+        &self,
+        delta: Delta,
+        clock_ms: i64,
+        mut mark: impl FnMut(EventStatistics),
+    ) -> Result<Option<Delta>> {
+        if let Some(clock) = &self.clock {
+            clock.store(clock_ms, Ordering::Relaxed);
+        }
+        let (mut batch, mut diff) = delta.into_parts();
+        for step in &self.steps {
+            match step {
+                Step::Filter(expression) => {
+                    let keep = predicate(expression, &batch)?;
+                    let kept = keep.true_count();
+                    if kept == 0 {
+                        return Ok(None);
+                    }
+                    if kept < batch.num_rows() {
+                        (batch, diff) = filtered(&batch, diff.as_ref(), &keep)?;
+                    }
+                }
+                Step::Project {
+                    expressions,
+                    schema,
+                } => {
+                    batch = projected(expressions, schema, &batch)?;
+                }
+                Step::Mark { definition, column } => {
+                    if let Some(statistics) = statistics(*definition, batch.column(*column)) {
+                        mark(statistics);
+                    }
+                }
+            }
+        }
+        Ok(Some(Delta::signed(batch, diff)))
+    }
+}
+
+fn predicate(expression: &Arc<dyn PhysicalExpr>, batch: &RecordBatch) -> Result<BooleanArray> {
+    let value = expression
+        .evaluate(batch)
+        .and_then(|value| value.into_array(batch.num_rows()))
+        .map_err(OperatorError::expression(expression))?;
+    as_boolean_array(&value)
+        .cloned()
+        .map_err(OperatorError::expression(expression))
+        .map(|mask| {
+            // A null condition is not true.
+            if mask.null_count() > 0 {
+                compute::prep_null_mask_filter(&mask)
+            } else {
+                mask
+            }
+        })
+}
+
+fn filtered(
+    batch: &RecordBatch,
+    diff: Option<&Int64Array>,
+    keep: &BooleanArray,
+) -> Result<(RecordBatch, Option<Int64Array>)> {
+    let kept = compute::filter_record_batch(batch, keep)
+        .map_err(OperatorError::arrow("filtering rows"))?;
+    let diff = diff
+        .map(|diff| compute::filter(diff, keep))
+        .transpose()
+        .map_err(OperatorError::arrow("filtering signs"))?;
+    Ok((kept, diff.map(|diff| Int64Array::from(diff.to_data()))))
+}
+
+fn projected(
+    expressions: &[Arc<dyn PhysicalExpr>],
+    schema: &SchemaRef,
+    batch: &RecordBatch,
+) -> Result<RecordBatch> {
+    let columns = expressions
+        .iter()
+        .map(|expression| {
+            expression
+                .evaluate(batch)
+                .and_then(|value| value.into_array(batch.num_rows()))
+                .map_err(OperatorError::expression(expression))
+        })
+        .collect::<Result<Vec<_>>>()?;
+    let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+    RecordBatch::try_new_with_options(schema.clone(), columns, &options)
+        .map_err(OperatorError::arrow("projecting rows"))
+}
+
+/// Newest, oldest, sum and count of the times that are not null.
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "the sum serves a mean for people"
+)]
+fn statistics(definition: u32, column: &dyn Array) -> Option<EventStatistics> {
+    let times = column.as_primitive_opt::<TimestampMicrosecondType>()?;
+    let (max, min) = (compute::max(times)?, compute::min(times)?);
+    let count = (times.len() - times.null_count()) as u64;
+    // Offsets from the oldest keep the sum exact enough whatever the era.
+    let offsets: i128 = times
+        .iter()
+        .flatten()
+        .map(|at| i128::from(at) - i128::from(min))
+        .sum();
+    let sum_ms = (min as f64 / 1000.0) * count as f64 + offsets as f64 / 1000.0;
+    Some((definition, max, min, sum_ms, count))
+}
+
+/// Puts a chain into the dataflow; the second stream carries its event-time statistics.
+pub fn chain_operator<'s>(
+    input: DeltaStream<'s>,
+    chain: Chain,
+    environment: &OperatorEnvironment,
+) -> (DeltaStream<'s>, StatisticsStream<'s>) {
+    let mut builder = OperatorBuilder::new("Chain".to_owned(), input.scope());
+    let (rows, row_stream) = builder.new_output::<Delta>();
+    let (marks, mark_stream) = builder.new_output::<Vec<EventStatistics>>();
+    let mut rows = OutputBuilder::<u64, CapacityContainerBuilder<Delta>>::from(rows);
+    let mut marks =
+        OutputBuilder::<u64, CapacityContainerBuilder<Vec<EventStatistics>>>::from(marks);
+    let mut input = builder.new_input(input, Pipeline);
+    let environment = environment.clone();
+    let failed = Rc::new(std::cell::Cell::new(false));
+    builder.build(move |capabilities| {
+        drop(capabilities);
+        // After an error the input's capability is kept, so that the epoch never closes.
+        let mut kept = None;
+        move |_frontiers| {
+            let (mut rows, mut marks) = (rows.activate(), marks.activate());
+            input.for_each(|time, delta| {
+                if failed.get() {
+                    return;
+                }
+                let epoch = Epoch(*time.time());
+                let clock_ms = environment
+                    .board
+                    .facts(epoch)
+                    .map_or(0, |facts| facts.clock_ms);
+                let mut noted = Vec::new();
+                let result = if delta.is_damaged() {
+                    Err(OperatorError::Frame { epoch })
+                } else {
+                    chain.apply(std::mem::take(delta), clock_ms, |one| noted.push(one))
+                };
+                if !noted.is_empty() {
+                    marks.session(&time.retain(1)).give_container(&mut noted);
+                }
+                match result {
+                    Ok(Some(mut delta)) if delta.rows() > 0 => {
+                        rows.session(&time.retain(0)).give_container(&mut delta);
+                    }
+                    Ok(_) => {}
+                    Err(error) => {
+                        failed.set(true);
+                        kept = Some((time.retain(0), time.retain(1)));
+                        (environment.reporter)(OperatorEvent::Failed(error.fault()));
+                    }
+                }
+            });
+            // Reading it keeps it alive with the operator.
+            let _held = kept.as_ref();
+        }
+    });
+    (row_stream, mark_stream)
 }

@@ -22,12 +22,18 @@ pub const KEY_HASH_NAME: &str = "xxh3-64/0";
 /// What a null contributes; no value hashes to it by construction of the encoding (length 1, tag).
 const NULL: &[u8] = &[0xff];
 
-/// Hashes the rows of the key columns. No columns: all rows have one hash, 0.
+/// Hashes the rows of the key columns. `salt` separates key spaces: the same key in two buckets of
+/// event time may have two owners. No columns: all rows have one hash, that of the salt.
 ///
 /// # Errors
 /// [`OperatorError::Contract`] for a type that cannot be a key.
-pub fn hash_keys(columns: &[ArrayRef], rows: usize) -> Result<Vec<u64>> {
-    let mut hashes = vec![0u64; rows];
+pub fn hash_keys(salt: i64, columns: &[ArrayRef], rows: usize) -> Result<Vec<u64>> {
+    let first = if salt == 0 {
+        0
+    } else {
+        xxh3_64_with_seed(&salt.to_le_bytes(), 0)
+    };
+    let mut hashes = vec![first; rows];
     for column in columns {
         chain(column, &mut hashes)?;
     }
@@ -224,7 +230,7 @@ mod tests {
     use super::*;
 
     fn hash(columns: &[ArrayRef]) -> Vec<u64> {
-        hash_keys(columns, columns[0].len()).expect("keys hash")
+        hash_keys(0, columns, columns[0].len()).expect("keys hash")
     }
 
     #[test]

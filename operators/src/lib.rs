@@ -7,13 +7,17 @@
 //! Tests: beside each module; whole operators on real workers in `tests/it`.
 
 pub mod aggregate;
+pub mod board;
 pub mod chain;
+pub mod clock;
 mod dd;
 pub mod delta;
+pub mod driver;
 pub mod error;
 pub mod keyhash;
 pub mod keys;
 pub mod route;
 pub mod rows;
 pub mod state;
+pub mod watermark;
 pub mod wire;

@@ -64,7 +64,28 @@ pub struct StateTable {
     keys: RowCodec,
     values: RowCodec,
     schema: SchemaRef,
+    spread: Spread,
     buckets: BTreeMap<Bucket, Stored>,
+}
+
+/// Who owns a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Spread {
+    /// One worker in all buckets, because results combine buckets.
+    ByKey,
+    /// A worker for each bucket: few keys still use all workers.
+    ByKeyAndBucket,
+}
+
+impl Spread {
+    /// The salt of the key hash in a bucket.
+    #[must_use]
+    pub fn salt(self, bucket: Bucket) -> i64 {
+        match self {
+            Spread::ByKey => 0,
+            Spread::ByKeyAndBucket => bucket.0,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -100,7 +121,7 @@ impl StateTable {
     ///
     /// # Errors
     /// When a column has no row form.
-    pub fn new(table: u32, keys: &Schema, values: &Schema) -> Result<StateTable> {
+    pub fn new(table: u32, keys: &Schema, values: &Schema, spread: Spread) -> Result<StateTable> {
         let column = |prefix: &str, index: usize, field: &Field| {
             Field::new(format!("{prefix}{index}"), field.data_type().clone(), true)
         };
@@ -124,6 +145,7 @@ impl StateTable {
             keys: RowCodec::of_schema(keys)?,
             values: RowCodec::of_schema(values)?,
             schema: Arc::new(Schema::new(fields)),
+            spread,
             buckets: BTreeMap::new(),
         })
     }
@@ -177,7 +199,7 @@ impl StateTable {
         rows: usize,
         value_of: impl Fn(usize) -> Option<&'v [u8]>,
     ) -> Result<()> {
-        let mut prefixed = self.prefixed_keys(keys, rows)?;
+        let mut prefixed = self.prefixed_keys(bucket, keys, rows)?;
         prefixed.sort_unstable();
         let stored = self.buckets.entry(bucket).or_insert_with(Stored::new);
         let mut updates = Updates::default();
@@ -208,8 +230,13 @@ impl StateTable {
     }
 
     /// Hash and row bytes of each key, with its row number.
-    fn prefixed_keys(&self, keys: &[ArrayRef], rows: usize) -> Result<Vec<(Vec<u8>, usize)>> {
-        let hashes = hash_keys(keys, rows)?;
+    fn prefixed_keys(
+        &self,
+        bucket: Bucket,
+        keys: &[ArrayRef],
+        rows: usize,
+    ) -> Result<Vec<(Vec<u8>, usize)>> {
+        let hashes = hash_keys(self.spread.salt(bucket), keys, rows)?;
         if keys.is_empty() {
             return Ok((0..rows)
                 .map(|row| (hashes[row].to_be_bytes().to_vec(), row))
@@ -245,6 +272,7 @@ impl StateTable {
             values,
             schema,
             buckets,
+            ..
         } = self;
         let mut changes = Vec::with_capacity(buckets.len());
         for (bucket, stored) in buckets {
@@ -296,7 +324,7 @@ impl StateTable {
     ) -> Result<RecordBatch> {
         let mut updates = Updates::default();
         for piece in pieces {
-            self.seed_updates(piece, ownership, &mut updates)?;
+            self.seed_updates(bucket, piece, ownership, &mut updates)?;
         }
         let mut stored = Stored::new();
         stored.live = stored.arrangement.append(epoch.0, &updates);
@@ -321,6 +349,7 @@ impl StateTable {
 
     fn seed_updates(
         &self,
+        bucket: Bucket,
         piece: &RecordBatch,
         ownership: Ownership,
         updates: &mut Updates,
@@ -338,7 +367,7 @@ impl StateTable {
             ));
         }
         let key_columns = &piece.columns()[..self.keys.columns()];
-        let hashes = hash_keys(key_columns, piece.num_rows())?;
+        let hashes = hash_keys(self.spread.salt(bucket), key_columns, piece.num_rows())?;
         let mine: BooleanArray = hashes
             .iter()
             .map(|hash| Some(owner(*hash, ownership.workers) == ownership.worker))
@@ -349,7 +378,7 @@ impl StateTable {
         let (value_columns, diff) = rest.split_at(self.values.columns());
         let diffs = diff[0].as_primitive::<Int64Type>();
         let values = self.values.encode(value_columns)?;
-        for (key, row) in self.prefixed_keys(key_columns, kept.num_rows())? {
+        for (key, row) in self.prefixed_keys(bucket, key_columns, kept.num_rows())? {
             let value = if value_columns.is_empty() {
                 &[]
             } else {

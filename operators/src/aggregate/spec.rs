@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::datatypes::{DataType, Schema, SchemaRef};
 use datafusion_physical_expr::aggregate::AggregateFunctionExpr;
 use millstream_types::{EventTime, OutputMode};
 
@@ -69,6 +69,8 @@ pub struct AggregateCall {
     pub function: Arc<AggregateFunctionExpr>,
     /// Input columns of the arguments, in order. Literal arguments are columns, too.
     pub arguments: Vec<usize>,
+    /// Types of these columns.
+    pub argument_types: Vec<DataType>,
     /// Input column of the FILTER clause, a boolean.
     pub filter: Option<usize>,
 }

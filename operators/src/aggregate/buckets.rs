@@ -1,0 +1,291 @@
+//! Which bucket of event time a row belongs to, and when a bucket is closed.
+//!
+//! | time key | bucket | further key column | closed when |
+//! |---|---|---|---|
+//! | none | 0 | – | never |
+//! | tumbling window | end of the window | – | end <= mark |
+//! | window made below | end of the window | its start | end <= mark |
+//! | instant | start of its second | the instant | instant <= mark, group by group |
+
+use std::sync::Arc;
+
+use arrow::{
+    array::{
+        Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, StructArray,
+        TimestampMicrosecondArray, UInt32Array,
+    },
+    compute,
+    datatypes::{DataType, Field, TimestampMicrosecondType},
+};
+use millstream_types::{EventTime, Watermark};
+
+use super::{AggregateSpec, TimeKey, WindowSpec};
+use crate::{
+    error::{OperatorError, Result},
+    state::Bucket,
+};
+
+/// Groups of instants share a bucket a second.
+const SLICE_MICROS: i64 = 1_000_000;
+
+/// The bucket of instants that are null: they never close.
+const NULL_INSTANTS: Bucket = Bucket(i64::MAX);
+
+/// How a bucket stands to a watermark.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Closure {
+    /// Every group in it is open.
+    Open,
+    /// Every group in it is closed.
+    Closed,
+    /// Some groups are closed: those whose instant is at or behind the mark.
+    Partly,
+}
+
+/// The time key of an aggregation at work.
+#[derive(Clone, Debug)]
+pub(super) struct Buckets {
+    time: TimeKey,
+    marked: bool,
+}
+
+/// Rows of a batch that belong to one bucket: all of them, or those at some positions.
+pub(super) struct Part {
+    pub(super) bucket: Bucket,
+    pub(super) rows: Option<UInt32Array>,
+}
+
+impl Buckets {
+    pub(super) fn new(spec: &AggregateSpec) -> Result<Buckets> {
+        match spec.time {
+            TimeKey::Window { spec, .. } if !spec.is_tumbling() => Err(OperatorError::contract(
+                "sliding windows need the pane operator",
+            )),
+            TimeKey::Session { .. } => Err(OperatorError::contract(
+                "sessions need the session operator",
+            )),
+            time => Ok(Buckets {
+                time,
+                marked: spec.marked,
+            }),
+        }
+    }
+
+    /// Whether groups close at all.
+    pub(super) fn can_close(&self) -> bool {
+        self.marked && self.time != TimeKey::None
+    }
+
+    /// Type of the key column that stands before the keys of the query, if there is one.
+    pub(super) fn extra_key(&self, input: &arrow::datatypes::Schema) -> Option<Field> {
+        match self.time {
+            TimeKey::None | TimeKey::Window { .. } | TimeKey::Session { .. } => None,
+            TimeKey::Instant { column } => Some(Field::new(
+                "instant",
+                input.field(column).data_type().clone(),
+                true,
+            )),
+            TimeKey::Windowed { column } => match input.field(column).data_type() {
+                DataType::Struct(fields) => Some(Field::new(
+                    "start",
+                    fields.first()?.data_type().clone(),
+                    true,
+                )),
+                _ => None,
+            },
+        }
+    }
+
+    /// The column of [`extra_key`](Buckets::extra_key).
+    pub(super) fn extra_column(&self, batch: &RecordBatch) -> Option<ArrayRef> {
+        match self.time {
+            TimeKey::None | TimeKey::Window { .. } | TimeKey::Session { .. } => None,
+            TimeKey::Instant { column } => Some(batch.column(column).clone()),
+            TimeKey::Windowed { column } => batch
+                .column(column)
+                .as_struct_opt()
+                .map(|window| window.column(0).clone()),
+        }
+    }
+
+    /// Cuts a batch into its buckets. Rows without a time belong to no window and are left out.
+    pub(super) fn split(&self, batch: &RecordBatch) -> Result<Vec<Part>> {
+        let time = match self.time {
+            TimeKey::None => {
+                return Ok(vec![Part {
+                    bucket: Bucket(0),
+                    rows: None,
+                }]);
+            }
+            TimeKey::Session { .. } => {
+                return Err(OperatorError::contract(
+                    "sessions need the session operator",
+                ));
+            }
+            TimeKey::Window { column, .. } | TimeKey::Instant { column } => {
+                times(batch.column(column))?.clone()
+            }
+            TimeKey::Windowed { column } => {
+                let windows = batch
+                    .column(column)
+                    .as_struct_opt()
+                    .ok_or_else(|| OperatorError::contract("a window is not a struct"))?;
+                ends(windows)?
+            }
+        };
+        Ok(self.split_times(&time))
+    }
+
+    fn bucket(&self, at: i64) -> Bucket {
+        match self.time {
+            TimeKey::Window { spec, .. } => Bucket(spec.last_start(EventTime(at)) + spec.size),
+            TimeKey::Instant { .. } => Bucket(at.div_euclid(SLICE_MICROS) * SLICE_MICROS),
+            TimeKey::None | TimeKey::Windowed { .. } | TimeKey::Session { .. } => Bucket(at),
+        }
+    }
+
+    /// The instants after `at` that are in the same bucket end before this.
+    fn bucket_end(&self, bucket: Bucket) -> i64 {
+        match self.time {
+            TimeKey::Window { .. } => bucket.0,
+            TimeKey::Instant { .. } => bucket.0 + SLICE_MICROS,
+            TimeKey::None | TimeKey::Windowed { .. } | TimeKey::Session { .. } => bucket.0 + 1,
+        }
+    }
+
+    fn split_times(&self, times: &TimestampMicrosecondArray) -> Vec<Part> {
+        let rows = times.len();
+        if times.null_count() == 0
+            && let Some(bounds) = bounds(times.values())
+        {
+            let bucket = self.bucket(bounds.0);
+            // Times come nearly sorted: most batches lie in one bucket and are not cut at all.
+            if bounds.1 < self.bucket_end(bucket) {
+                return vec![Part { bucket, rows: None }];
+            }
+        }
+        let mut parts: Vec<(Bucket, Vec<u32>)> = Vec::new();
+        let mut last = 0;
+        for (row, number) in (0..rows).zip(0u32..) {
+            let bucket = if times.is_valid(row) {
+                self.bucket(times.value(row))
+            } else if matches!(self.time, TimeKey::Instant { .. }) {
+                NULL_INSTANTS
+            } else {
+                continue;
+            };
+            if parts.get(last).is_none_or(|(of, _)| *of != bucket) {
+                last = parts
+                    .iter()
+                    .position(|(of, _)| *of == bucket)
+                    .unwrap_or_else(|| {
+                        parts.push((bucket, Vec::new()));
+                        parts.len() - 1
+                    });
+            }
+            parts[last].1.push(number);
+        }
+        parts
+            .into_iter()
+            .map(|(bucket, rows)| Part {
+                bucket,
+                rows: Some(UInt32Array::from(rows)),
+            })
+            .collect()
+    }
+
+    /// How a bucket stands to a mark.
+    pub(super) fn closure(&self, bucket: Bucket, mark: Watermark) -> Closure {
+        if !self.can_close() || bucket == NULL_INSTANTS {
+            return Closure::Open;
+        }
+        match self.time {
+            TimeKey::None | TimeKey::Session { .. } => Closure::Open,
+            TimeKey::Window { .. } | TimeKey::Windowed { .. } => {
+                if mark.closes_window(EventTime(bucket.0)) {
+                    Closure::Closed
+                } else {
+                    Closure::Open
+                }
+            }
+            TimeKey::Instant { .. } => {
+                let last = EventTime(bucket.0 + SLICE_MICROS - 1);
+                if mark.closes_instant(last) {
+                    Closure::Closed
+                } else if mark.closes_instant(EventTime(bucket.0)) {
+                    Closure::Partly
+                } else {
+                    Closure::Open
+                }
+            }
+        }
+    }
+
+    /// Which groups of a partly closed bucket are closed, from its further key column.
+    pub(super) fn closed_rows(&self, extra: &ArrayRef, mark: Watermark) -> Result<BooleanArray> {
+        Ok(times(extra)?
+            .iter()
+            .map(|at| Some(at.is_some_and(|at| mark.closes_instant(EventTime(at)))))
+            .collect())
+    }
+
+    /// The time key as the query sees it: a window struct, or the instants.
+    pub(super) fn output(
+        &self,
+        bucket: Bucket,
+        extra: Option<&ArrayRef>,
+        rows: usize,
+        field: &Field,
+    ) -> Result<Option<ArrayRef>> {
+        let start = match (self.time, extra) {
+            (TimeKey::None | TimeKey::Session { .. }, _) => return Ok(None),
+            (TimeKey::Instant { .. }, extra) => return Ok(extra.cloned()),
+            (
+                TimeKey::Window {
+                    spec: WindowSpec { size, .. },
+                    ..
+                },
+                _,
+            ) => Arc::new(Int64Array::from_value(bucket.0 - size, rows)) as ArrayRef,
+            (TimeKey::Windowed { .. }, Some(start)) => start.clone(),
+            (TimeKey::Windowed { .. }, None) => {
+                return Err(OperatorError::contract("a window has lost its start"));
+            }
+        };
+        let DataType::Struct(fields) = field.data_type() else {
+            return Err(OperatorError::contract("a window is not a struct"));
+        };
+        let end: ArrayRef = Arc::new(Int64Array::from_value(bucket.0, rows));
+        let columns = [start, end]
+            .iter()
+            .zip(fields)
+            .map(|(column, field)| compute::cast(column, field.data_type()))
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(OperatorError::arrow("making a window"))?;
+        Ok(Some(Arc::new(StructArray::new(
+            fields.clone(),
+            columns,
+            None,
+        ))))
+    }
+}
+
+fn bounds(times: &[i64]) -> Option<(i64, i64)> {
+    let first = *times.first()?;
+    Some(times.iter().fold((first, first), |(low, high), at| {
+        (low.min(*at), high.max(*at))
+    }))
+}
+
+fn times(column: &ArrayRef) -> Result<&TimestampMicrosecondArray> {
+    column
+        .as_primitive_opt::<TimestampMicrosecondType>()
+        .ok_or_else(|| OperatorError::contract("an event time is not a timestamp in microseconds"))
+}
+
+/// Ends of windows, null where the window is null.
+fn ends(windows: &StructArray) -> Result<TimestampMicrosecondArray> {
+    let ends = times(windows.column(1))?;
+    let nulls = arrow::buffer::NullBuffer::union(windows.nulls(), ends.nulls());
+    Ok(TimestampMicrosecondArray::new(ends.values().clone(), nulls))
+}

@@ -1,0 +1,209 @@
+//! Every other aggregate function, through DataFusion's accumulators.
+//!
+//! DataFusion's accumulators give their results once, then are spent. Here a result may be wanted
+//! in every epoch, so a group's state is kept as encoded rows; a batch loads the states of the
+//! groups it touches into a fresh accumulator, adds its rows, and takes the states out again: a few
+//! vectorised passes over touched groups, nothing over the others.
+
+use arrow::{
+    array::ArrayRef,
+    datatypes::{DataType, FieldRef},
+};
+use datafusion_expr::{EmitTo, GroupsAccumulator};
+use datafusion_functions_aggregate_common::aggregate::groups_accumulator::GroupsAccumulatorAdapter;
+
+use super::{
+    AggregateCall,
+    function::{Function, Rows},
+};
+use crate::{
+    error::{OperatorError, Result},
+    rows::RowCodec,
+};
+
+/// Group states as encoded rows; absent for a group that has seen nothing.
+pub(super) struct General {
+    call: AggregateCall,
+    codec: RowCodec,
+    states: Vec<Option<Box<[u8]>>>,
+    held: usize,
+}
+
+/// Which of the touched groups is which in a small accumulator.
+struct Dense {
+    /// Touched groups in order of first sight.
+    touched: Vec<u32>,
+    /// For each row, the position of its group in `touched`.
+    rows: Vec<usize>,
+}
+
+fn dense(groups: &[u32]) -> Dense {
+    let mut positions = hashbrown::HashMap::with_capacity_and_hasher(
+        groups.len().min(1024),
+        std::hash::BuildHasherDefault::<GroupHasher>::default(),
+    );
+    let mut touched = Vec::new();
+    let rows = groups
+        .iter()
+        .map(|group| {
+            *positions.entry(*group).or_insert_with(|| {
+                touched.push(*group);
+                touched.len() - 1
+            })
+        })
+        .collect();
+    Dense { touched, rows }
+}
+
+/// Group numbers are dense already; one multiplication spreads them.
+#[derive(Default)]
+struct GroupHasher(u64);
+
+impl std::hash::Hasher for GroupHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+    fn write(&mut self, bytes: &[u8]) {
+        bytes
+            .iter()
+            .for_each(|byte| self.0 = self.0.wrapping_mul(31).wrapping_add(u64::from(*byte)));
+    }
+    fn write_u32(&mut self, group: u32) {
+        self.0 = u64::from(group).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    }
+}
+
+impl General {
+    pub(super) fn state_fields(call: &AggregateCall) -> Result<Vec<FieldRef>> {
+        call.function
+            .state_fields()
+            .map_err(OperatorError::expression(call.function.name()))
+    }
+
+    pub(super) fn new(call: &AggregateCall) -> Result<General> {
+        let types: Vec<DataType> = General::state_fields(call)?
+            .iter()
+            .map(|field| field.data_type().clone())
+            .collect();
+        Ok(General {
+            call: call.clone(),
+            codec: RowCodec::new(&types)?,
+            states: Vec::new(),
+            held: 0,
+        })
+    }
+
+    fn accumulator(&self) -> Result<Box<dyn GroupsAccumulator>> {
+        let function = self.call.function.clone();
+        if function.groups_accumulator_supported() {
+            return function
+                .create_groups_accumulator()
+                .map_err(OperatorError::expression(function.name()));
+        }
+        Ok(Box::new(GroupsAccumulatorAdapter::new(move || {
+            function.create_accumulator()
+        })))
+    }
+
+    /// An accumulator in which the touched groups have their states.
+    fn load(&self, touched: &[u32]) -> Result<Box<dyn GroupsAccumulator>> {
+        let mut accumulator = self.accumulator()?;
+        let known: Vec<(usize, &[u8])> = touched
+            .iter()
+            .enumerate()
+            .filter_map(|(at, group)| Some((at, self.states[*group as usize].as_deref()?)))
+            .collect();
+        if !known.is_empty() {
+            let states = self.codec.decode(known.iter().map(|(_, state)| *state))?;
+            let groups: Vec<usize> = known.iter().map(|(at, _)| *at).collect();
+            accumulator
+                .merge_batch(&states, &groups, touched.len())
+                .map_err(OperatorError::expression(self.call.function.name()))?;
+        }
+        Ok(accumulator)
+    }
+
+    fn store(&mut self, touched: &[u32], accumulator: &mut dyn GroupsAccumulator) -> Result<()> {
+        let columns = accumulator
+            .state(EmitTo::All)
+            .map_err(OperatorError::expression(self.call.function.name()))?;
+        let rows = self.codec.encode(&columns)?;
+        for (row, group) in touched.iter().enumerate() {
+            let state: Box<[u8]> = rows.row(row).data().into();
+            self.held += state.len();
+            let old = self.states[*group as usize].replace(state);
+            self.held -= old.map_or(0, |old| old.len());
+        }
+        Ok(())
+    }
+}
+
+impl Function for General {
+    fn resize(&mut self, groups: usize) {
+        self.states.resize(groups, None);
+    }
+
+    fn update(&mut self, rows: &Rows<'_>) -> Result<()> {
+        if rows
+            .signs
+            .is_some_and(|signs| signs.iter().any(|sign| *sign < 0))
+        {
+            let name = self.call.function.name();
+            return Err(OperatorError::contract(format!(
+                "{name} cannot take rows back here"
+            )));
+        }
+        let dense = dense(rows.groups);
+        let mut accumulator = self.load(&dense.touched)?;
+        accumulator
+            .update_batch(
+                rows.arguments,
+                &dense.rows,
+                rows.filter,
+                dense.touched.len(),
+            )
+            .map_err(OperatorError::expression(self.call.function.name()))?;
+        self.store(&dense.touched, accumulator.as_mut())
+    }
+
+    fn merge(&mut self, state: &[ArrayRef], groups: &[u32]) -> Result<()> {
+        let dense = dense(groups);
+        let mut accumulator = self.load(&dense.touched)?;
+        accumulator
+            .merge_batch(state, &dense.rows, dense.touched.len())
+            .map_err(OperatorError::expression(self.call.function.name()))?;
+        self.store(&dense.touched, accumulator.as_mut())
+    }
+
+    fn state(&self, groups: &[u32]) -> Result<Vec<ArrayRef>> {
+        let mut accumulator = self.load(groups)?;
+        pad(accumulator.as_mut(), groups.len(), &self.call)?;
+        accumulator
+            .state(EmitTo::All)
+            .map_err(OperatorError::expression(self.call.function.name()))
+    }
+
+    fn evaluate(&self, groups: &[u32]) -> Result<ArrayRef> {
+        let mut accumulator = self.load(groups)?;
+        pad(accumulator.as_mut(), groups.len(), &self.call)?;
+        accumulator
+            .evaluate(EmitTo::All)
+            .map_err(OperatorError::expression(self.call.function.name()))
+    }
+
+    fn bytes(&self) -> usize {
+        self.held + self.states.capacity() * size_of::<Option<Box<[u8]>>>()
+    }
+}
+
+/// Makes an accumulator know of groups that have no state: an update without rows.
+fn pad(accumulator: &mut dyn GroupsAccumulator, groups: usize, call: &AggregateCall) -> Result<()> {
+    let empty: Vec<ArrayRef> = call
+        .argument_types
+        .iter()
+        .map(arrow::array::new_empty_array)
+        .collect();
+    accumulator
+        .update_batch(&empty, &[], None, groups)
+        .map_err(OperatorError::expression(call.function.name()))
+}

@@ -1,0 +1,183 @@
+//! `Groups`: a table of groups with all their functions in columns.
+
+use std::sync::Arc;
+
+use arrow::{
+    array::{ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch},
+    datatypes::{DataType, Field, Int64Type, Schema},
+};
+
+use super::{
+    AggregateCall,
+    function::{Function, Rows, function, state_fields},
+};
+use crate::{
+    error::{OperatorError, Result},
+    keys::KeyTable,
+};
+
+/// Keys, the functions of each, and how many rows each stands for.
+pub(super) struct Groups {
+    keys: KeyTable,
+    functions: Vec<Box<dyn Function>>,
+    rows: Vec<i64>,
+    scratch: Vec<u32>,
+}
+
+/// The columns of a batch as the functions see them.
+pub(super) struct Columns<'a> {
+    pub(super) keys: &'a [ArrayRef],
+    pub(super) calls: &'a [AggregateCall],
+    pub(super) batch: &'a RecordBatch,
+    pub(super) signs: Option<&'a Int64Array>,
+}
+
+impl Groups {
+    pub(super) fn new(key_types: &[DataType], calls: &[AggregateCall]) -> Result<Groups> {
+        Ok(Groups {
+            keys: KeyTable::new(key_types)?,
+            functions: calls.iter().map(function).collect::<Result<_>>()?,
+            rows: Vec::new(),
+            scratch: Vec::new(),
+        })
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Rows that a group stands for; 0 when all were taken back.
+    pub(super) fn rows_of(&self, group: u32) -> i64 {
+        self.rows[group as usize]
+    }
+
+    /// Finds or makes the group of each row.
+    pub(super) fn intern(&mut self, keys: &[ArrayRef], rows: usize) -> Result<Vec<u32>> {
+        let mut groups = std::mem::take(&mut self.scratch);
+        groups.clear();
+        self.keys.intern(keys, rows, &mut groups)?;
+        let count = self.keys.len();
+        self.rows.resize(count, 0);
+        self.functions
+            .iter_mut()
+            .for_each(|function| function.resize(count));
+        Ok(groups)
+    }
+
+    /// Gives the numbers of [`intern`](Groups::intern) back for the next call.
+    pub(super) fn recycle(&mut self, groups: Vec<u32>) {
+        self.scratch = groups;
+    }
+
+    /// Adds input rows.
+    pub(super) fn update(&mut self, columns: &Columns<'_>) -> Result<()> {
+        let rows = columns.batch.num_rows();
+        let groups = self.intern(columns.keys, rows)?;
+        let signs = columns.signs.map(|signs| &signs.values()[..]);
+        match signs {
+            None => groups
+                .iter()
+                .for_each(|group| self.rows[*group as usize] += 1),
+            Some(signs) => {
+                for (group, sign) in groups.iter().zip(signs) {
+                    self.rows[*group as usize] += sign;
+                }
+            }
+        }
+        for (call, function) in columns.calls.iter().zip(&mut self.functions) {
+            let arguments: Vec<ArrayRef> = call
+                .arguments
+                .iter()
+                .map(|column| columns.batch.column(*column).clone())
+                .collect();
+            let filter = call
+                .filter
+                .map(|column| boolean(columns.batch.column(column)))
+                .transpose()?;
+            function.update(&Rows {
+                arguments: &arguments,
+                filter,
+                groups: &groups,
+                signs,
+            })?;
+        }
+        self.recycle(groups);
+        Ok(())
+    }
+
+    /// Adds states of other tables for groups found before: state columns, then rows.
+    pub(super) fn merge(&mut self, groups: &[u32], states: &[ArrayRef]) -> Result<()> {
+        let Some((rows, mut states)) = states.split_last() else {
+            return Err(OperatorError::contract("a state without a row count"));
+        };
+        for (group, rows) in groups.iter().zip(rows.as_primitive::<Int64Type>().values()) {
+            self.rows[*group as usize] += rows;
+        }
+        for function in &mut self.functions {
+            let width = function.state(&[])?.len();
+            let (own, rest) = states.split_at(width);
+            function.merge(own, groups)?;
+            states = rest;
+        }
+        Ok(())
+    }
+
+    /// Key columns of some groups.
+    pub(super) fn key_columns(&self, groups: &[u32]) -> Result<Vec<ArrayRef>> {
+        self.keys.columns(Some(groups))
+    }
+
+    /// State columns of some groups, then rows.
+    pub(super) fn states(&self, groups: &[u32]) -> Result<Vec<ArrayRef>> {
+        let mut columns = Vec::new();
+        for function in &self.functions {
+            columns.extend(function.state(groups)?);
+        }
+        let rows = groups.iter().map(|group| self.rows[*group as usize]);
+        columns.push(Arc::new(Int64Array::from_iter_values(rows)));
+        Ok(columns)
+    }
+
+    /// Results of some groups, one column a function.
+    pub(super) fn results(&self, groups: &[u32]) -> Result<Vec<ArrayRef>> {
+        self.functions
+            .iter()
+            .map(|function| function.evaluate(groups))
+            .collect()
+    }
+
+    /// Bytes held, about.
+    pub(super) fn bytes(&self) -> usize {
+        self.keys.bytes()
+            + self.rows.capacity() * 8
+            + self
+                .functions
+                .iter()
+                .map(|function| function.bytes())
+                .sum::<usize>()
+    }
+}
+
+fn boolean(column: &ArrayRef) -> Result<&BooleanArray> {
+    column
+        .as_boolean_opt()
+        .ok_or_else(|| OperatorError::contract("a FILTER is not a boolean"))
+}
+
+/// The columns that [`Groups::states`] makes: states in the order of calls, then `__rows`.
+pub(super) fn state_schema(calls: &[AggregateCall]) -> Result<Schema> {
+    let mut fields = Vec::new();
+    for (index, call) in calls.iter().enumerate() {
+        for (part, field) in state_fields(call)?.iter().enumerate() {
+            let name = format!("state{index}_{part}");
+            fields.push(Field::new(name, field.data_type().clone(), true));
+        }
+    }
+    fields.push(Field::new("__rows", DataType::Int64, false));
+    Ok(Schema::new(fields))
+}
+
+/// All group numbers of a table, in runs of a batch.
+pub(super) fn in_batches(groups: &[u32]) -> impl Iterator<Item = &[u32]> {
+    groups.chunks(crate::delta::BATCH_ROWS_MAX)
+}

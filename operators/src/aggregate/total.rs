@@ -1,0 +1,493 @@
+//! The half of an aggregation after the exchange: all of a group is here.
+//!
+//! The working copy is one table of columns a bucket; the state table is its durable copy. An epoch
+//! runs in the order of the specification: late groups are dropped by L, the rest is merged, results
+//! leave as the output mode says, and what E closes is removed.
+
+use std::collections::BTreeMap;
+
+use arrow::{
+    array::{ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, RecordBatchOptions},
+    compute,
+    datatypes::{DataType, Int64Type, Schema},
+};
+use millstream_types::{Epoch, OutputMode, Watermark};
+
+use super::{
+    AggregateSpec, TimeKey,
+    buckets::{Buckets, Closure},
+    groups::{Groups, in_batches, state_schema},
+    partial::{keep, table_keys},
+};
+use crate::{
+    board::EpochKind,
+    delta::Delta,
+    driver::{Emitter, EpochContext, EpochOperator, OperatorReport, Progress},
+    error::{OperatorError, Result},
+    rows::RowCodec,
+    state::{Bucket, BucketChange, Ownership, Spread, StateTable},
+};
+
+/// Groups that something happened to, each once.
+#[derive(Debug, Default)]
+struct Marked {
+    is_marked: Vec<bool>,
+    groups: Vec<u32>,
+}
+
+impl Marked {
+    /// Marks groups and says which were not marked before.
+    fn mark(&mut self, groups: &[u32], size: usize) -> Vec<u32> {
+        self.is_marked.resize(size, false);
+        let mut fresh = Vec::new();
+        for group in groups {
+            let is_marked = &mut self.is_marked[*group as usize];
+            if !*is_marked {
+                *is_marked = true;
+                fresh.push(*group);
+            }
+        }
+        self.groups.extend_from_slice(&fresh);
+        fresh
+    }
+
+    fn take(&mut self) -> Vec<u32> {
+        for group in &self.groups {
+            self.is_marked[*group as usize] = false;
+        }
+        std::mem::take(&mut self.groups)
+    }
+}
+
+/// The groups of one bucket.
+struct BucketGroups {
+    groups: Groups,
+    /// Touched in this epoch.
+    touched: Marked,
+    /// Changed since the last snapshot.
+    dirty: Marked,
+    /// Results as they were before this epoch, for groups that had one (mode `changes`).
+    before: Vec<(Vec<u32>, Vec<ArrayRef>)>,
+    /// Groups with rows, for counting.
+    live: u64,
+}
+
+/// Merges partial groups, keeps state, publishes results.
+pub struct TotalAggregate {
+    spec: AggregateSpec,
+    buckets: Buckets,
+    key_types: Vec<DataType>,
+    tables: BTreeMap<Bucket, BucketGroups>,
+    state: StateTable,
+    results: RowCodec,
+    report: OperatorReport,
+}
+
+impl std::fmt::Debug for TotalAggregate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TotalAggregate")
+            .field("time", &self.spec.time)
+            .finish_non_exhaustive()
+    }
+}
+
+/// State of an operator from a snapshot: pieces by table and bucket, and the epoch they are of.
+#[derive(Clone, Debug, Default)]
+pub struct Seed {
+    /// The epoch after which the snapshot was taken.
+    pub epoch: Epoch,
+    /// The pieces.
+    pub pieces: BTreeMap<(u32, Bucket), Vec<RecordBatch>>,
+}
+
+impl TotalAggregate {
+    /// The operator for a spec, with the part of a snapshot that this worker owns.
+    ///
+    /// # Errors
+    /// When a key or function has no form here, or a piece is of another query.
+    pub fn new(
+        spec: AggregateSpec,
+        seed: Option<&Seed>,
+        ownership: Ownership,
+    ) -> Result<TotalAggregate> {
+        let buckets = Buckets::new(&spec)?;
+        let keys = table_keys(&spec, &buckets);
+        let states = state_schema(&spec.calls)?;
+        let results: Vec<DataType> = spec.output.fields()[spec.group_columns()..]
+            .iter()
+            .map(|field| field.data_type().clone())
+            .collect();
+        let mut total = TotalAggregate {
+            state: StateTable::new(0, &keys, &states, Spread::ByKeyAndBucket)?,
+            key_types: keys
+                .fields()
+                .iter()
+                .map(|field| field.data_type().clone())
+                .collect(),
+            results: RowCodec::new(&results)?,
+            spec,
+            buckets,
+            tables: BTreeMap::new(),
+            report: OperatorReport::default(),
+        };
+        if let Some(seed) = seed {
+            for ((_, bucket), pieces) in &seed.pieces {
+                total.restore(*bucket, seed.epoch, pieces, ownership)?;
+            }
+        }
+        Ok(total)
+    }
+
+    fn restore(
+        &mut self,
+        bucket: Bucket,
+        epoch: Epoch,
+        pieces: &[RecordBatch],
+        ownership: Ownership,
+    ) -> Result<()> {
+        let held = self.state.seed(bucket, epoch, pieces, ownership)?;
+        if held.num_rows() == 0 {
+            return Ok(());
+        }
+        let (keys, rest) = held.columns().split_at(self.key_types.len());
+        let states = &rest[..rest.len() - 1];
+        let table = self.table(bucket)?;
+        let groups = table.groups.intern(keys, held.num_rows())?;
+        table.groups.merge(&groups, states)?;
+        table.live = held.num_rows() as u64;
+        table.groups.recycle(groups);
+        Ok(())
+    }
+
+    fn table(&mut self, bucket: Bucket) -> Result<&mut BucketGroups> {
+        use std::collections::btree_map::Entry;
+        match self.tables.entry(bucket) {
+            Entry::Occupied(table) => Ok(table.into_mut()),
+            Entry::Vacant(place) => Ok(place.insert(BucketGroups {
+                groups: Groups::new(&self.key_types, &self.spec.calls)?,
+                touched: Marked::default(),
+                dirty: Marked::default(),
+                before: Vec::new(),
+                live: 0,
+            })),
+        }
+    }
+
+    /// Late rows are dropped, except in complete mode, which never forgets a group.
+    fn drops_late(&self) -> bool {
+        self.buckets.can_close() && self.spec.mode != OutputMode::Complete
+    }
+
+    /// The groups that are not late; the rows of the others are counted.
+    fn without_late(
+        &mut self,
+        bucket: Bucket,
+        batch: &RecordBatch,
+        late: Watermark,
+    ) -> Result<Option<RecordBatch>> {
+        if !self.drops_late() {
+            return Ok(Some(batch.clone()));
+        }
+        match self.buckets.closure(bucket, late) {
+            Closure::Open => Ok(Some(batch.clone())),
+            Closure::Closed => {
+                self.report.rows_late += rows_in(batch);
+                Ok(None)
+            }
+            Closure::Partly => {
+                let closed = self.buckets.closed_rows(batch.column(1), late)?;
+                self.report.rows_late += rows_in(&keep(batch, &closed)?);
+                let open = compute::not(&closed).map_err(OperatorError::arrow("late groups"))?;
+                Ok(Some(keep(batch, &open)?))
+            }
+        }
+    }
+
+    fn merge(&mut self, bucket: Bucket, batch: &RecordBatch) -> Result<()> {
+        let (keys, states) = batch.columns()[1..].split_at(self.key_types.len());
+        let wants_before = self.spec.mode == OutputMode::Changes;
+        let table = self.table(bucket)?;
+        let known = table.groups.len();
+        let groups = table.groups.intern(keys, batch.num_rows())?;
+        let size = table.groups.len();
+        let fresh = table.touched.mark(&groups, size);
+        if wants_before {
+            let old: Vec<u32> = fresh
+                .iter()
+                .copied()
+                .filter(|group| (*group as usize) < known && table.groups.rows_of(*group) != 0)
+                .collect();
+            if !old.is_empty() {
+                let results = table.groups.results(&old)?;
+                table.before.push((old, results));
+            }
+        }
+        let alive = |table: &BucketGroups| {
+            fresh
+                .iter()
+                .filter(|group| table.groups.rows_of(**group) != 0)
+                .count() as u64
+        };
+        let before = alive(table);
+        table.dirty.mark(&groups, size);
+        table.groups.merge(&groups, states)?;
+        table.live = table.live + alive(table) - before;
+        table.groups.recycle(groups);
+        Ok(())
+    }
+
+    /// Rows of some groups of a bucket as the query sees them.
+    fn rows(&self, bucket: Bucket, groups: &[u32], results: Vec<ArrayRef>) -> Result<RecordBatch> {
+        let table = &self.tables[&bucket];
+        let mut keys = table.groups.key_columns(groups)?;
+        let extra = self
+            .buckets
+            .extra_key(&self.spec.input)
+            .is_some()
+            .then(|| keys.remove(0));
+        if self.spec.time != TimeKey::None {
+            let field = self.spec.output.field(self.spec.time_position);
+            let time = self
+                .buckets
+                .output(bucket, extra.as_ref(), groups.len(), field)?;
+            keys.splice(self.spec.time_position..self.spec.time_position, time);
+        }
+        keys.extend(results);
+        let options = RecordBatchOptions::new().with_row_count(Some(groups.len()));
+        RecordBatch::try_new_with_options(self.spec.output.clone(), keys, &options)
+            .map_err(OperatorError::arrow("making result rows"))
+    }
+
+    fn emit(&self, bucket: Bucket, groups: &[u32], out: &mut Emitter) -> Result<()> {
+        let table = &self.tables[&bucket];
+        let alive: Vec<u32> = groups
+            .iter()
+            .copied()
+            .filter(|group| table.groups.rows_of(*group) != 0)
+            .collect();
+        for groups in in_batches(&alive) {
+            let results = table.groups.results(groups)?;
+            out.give(Delta::insertions(self.rows(bucket, groups, results)?));
+        }
+        Ok(())
+    }
+
+    fn all(&self, bucket: Bucket) -> Vec<u32> {
+        let count = u32::try_from(self.tables[&bucket].groups.len()).unwrap_or(u32::MAX);
+        (0..count).collect()
+    }
+
+    /// Takes back what a group was and gives what it is, where that differs.
+    fn emit_changes(&mut self, bucket: Bucket, groups: &[u32], out: &mut Emitter) -> Result<()> {
+        let table = self.tables.get_mut(&bucket);
+        let before = table
+            .map(|table| std::mem::take(&mut table.before))
+            .unwrap_or_default();
+        let mut unchanged = Marked::default();
+        let size = self.tables[&bucket].groups.len();
+        for (old_groups, old) in before {
+            let now = self.tables[&bucket].groups.results(&old_groups)?;
+            let (was, is) = (self.results.encode(&old)?, self.results.encode(&now)?);
+            let differs: BooleanArray = old_groups
+                .iter()
+                .enumerate()
+                .map(|(row, group)| {
+                    let gone = self.tables[&bucket].groups.rows_of(*group) == 0;
+                    Some(gone || (!old.is_empty() && was.row(row) != is.row(row)))
+                })
+                .collect();
+            let same: Vec<u32> = old_groups
+                .iter()
+                .enumerate()
+                .filter(|(row, _)| !differs.value(*row))
+                .map(|(_, group)| *group)
+                .collect();
+            unchanged.mark(&same, size);
+            let rows = keep(&self.rows(bucket, &old_groups, old)?, &differs)?;
+            let signs = Int64Array::from_value(-1, rows.num_rows());
+            out.give(Delta::signed(rows, Some(signs)));
+        }
+        unchanged.is_marked.resize(size, false);
+        let new: Vec<u32> = groups
+            .iter()
+            .copied()
+            .filter(|group| !unchanged.is_marked[*group as usize])
+            .collect();
+        self.emit(bucket, &new, out)
+    }
+
+    /// Removes what the mark closes; in append mode it is emitted first.
+    fn evict(&mut self, mark: Watermark, out: &mut Emitter) -> Result<()> {
+        if !self.drops_late() {
+            return Ok(());
+        }
+        let emits = self.spec.mode == OutputMode::Append;
+        let closing: Vec<(Bucket, Closure)> = self
+            .tables
+            .keys()
+            .map(|bucket| (*bucket, self.buckets.closure(*bucket, mark)))
+            .filter(|(_, closure)| *closure != Closure::Open)
+            .collect();
+        for (bucket, closure) in closing {
+            match closure {
+                Closure::Open => {}
+                Closure::Closed => {
+                    if emits {
+                        self.emit(bucket, &self.all(bucket), out)?;
+                    }
+                    let gone = self.tables.remove(&bucket);
+                    self.report.rows_removed += gone.map_or(0, |table| table.live);
+                }
+                Closure::Partly => self.evict_part(bucket, mark, emits, out)?,
+            }
+        }
+        let tables = &self.tables;
+        self.state.retain(|bucket| tables.contains_key(&bucket));
+        Ok(())
+    }
+
+    /// Removes the closed groups of a bucket by making it anew from the open ones.
+    fn evict_part(
+        &mut self,
+        bucket: Bucket,
+        mark: Watermark,
+        emits: bool,
+        out: &mut Emitter,
+    ) -> Result<()> {
+        let all = self.all(bucket);
+        let keys = self.tables[&bucket].groups.key_columns(&all)?;
+        let closed = self.buckets.closed_rows(&keys[0], mark)?;
+        let (gone, stay): (Vec<u32>, Vec<u32>) =
+            all.iter().partition(|group| closed.value(**group as usize));
+        if gone.is_empty() {
+            return Ok(());
+        }
+        if emits {
+            self.emit(bucket, &gone, out)?;
+        }
+        let Some(old) = self.tables.remove(&bucket) else {
+            return Ok(());
+        };
+        self.report.rows_removed += old.live;
+        // The durable copy starts over, too: the next snapshot writes the bucket whole.
+        self.state.retain(|held| held != bucket);
+        let stay: Vec<u32> = stay
+            .into_iter()
+            .filter(|group| old.groups.rows_of(*group) != 0)
+            .collect();
+        if stay.is_empty() {
+            return Ok(());
+        }
+        self.report.rows_removed -= stay.len() as u64;
+        let (keys, states) = (old.groups.key_columns(&stay)?, old.groups.states(&stay)?);
+        let table = self.table(bucket)?;
+        let groups = table.groups.intern(&keys, stay.len())?;
+        table.groups.merge(&groups, &states)?;
+        table.dirty.mark(&groups, stay.len());
+        table.live = stay.len() as u64;
+        table.groups.recycle(groups);
+        Ok(())
+    }
+
+    fn publish(&mut self, context: &EpochContext, out: &mut Emitter) -> Result<()> {
+        let buckets: Vec<Bucket> = self.tables.keys().copied().collect();
+        for bucket in buckets {
+            let touched = match self.tables.get_mut(&bucket) {
+                Some(table) => table.touched.take(),
+                None => continue,
+            };
+            self.report.rows_updated += touched.len() as u64;
+            match self.spec.mode {
+                OutputMode::Update => self.emit(bucket, &touched, out)?,
+                OutputMode::Changes => self.emit_changes(bucket, &touched, out)?,
+                OutputMode::Complete if context.kind == EpochKind::Data => {
+                    self.emit(bucket, &self.all(bucket), out)?;
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Input rows that partial groups stand for.
+fn rows_in(batch: &RecordBatch) -> u64 {
+    let rows = batch
+        .column(batch.num_columns() - 1)
+        .as_primitive::<Int64Type>();
+    rows.values().iter().map(|rows| rows.unsigned_abs()).sum()
+}
+
+impl EpochOperator for TotalAggregate {
+    fn on_delta(
+        &mut self,
+        context: &EpochContext,
+        _port: usize,
+        delta: Delta,
+        _out: &mut Emitter,
+    ) -> Result<()> {
+        let batch = delta.batch();
+        let bucket = batch.column(0).as_primitive::<Int64Type>();
+        if bucket.is_empty() {
+            return Ok(());
+        }
+        let bucket = Bucket(bucket.value(0));
+        match self.without_late(bucket, batch, context.marks.late)? {
+            Some(batch) if batch.num_rows() > 0 => self.merge(bucket, &batch),
+            _ => Ok(()),
+        }
+    }
+
+    fn on_close(&mut self, context: &EpochContext, out: &mut Emitter) -> Result<Progress> {
+        self.publish(context, out)?;
+        self.evict(context.marks.evict, out)?;
+        Ok(Progress::Done)
+    }
+
+    fn tap(&mut self, epoch: Epoch) -> Result<Vec<BucketChange>> {
+        for (bucket, table) in &mut self.tables {
+            let (alive, gone): (Vec<u32>, Vec<u32>) = table
+                .dirty
+                .take()
+                .into_iter()
+                .partition(|group| table.groups.rows_of(*group) != 0);
+            if !gone.is_empty() {
+                let keys = table.groups.key_columns(&gone)?;
+                self.state.remove(*bucket, epoch, &keys, gone.len())?;
+            }
+            if !alive.is_empty() {
+                let (keys, states) = (
+                    table.groups.key_columns(&alive)?,
+                    table.groups.states(&alive)?,
+                );
+                self.state
+                    .upsert(*bucket, epoch, &keys, &states, alive.len())?;
+            }
+        }
+        self.state.tap()
+    }
+
+    fn report(&mut self) -> Option<OperatorReport> {
+        let mut report = std::mem::take(&mut self.report);
+        report.rows_total = self.tables.values().map(|table| table.live).sum();
+        let tables: usize = self.tables.values().map(|table| table.groups.bytes()).sum();
+        report.bytes = (tables + self.state.bytes()) as u64;
+        Some(report)
+    }
+}
+
+/// Columns of the state of an aggregation: what its snapshot pieces hold.
+///
+/// # Errors
+/// When a function has no state here.
+pub fn state_columns(spec: &AggregateSpec) -> Result<Schema> {
+    let keys = table_keys(spec, &Buckets::new(spec)?);
+    let states = state_schema(&spec.calls)?;
+    let fields = keys
+        .fields()
+        .iter()
+        .chain(states.fields())
+        .cloned()
+        .collect::<Vec<_>>();
+    Ok(Schema::new(fields))
+}

@@ -1,0 +1,414 @@
+//! The epoch driver: the one generic timely operator under every stateful operator.
+//!
+//! It owns the capability, so that operators cannot get progress wrong [INV-09]: it shows an
+//! operator one epoch at a time, in order, with its marks known; closes an epoch when all inputs
+//! have passed it; taps state when the plan says so; and turns errors into reports. What it does
+//! *not* do: decide anything about rows.
+//!
+//! Scenario: rows of epoch 8 arrive while epoch 7 is open. They wait here, in order of arrival,
+//! which no operator may depend on; when 7 closes and the marks of 8 are known they are handed on.
+//! Scenario: an operator fails in epoch 7. The driver reports the fault and keeps its capability
+//! at 7 for ever, so nothing downstream sees 7 close and nothing of it is committed.
+
+use std::{collections::BTreeMap, rc::Rc, sync::Arc};
+
+use millstream_types::{Coded, Epoch, Fault, Marks, OperatorId, Watermark};
+use timely::{
+    container::CapacityContainerBuilder,
+    dataflow::{
+        Scope, Stream,
+        channels::pact::Pipeline,
+        operators::{
+            Capability,
+            generic::{OutputBuilder, builder_rc::OperatorBuilder},
+        },
+    },
+};
+
+use crate::{
+    board::{EpochBoard, EpochFacts, EpochKind},
+    delta::Delta,
+    error::{OperatorError, Result},
+    route::by_key,
+    state::BucketChange,
+};
+
+/// Rows between operators.
+pub type DeltaStream<'s> = Stream<'s, u64, Delta>;
+
+/// Per epoch one message: eviction mark and late mark in milliseconds.
+pub type MarkStream<'s> = Stream<'s, u64, Vec<(i64, i64)>>;
+
+/// How rows get to an operator's input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Routing {
+    /// They stay on their worker.
+    Local,
+    /// They go to the owner of their key hash.
+    ByKey,
+}
+
+/// The epoch an operator is in.
+#[derive(Clone, Copy, Debug)]
+pub struct EpochContext {
+    /// The epoch.
+    pub epoch: Epoch,
+    /// Its marks and clock.
+    pub marks: Marks,
+    /// Whether it has input ranges.
+    pub kind: EpochKind,
+}
+
+/// Whether an operator is done with its epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// The epoch is closed.
+    Done,
+    /// Call again: there is more to emit, and others should get a turn.
+    More,
+}
+
+/// What an operator counted since it last said so.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OperatorReport {
+    /// Logical rows held: what Spark's `numRowsTotal` counts.
+    pub rows_total: u64,
+    /// Groups touched.
+    pub rows_updated: u64,
+    /// Groups removed.
+    pub rows_removed: u64,
+    /// (row, window) pairs dropped as late.
+    pub rows_late: u64,
+    /// Bytes held, about.
+    pub bytes: u64,
+}
+
+/// What operators tell the coordinator.
+#[derive(Clone, Debug)]
+pub enum OperatorEvent {
+    /// The query must stop.
+    Failed(Fault),
+    /// An epoch is closed on this worker.
+    Closed {
+        /// Who.
+        operator: OperatorId,
+        /// Which epoch.
+        epoch: Epoch,
+        /// What was counted in it.
+        report: OperatorReport,
+    },
+    /// State after an epoch whose plan asked for it.
+    Tapped {
+        /// Who.
+        operator: OperatorId,
+        /// After which epoch.
+        epoch: Epoch,
+        /// All buckets that are alive.
+        changes: Vec<BucketChange>,
+    },
+}
+
+/// Takes events of one worker; must not block.
+pub type Reporter = Rc<dyn Fn(OperatorEvent)>;
+
+/// Rows on their way out of an operator.
+#[derive(Debug, Default)]
+pub struct Emitter {
+    deltas: Vec<Delta>,
+}
+
+impl Emitter {
+    /// Emits rows in the current epoch.
+    pub fn give(&mut self, delta: Delta) {
+        if delta.rows() > 0 {
+            self.deltas.push(delta);
+        }
+    }
+}
+
+/// An operator over whole epochs. Everything it may depend on is in its arguments; it reads no
+/// clock, sees no arrival order, and never learns of two epochs at once.
+pub trait EpochOperator: 'static {
+    /// Takes rows of the current epoch.
+    ///
+    /// # Errors
+    /// Stops the query.
+    fn on_delta(
+        &mut self,
+        context: &EpochContext,
+        port: usize,
+        delta: Delta,
+        out: &mut Emitter,
+    ) -> Result<()>;
+
+    /// All rows of the epoch were given: publish. Called again while it says [`Progress::More`].
+    ///
+    /// # Errors
+    /// Stops the query.
+    fn on_close(&mut self, context: &EpochContext, out: &mut Emitter) -> Result<Progress>;
+
+    /// State as of the end of `epoch`, called right after its close if its plan asks.
+    ///
+    /// # Errors
+    /// Stops the query.
+    fn tap(&mut self, epoch: Epoch) -> Result<Vec<BucketChange>>;
+
+    /// What was counted since the last call; `None` for operators that hold nothing.
+    fn report(&mut self) -> Option<OperatorReport>;
+}
+
+/// What every operator of a worker's dataflow shares.
+#[derive(Clone)]
+pub struct OperatorEnvironment {
+    /// The first epoch that runs.
+    pub start: Epoch,
+    /// Facts of planned epochs.
+    pub board: Arc<EpochBoard>,
+    /// Where events go.
+    pub reporter: Reporter,
+}
+
+impl std::fmt::Debug for OperatorEnvironment {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("OperatorEnvironment")
+            .field("start", &self.start)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Puts an operator into the dataflow.
+pub fn epoch_operator<'s, O: EpochOperator>(
+    (id, name): (OperatorId, &str),
+    scope: Scope<'s, u64>,
+    inputs: Vec<(DeltaStream<'s>, Routing)>,
+    marks: Option<MarkStream<'s>>,
+    environment: &OperatorEnvironment,
+    operator: O,
+) -> DeltaStream<'s> {
+    let mut builder = OperatorBuilder::new(name.to_owned(), scope);
+    let activator = scope.activator_for(builder.operator_info().address);
+    let (output, stream) = builder.new_output::<Delta>();
+    let mut output = OutputBuilder::<u64, CapacityContainerBuilder<Delta>>::from(output);
+    let ports = inputs.len();
+    let identity = || [(0, timely::progress::Antichain::from_elem(0))];
+    let mut local = Vec::new();
+    let mut routed = Vec::new();
+    for (port, (input, routing)) in inputs.into_iter().enumerate() {
+        match routing {
+            Routing::Local => {
+                local.push((
+                    port,
+                    builder.new_input_connection(input, Pipeline, identity()),
+                ));
+            }
+            Routing::ByKey => {
+                routed.push((
+                    port,
+                    builder.new_input_connection(input, by_key(), identity()),
+                ));
+            }
+        }
+    }
+    let has_marks = marks.is_some();
+    let mut mark_input =
+        marks.map(|marks| builder.new_input_connection(marks, Pipeline, identity()));
+    let environment = environment.clone();
+    builder.build(move |mut capabilities| {
+        let mut capability = capabilities.pop();
+        if let Some(capability) = &mut capability {
+            capability.downgrade(&environment.start.0);
+        }
+        let mut driver = Driver::new(id, environment, has_marks, ports, operator);
+        move |frontiers| {
+            for (port, input) in &mut local {
+                input.for_each(|time, delta| {
+                    driver.arrived(Epoch(*time.time()), *port, std::mem::take(delta));
+                });
+            }
+            for (port, input) in &mut routed {
+                input.for_each(|time, delta| {
+                    driver.arrived(Epoch(*time.time()), *port, std::mem::take(delta));
+                });
+            }
+            if let Some(input) = &mut mark_input {
+                input.for_each(|time, marks| driver.marked(Epoch(*time.time()), marks));
+            }
+            let passed = frontiers
+                .iter()
+                .filter_map(|f| f.frontier().first().copied())
+                .min();
+            let mut output = output.activate();
+            driver.advance(passed.map(Epoch), &mut capability, |capability, emitter| {
+                let mut session = output.session(capability);
+                for mut delta in emitter.deltas.drain(..) {
+                    session.give_container(&mut delta);
+                }
+            });
+            if driver.wants_a_turn {
+                activator.activate();
+            }
+        }
+    });
+    stream
+}
+
+struct Driver<O> {
+    id: OperatorId,
+    environment: OperatorEnvironment,
+    operator: O,
+    current: Epoch,
+    /// Marks of epochs that are known and not closed yet.
+    marks: BTreeMap<Epoch, (Watermark, Watermark)>,
+    has_marks: bool,
+    waiting: BTreeMap<Epoch, Vec<(usize, Delta)>>,
+    emitter: Emitter,
+    failed: bool,
+    wants_a_turn: bool,
+    ports: usize,
+}
+
+impl<O: EpochOperator> Driver<O> {
+    fn new(
+        id: OperatorId,
+        environment: OperatorEnvironment,
+        has_marks: bool,
+        ports: usize,
+        operator: O,
+    ) -> Driver<O> {
+        Driver {
+            id,
+            current: environment.start,
+            environment,
+            operator,
+            marks: BTreeMap::new(),
+            has_marks,
+            waiting: BTreeMap::new(),
+            emitter: Emitter::default(),
+            failed: false,
+            wants_a_turn: false,
+            ports,
+        }
+    }
+
+    fn arrived(&mut self, epoch: Epoch, port: usize, delta: Delta) {
+        assert!(
+            port < self.ports && epoch >= self.current,
+            "rows come before their epoch closes"
+        );
+        if !self.failed {
+            self.waiting.entry(epoch).or_default().push((port, delta));
+        }
+    }
+
+    fn marked(&mut self, epoch: Epoch, marks: &[(i64, i64)]) {
+        for (evict, late) in marks {
+            let marks = (Watermark::from_ms(*evict), Watermark::from_ms(*late));
+            let before = self.marks.insert(epoch, marks);
+            assert!(before.is_none(), "an epoch has one pair of marks");
+        }
+    }
+
+    /// Works on what has arrived; `passed` is the least epoch that may still bring rows, `None`
+    /// when no input will ever bring any (the query is stopping).
+    fn advance(
+        &mut self,
+        passed: Option<Epoch>,
+        capability: &mut Option<Capability<u64>>,
+        mut send: impl FnMut(&Capability<u64>, &mut Emitter),
+    ) {
+        self.wants_a_turn = false;
+        while !self.failed {
+            let Some(held) = capability.as_mut() else {
+                return;
+            };
+            let Some(context) = self.context() else { break };
+            let closing = passed.is_none_or(|passed| passed > self.current);
+            let result = self.work(&context, closing);
+            if !self.emitter.deltas.is_empty() {
+                send(held, &mut self.emitter);
+            }
+            match result {
+                Err(error) => self.fail(&error),
+                Ok(Progress::More) => {
+                    self.wants_a_turn = closing;
+                    return;
+                }
+                Ok(Progress::Done) => {
+                    self.current = self.current.next();
+                    held.downgrade(&self.current.0);
+                }
+            }
+        }
+        if passed.is_none() && !self.failed {
+            *capability = None;
+        }
+    }
+
+    /// The current epoch's context, once everything in it is known.
+    fn context(&self) -> Option<EpochContext> {
+        let epoch = self.current;
+        let EpochFacts { clock_ms, kind, .. } = self.environment.board.facts(epoch)?;
+        let (evict, late) = if self.has_marks {
+            *self.marks.get(&epoch)?
+        } else {
+            (Watermark::START, Watermark::START)
+        };
+        Some(EpochContext {
+            epoch,
+            marks: Marks {
+                evict,
+                late,
+                clock_ms,
+            },
+            kind,
+        })
+    }
+
+    /// Hands over rows of the current epoch and closes it if it can be closed.
+    fn work(&mut self, context: &EpochContext, closing: bool) -> Result<Progress> {
+        for (port, delta) in self.waiting.remove(&context.epoch).unwrap_or_default() {
+            if delta.is_damaged() {
+                return Err(OperatorError::Frame {
+                    epoch: context.epoch,
+                });
+            }
+            self.operator
+                .on_delta(context, port, delta, &mut self.emitter)?;
+        }
+        if !closing || self.operator.on_close(context, &mut self.emitter)? == Progress::More {
+            return Ok(Progress::More);
+        }
+        self.marks.remove(&context.epoch);
+        if let Some(report) = self.operator.report() {
+            self.tell(OperatorEvent::Closed {
+                operator: self.id,
+                epoch: context.epoch,
+                report,
+            });
+        }
+        let facts = self
+            .environment
+            .board
+            .facts(context.epoch)
+            .unwrap_or_default();
+        if facts.snapshot_after {
+            let changes = self.operator.tap(context.epoch)?;
+            self.tell(OperatorEvent::Tapped {
+                operator: self.id,
+                epoch: context.epoch,
+                changes,
+            });
+        }
+        Ok(Progress::Done)
+    }
+
+    fn fail(&mut self, error: &OperatorError) {
+        self.failed = true;
+        self.waiting.clear();
+        self.tell(OperatorEvent::Failed(error.fault()));
+    }
+
+    fn tell(&self, event: OperatorEvent) {
+        (self.environment.reporter)(event);
+    }
+}
