@@ -24,6 +24,8 @@ mod resume;
 pub mod sim;
 mod steps;
 mod store;
+#[cfg(test)]
+mod tests;
 
 pub use codec::DecodeError;
 pub use disk::{AppendFile, BadPath, Disk, DiskLock, Entry, RealDisk, RelPath};

@@ -183,13 +183,13 @@ fn holds_a_frame(bytes: &[u8]) -> bool {
 pub fn scan(bytes: &[u8]) -> Scan {
     let (header, mut at) = match read_header(bytes) {
         Ok((header, len)) => (Ok(header), len),
+        // A segment gets its name when its header and first frame are durable.
         Err(error) => {
-            let tail = tail(bytes, error.clone());
             return Scan {
-                header: Err(error),
+                header: Err(error.clone()),
                 frames: Vec::new(),
                 good_bytes: 0,
-                tail,
+                tail: Tail::Damaged(error),
             };
         }
     };

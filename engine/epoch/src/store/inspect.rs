@@ -9,6 +9,7 @@ use millstream_types::{Coded, Epoch, Fault};
 
 use super::{
     byte_count, layout,
+    open::check_reach,
     read_log::read_log,
     snapshot::{pack_names, read_manifest, verify_pieces},
 };
@@ -59,11 +60,11 @@ pub struct CheckpointReport {
     pub plans: Vec<Plan>,
     /// Commits in the log.
     pub commits: Vec<Commit>,
-    /// Snapshots whose manifests are whole, oldest first.
+    /// Snapshots that are whole, oldest first.
     pub snapshots: Vec<Manifest>,
     /// Every file.
     pub files: Vec<FileReport>,
-    /// Why the log as a whole cannot be used.
+    /// Why no query could go on from here.
     pub problem: Option<Fault>,
 }
 
@@ -101,6 +102,15 @@ enum Packs {
     ByByte,
 }
 
+impl Packs {
+    fn verify(self, disk: &dyn Disk, manifest: &Manifest) -> Result<(), EpochError> {
+        match self {
+            Packs::ByByte => verify_pieces(disk, manifest),
+            Packs::ByName => Ok(()),
+        }
+    }
+}
+
 fn report(disk: &dyn Disk, packs: Packs) -> Result<CheckpointReport, EpochError> {
     let mut report = CheckpointReport {
         metadata: None,
@@ -116,6 +126,7 @@ fn report(disk: &dyn Disk, packs: Packs) -> Result<CheckpointReport, EpochError>
     report.look_at_generations(disk)?;
     report.look_at_log(disk)?;
     report.look_at_state(disk, packs)?;
+    report.look_at_reach(disk)?;
     Ok(report)
 }
 
@@ -134,12 +145,12 @@ fn files_in(disk: &dyn Disk, dir: &RelPath) -> Result<Vec<RelPath>, EpochError> 
 }
 
 fn damaged(error: &EpochError) -> FileState {
-    FileState::Damaged {
-        reason: match error {
-            EpochError::Damaged { reason, .. } => reason.clone(),
-            other => other.fault().message,
-        },
-    }
+    let reason = if let EpochError::Damaged { reason, .. } = error {
+        reason.clone()
+    } else {
+        error.fault().message
+    };
+    FileState::Damaged { reason }
 }
 
 impl CheckpointReport {
@@ -197,29 +208,33 @@ impl CheckpointReport {
             };
             self.add(disk, file, state);
         }
-        let Some(metadata) = &self.metadata else {
-            if let Some(file) = self
-                .files
-                .iter()
-                .map(|f| &f.file)
-                .find(|f| f.parent() == layout::log_dir())
-            {
-                self.problem = Some(
-                    EpochError::NoMetadata {
-                        found: file.clone(),
-                    }
-                    .fault(),
-                );
+        if self.metadata.is_none() {
+            let mut files = self.files.iter().map(|report| &report.file);
+            if let Some(found) = files.find(|file| file.parent() == layout::log_dir()) {
+                let found = found.clone();
+                self.problem = Some(EpochError::NoMetadata { found }.fault());
             }
+        }
+        Ok(())
+    }
+
+    /// What an opening would say of the log and the snapshots together.
+    fn look_at_reach(&mut self, disk: &dyn Disk) -> Result<(), EpochError> {
+        let Some(metadata) = &self.metadata else {
             return Ok(());
         };
-        match read_log(disk, &metadata.query_id) {
-            Ok(image) => {
-                self.plans = image.plans;
-                self.commits = image.commits;
-            }
+        let read = read_log(disk, &metadata.query_id);
+        let reach = read.and_then(|image| {
+            let newest = self.snapshots.last().map(|manifest| manifest.epoch);
+            let reach = check_reach(newest, None, &image);
+            self.plans = image.plans;
+            self.commits = image.commits;
+            reach
+        });
+        match reach {
             Err(error @ EpochError::Disk { .. }) => return Err(error),
             Err(error) => self.problem = Some(error.fault()),
+            Ok(()) => {}
         }
         Ok(())
     }
@@ -232,22 +247,20 @@ impl CheckpointReport {
             .filter_map(|f| layout::parse_manifest(f.name()))
         {
             let file = layout::manifest(epoch);
-            let state = match self.manifest(disk, epoch) {
-                Ok(manifest) => {
-                    let error = match packs {
-                        Packs::ByByte => verify_pieces(disk, &manifest).err(),
-                        Packs::ByName => None,
-                    };
-                    self.snapshots.push(manifest);
-                    if let Some(error) = error {
-                        if let EpochError::Damaged { file, .. } = &error {
-                            broken.push((file.clone(), damaged(&error)));
-                        }
-                        damaged(&error)
-                    } else {
+            let manifest = self.manifest(disk, epoch);
+            let state = match manifest {
+                Ok(manifest) => match packs.verify(disk, &manifest) {
+                    Ok(()) => {
+                        self.snapshots.push(manifest);
                         FileState::Whole
                     }
-                }
+                    Err(EpochError::Damaged { file: pack, reason }) => {
+                        let named = format!("it names {pack}, which is damaged");
+                        broken.push((pack, FileState::Damaged { reason }));
+                        FileState::Damaged { reason: named }
+                    }
+                    Err(error) => return Err(error),
+                },
                 Err(error @ EpochError::Disk { .. }) => return Err(error),
                 Err(error) => damaged(&error),
             };

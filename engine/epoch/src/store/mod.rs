@@ -199,15 +199,9 @@ impl CheckpointStore {
         };
         let mut bytes = header_bytes(&header).map_err(EpochError::too_long("a query id"))?;
         bytes.extend_from_slice(frame);
-        if let Err(error) = self.disk.create_new(&path, &bytes) {
-            if self.disk.remove(&path).is_err() {
-                self.poison.set(&path);
-            }
-            return Err(EpochError::disk("create", &path)(error));
-        }
-        self.poison.watch("sync", &path, self.disk.sync(&path))?;
-        let dir = layout::log_dir();
-        self.poison.watch("sync", &dir, self.disk.sync_dir(&dir))?;
+        // Under its name a segment has a whole header and a whole first frame: only what is
+        // appended later can be torn.
+        write_whole(&*self.disk, &self.poison, &path, &bytes)?;
         let file = self.disk.open_append(&path);
         log.file = Some(self.poison.watch("open", &path, file)?);
         log.segments.push(first);

@@ -105,20 +105,15 @@ impl CheckpointStore {
             create_fence(&*disk, &poison, generation)?;
         }
         let found = find_snapshots(&*disk, &metadata)?;
-        let snapshot = choose(&found, &image)?;
+        let snapshot = found.whole.values().next_back().cloned();
+        let newest = snapshot.as_ref().map(|manifest| manifest.epoch);
+        check_reach(newest, found.damaged.first(), &image)?;
         clean_up(&*disk, &poison, &image, generation)?;
         let recovered = recovered(metadata, is_new, generation, snapshot, &found, &image);
         let log = open_log(&*disk, &image, &found, &recovered)?;
-        let newest = recovered.snapshot.as_ref().map(|manifest| manifest.epoch);
-        let whole = found
-            .whole
-            .iter()
-            .filter(|(epoch, _)| Some(**epoch) <= newest);
-        let snapshots = Snapshots::new(
-            whole
-                .map(|(epoch, manifest)| (*epoch, pack_names(manifest)))
-                .collect(),
-        );
+        let whole = found.whole.iter();
+        let snapshots = whole.map(|(epoch, manifest)| (*epoch, pack_names(manifest)));
+        let snapshots = Snapshots::new(snapshots.collect());
         let store = CheckpointStore {
             disk,
             query_id: recovered.metadata.query_id.clone(),
@@ -269,34 +264,35 @@ fn find_snapshots(disk: &dyn Disk, metadata: &Metadata) -> Result<Found, EpochEr
     Ok(found)
 }
 
-/// The newest whole snapshot, if the log allows to go on from it.
-fn choose(found: &Found, image: &LogImage) -> Result<Option<Manifest>, EpochError> {
-    let chosen = found.whole.values().next_back();
-    let plan_last = image.plan_last();
-    if let Some(epoch) = chosen.map(|manifest| manifest.epoch) {
-        if Some(epoch) > plan_last {
-            let what = "captured in a snapshot";
-            return Err(EpochError::Refused(Refusal::PlanMissing {
-                what,
-                epoch,
-                plan_last,
-            }));
-        }
-        if Some(epoch) > image.commit_last() {
-            return Err(EpochError::Refused(Refusal::CommitMissing {
-                snapshot: epoch,
-                commit_last: image.commit_last(),
-            }));
-        }
+/// Whether the log allows to go on from the newest whole snapshot, or from nothing.
+pub(super) fn check_reach(
+    snapshot: Option<Epoch>,
+    damaged: Option<&DamagedFile>,
+    image: &LogImage,
+) -> Result<(), EpochError> {
+    let (plan_last, commit_last) = (image.plan_last(), image.commit_last());
+    // A snapshot was named after its commit was durable: a log without it lost its tail.
+    if let Some(epoch) = snapshot.filter(|_| snapshot > plan_last) {
+        let what = "captured in a snapshot";
+        return Err(EpochError::Refused(Refusal::PlanMissing {
+            what,
+            epoch,
+            plan_last,
+        }));
     }
-    // A log that lost its tail cannot have named a snapshot that it does not contain.
-    let want = chosen.map_or(Epoch::FIRST, |manifest| manifest.epoch.next());
+    if let Some(snapshot) = snapshot.filter(|_| snapshot > commit_last) {
+        return Err(EpochError::Refused(Refusal::CommitMissing {
+            snapshot,
+            commit_last,
+        }));
+    }
+    let want = snapshot.map_or(Epoch::FIRST, Epoch::next);
     let oldest = image.segments.first().copied();
     let Some(got) = oldest.filter(|oldest| *oldest > want) else {
-        return Ok(chosen.cloned());
+        return Ok(());
     };
     // The plans that an older snapshot needs are gone. If a newer one was damaged that is why.
-    if let Some(DamagedFile { file, reason }) = found.damaged.first().cloned() {
+    if let Some(DamagedFile { file, reason }) = damaged.cloned() {
         return Err(EpochError::Damaged { file, reason });
     }
     Err(EpochError::Hole {
@@ -326,12 +322,6 @@ fn clean_up(
                     .map_err(EpochError::disk("remove", &file))?;
             }
         }
-    }
-    if let Some(file) = &image.stillborn {
-        disk.remove(file)
-            .map_err(EpochError::disk("remove", file))?;
-        let dir = file.parent();
-        poison.watch("sync", &dir, disk.sync_dir(&dir))?;
     }
     if let Some(newest) = image.segments.last() {
         // Written anew instead of cut: if the last process stopped because a sync failed, the

@@ -23,8 +23,6 @@ pub(super) struct LogImage {
     pub(super) generation: u64,
     /// Bytes that a crash cut off.
     pub(super) torn_bytes: u64,
-    /// A segment whose very header was cut off.
-    pub(super) stillborn: Option<RelPath>,
 }
 
 impl LogImage {
@@ -90,10 +88,7 @@ impl LogImage {
                 return Err(EpochError::decode(file, error));
             }
         }
-        let Ok(header) = header else {
-            self.stillborn = Some(file.clone());
-            return Ok(());
-        };
+        let header = header.map_err(|error| EpochError::decode(file, &error))?;
         let damaged = |reason: &str| EpochError::Damaged {
             file: file.clone(),
             reason: reason.to_owned(),
