@@ -1,0 +1,295 @@
+//! The console sink: prints each epoch as a table, exactly as Spark does.
+//!
+//! Rows are held from the write to the commit, and of these only the ones that will be shown.
+
+use std::{
+    collections::BTreeMap,
+    io::{self, Write},
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use arrow::{
+    array::{Int64Array, RecordBatch},
+    datatypes::SchemaRef,
+};
+use millstream_connectors_api::{
+    Capabilities, ConnectorError, ConnectorFactory, EpochWrite, Guarantee, OptionSpec, Sink,
+    SinkReceipt, SinkRequest, Source, SourceRequest,
+};
+use millstream_types::{Epoch, OutputMode};
+
+use crate::{files, noop::no_source, write::cell::Cell};
+
+const NAME: &str = "console";
+const RULE: &str = "-------------------------------------------";
+/// Width at which cells are cut.
+const TRUNCATED_WIDTH: usize = 20;
+/// Spark pads each column to so many characters.
+const WIDTH_MIN: usize = 3;
+
+const OPTIONS: &[OptionSpec] = &[
+    OptionSpec {
+        name: "numRows",
+        default: "20",
+        help: "Rows an epoch shows at most.",
+    },
+    OptionSpec {
+        name: "truncate",
+        default: "true",
+        help: "Cut cells at 20 characters.",
+    },
+];
+
+/// Where tables are printed: shared by all console sinks of a connector.
+pub type SharedWriter = Arc<Mutex<Box<dyn Write + Send>>>;
+
+/// Makes sinks that print.
+#[derive(Clone)]
+pub struct ConsoleConnector {
+    out: SharedWriter,
+}
+
+impl ConsoleConnector {
+    /// Prints to the standard output.
+    #[must_use]
+    pub fn new() -> ConsoleConnector {
+        ConsoleConnector::to(Box::new(io::stdout()))
+    }
+
+    /// Prints to `out`.
+    #[must_use]
+    pub fn to(out: Box<dyn Write + Send>) -> ConsoleConnector {
+        ConsoleConnector {
+            out: Arc::new(Mutex::new(out)),
+        }
+    }
+}
+
+impl Default for ConsoleConnector {
+    fn default() -> ConsoleConnector {
+        ConsoleConnector::new()
+    }
+}
+
+impl ConnectorFactory for ConsoleConnector {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            source: false,
+            sink: true,
+            needs_checkpoint: false,
+        }
+    }
+
+    fn options(&self) -> Vec<OptionSpec> {
+        OPTIONS.to_vec()
+    }
+
+    fn schema(&self, _request: &SourceRequest) -> Result<SchemaRef, ConnectorError> {
+        Err(no_source(NAME))
+    }
+
+    fn source(&self, _request: &SourceRequest) -> Result<Box<dyn Source>, ConnectorError> {
+        Err(no_source(NAME))
+    }
+
+    fn sink(&self, request: &SinkRequest) -> Result<Box<dyn Sink>, ConnectorError> {
+        let options = &request.options;
+        options.check(NAME, &[OPTIONS])?;
+        let rows_max = options.positive("numRows")?.unwrap_or(20);
+        Ok(Box::new(ConsoleSink {
+            out: Arc::clone(&self.out),
+            rows_max: usize::try_from(rows_max).unwrap_or(usize::MAX),
+            truncate: options.boolean("truncate", true)?,
+            schema: None,
+            mode: OutputMode::Append,
+            epochs: BTreeMap::new(),
+        }))
+    }
+}
+
+/// What an epoch will show.
+#[derive(Debug, Default)]
+struct Held {
+    rows: u64,
+    shown: usize,
+    parts: Vec<(RecordBatch, Option<Int64Array>)>,
+}
+
+struct ConsoleSink {
+    out: SharedWriter,
+    rows_max: usize,
+    truncate: bool,
+    schema: Option<SchemaRef>,
+    mode: OutputMode,
+    epochs: BTreeMap<Epoch, Held>,
+}
+
+impl ConsoleSink {
+    /// The lines of cells, names first.
+    fn lines(&self, held: &Held) -> Result<Vec<Vec<String>>, ConnectorError> {
+        let signed = self.mode == OutputMode::Changes;
+        let schema = self.schema.as_ref();
+        let names = schema.into_iter().flat_map(|schema| schema.fields());
+        let names = names.map(|field| escaped(field.name()));
+        let mut lines = vec![
+            signed
+                .then(|| "op".to_owned())
+                .into_iter()
+                .chain(names)
+                .collect(),
+        ];
+        for (batch, signs) in &held.parts {
+            let cells = batch
+                .columns()
+                .iter()
+                .map(Cell::new)
+                .collect::<Result<Vec<Cell>, ConnectorError>>()?;
+            for row in 0..batch.num_rows() {
+                let negative = signs.as_ref().is_some_and(|signs| signs.value(row) < 0);
+                let sign = if negative { "-" } else { "+" };
+                let sign = signed.then(|| sign.to_owned());
+                let shown = cells.iter().map(|cell| self.cell(cell, row));
+                lines.push(sign.into_iter().chain(shown).collect());
+            }
+        }
+        Ok(lines)
+    }
+
+    fn cell(&self, cell: &Cell, row: usize) -> String {
+        let mut text = Vec::new();
+        cell.show(row, &mut text);
+        let text = escaped(&String::from_utf8_lossy(&text));
+        if self.truncate && text.chars().count() > TRUNCATED_WIDTH {
+            let kept: String = text.chars().take(TRUNCATED_WIDTH - 3).collect();
+            return format!("{kept}...");
+        }
+        text
+    }
+
+    fn print(&self, epoch: Epoch, held: &Held) -> Result<(), ConnectorError> {
+        let lines = self.lines(held)?;
+        let mut text = format!("{RULE}\nBatch: {epoch}\n{RULE}\n");
+        table(&lines, self.truncate, &mut text);
+        if held.rows > self.rows_max as u64 {
+            let rows = if self.rows_max == 1 { "row" } else { "rows" };
+            text.push_str(&format!("only showing top {} {rows}\n", self.rows_max));
+        }
+        text.push('\n');
+        let mut out = self.out.lock().unwrap_or_else(PoisonError::into_inner);
+        out.write_all(text.as_bytes())
+            .and_then(|()| out.flush())
+            .map_err(|error| files::refused("write", Path::new("console"), error))
+    }
+}
+
+/// Appends the table; cells stand right where they are cut and left where they are not.
+fn table(lines: &[Vec<String>], right: bool, text: &mut String) {
+    let columns = lines.first().map_or(0, Vec::len);
+    let mut widths = vec![WIDTH_MIN; columns];
+    for line in lines {
+        for (width, cell) in widths.iter_mut().zip(line) {
+            *width = (*width).max(half_width(cell));
+        }
+    }
+    let mut rule = String::from("+");
+    for width in &widths {
+        rule.push_str(&"-".repeat(*width));
+        rule.push('+');
+    }
+    rule.push('\n');
+    text.push_str(&rule);
+    for (idx, line) in lines.iter().enumerate() {
+        text.push('|');
+        for (width, cell) in widths.iter().zip(line) {
+            let blanks = " ".repeat(width.saturating_sub(half_width(cell)));
+            let (before, after) = if right {
+                (blanks.as_str(), "")
+            } else {
+                ("", blanks.as_str())
+            };
+            text.push_str(&format!("{before}{cell}{after}|"));
+        }
+        text.push('\n');
+        if idx == 0 {
+            text.push_str(&rule);
+        }
+    }
+    text.push_str(&rule);
+}
+
+/// Columns on the screen: letters of East Asian scripts take two.
+fn half_width(text: &str) -> usize {
+    let wide = |letter: char| {
+        matches!(u32::from(letter),
+            0x1100..=0x115F | 0x2E80..=0xA4CF | 0xAC00..=0xD7A3 | 0xF900..=0xFAFF
+            | 0xFE10..=0xFE19 | 0xFE30..=0xFE6F | 0xFF00..=0xFF60 | 0xFFE0..=0xFFE6)
+    };
+    text.chars().map(|c| if wide(c) { 2 } else { 1 }).sum()
+}
+
+/// Control characters as Spark shows them, so that a cell stays on its line.
+fn escaped(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for letter in text.chars() {
+        match letter {
+            '\n' => shown.push_str("\\n"),
+            '\r' => shown.push_str("\\r"),
+            '\t' => shown.push_str("\\t"),
+            '\u{c}' => shown.push_str("\\f"),
+            '\u{8}' => shown.push_str("\\b"),
+            '\u{b}' => shown.push_str("\\v"),
+            '\u{7}' => shown.push_str("\\a"),
+            plain => shown.push(plain),
+        }
+    }
+    shown
+}
+
+impl Sink for ConsoleSink {
+    fn description(&self) -> String {
+        "ConsoleSink".to_owned()
+    }
+
+    fn guarantee(&self) -> Guarantee {
+        Guarantee::AtLeastOnce
+    }
+
+    fn open(&mut self, schema: &SchemaRef, mode: OutputMode) -> Result<(), ConnectorError> {
+        self.schema = Some(SchemaRef::clone(schema));
+        self.mode = mode;
+        Ok(())
+    }
+
+    fn last_committed(&mut self) -> Result<Option<Epoch>, ConnectorError> {
+        self.epochs.clear();
+        Ok(None)
+    }
+
+    fn write(&mut self, write: EpochWrite) -> Result<(), ConnectorError> {
+        let held = self.epochs.entry(write.epoch).or_default();
+        let rows = write.rows.num_rows();
+        held.rows += rows as u64;
+        let shown = rows.min(self.rows_max.saturating_sub(held.shown));
+        if shown > 0 {
+            held.shown += shown;
+            let signs = write.signs.map(|signs| signs.slice(0, shown));
+            held.parts.push((write.rows.slice(0, shown), signs));
+        }
+        Ok(())
+    }
+
+    fn stage(&mut self, _epoch: Epoch) -> Result<(), ConnectorError> {
+        Ok(())
+    }
+
+    fn commit(&mut self, epoch: Epoch) -> Result<SinkReceipt, ConnectorError> {
+        let held = self.epochs.remove(&epoch).unwrap_or_default();
+        self.print(epoch, &held)?;
+        Ok(SinkReceipt { rows: held.rows })
+    }
+}

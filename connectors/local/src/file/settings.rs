@@ -1,0 +1,326 @@
+//! The options of the file connector, parsed once.
+
+use std::path::PathBuf;
+
+use millstream_connectors_api::{ConnectorError, OptionSpec, Options};
+
+use crate::{
+    files,
+    format::{Dialect, Format, Mode, Pattern, Rules},
+};
+
+/// Options of both sides.
+pub(super) const COMMON: &[OptionSpec] = &[
+    spec(
+        "path",
+        "",
+        "Directory, file or pattern to read; directory to write.",
+    ),
+    spec("format", "", "json, csv or text."),
+    spec(
+        "header",
+        "false",
+        "CSV: the first line of a file holds names.",
+    ),
+    spec("sep", ",", "CSV: separator, one ASCII character or \\t."),
+    spec("delimiter", ",", "CSV: another name of sep."),
+    spec("quote", "\"", "CSV: quote character; empty for none."),
+    spec("escape", "\\", "CSV: character that makes a quote literal."),
+    spec("nullValue", "", "CSV: text that means null."),
+];
+
+/// Options of the source.
+pub(super) const SOURCE: &[OptionSpec] = &[
+    spec(
+        "maxFilesPerTrigger",
+        "",
+        "New files an epoch takes at most.",
+    ),
+    spec(
+        "maxBytesPerTrigger",
+        "",
+        "Bytes an epoch takes at most, but at least one file.",
+    ),
+    spec("latestFirst", "false", "Take the newest files first."),
+    spec(
+        "fileNameOnly",
+        "false",
+        "Two files of one name are the same file.",
+    ),
+    spec(
+        "maxFileAge",
+        "7d",
+        "Files older than the newest one by more are ignored.",
+    ),
+    spec(
+        "pathGlobFilter",
+        "",
+        "Only files whose name matches this pattern.",
+    ),
+    spec(
+        "recursiveFileLookup",
+        "false",
+        "Read all directories below the path.",
+    ),
+    spec(
+        "cleanSource",
+        "off",
+        "What becomes of files that were read; only off.",
+    ),
+    spec("sourceArchiveDir", "", "Refused: see cleanSource."),
+    spec(
+        "mode",
+        "PERMISSIVE",
+        "Malformed records: PERMISSIVE, DROPMALFORMED or FAILFAST.",
+    ),
+    spec(
+        "columnNameOfCorruptRecord",
+        "_corrupt_record",
+        "Column for the text of malformed records.",
+    ),
+    spec(
+        "comment",
+        "",
+        "CSV: lines that begin with this character are ignored.",
+    ),
+    spec(
+        "timestampFormat",
+        "",
+        "Java pattern of instants; the default is Spark's.",
+    ),
+    spec(
+        "dateFormat",
+        "",
+        "Java pattern of dates; the default is Spark's.",
+    ),
+    spec(
+        "multiLine",
+        "false",
+        "Records over several lines; only false.",
+    ),
+    spec("maxLineBytes", "16777216", "A longer line stops the query."),
+];
+
+const fn spec(name: &'static str, default: &'static str, help: &'static str) -> OptionSpec {
+    OptionSpec {
+        name,
+        default,
+        help,
+    }
+}
+
+/// What one epoch may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Cap {
+    Everything,
+    Files(usize),
+    Bytes(u64),
+}
+
+/// What the options of a source say.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    pub(super) path: String,
+    pub(super) root: PathBuf,
+    pub(super) format: Format,
+    pub(super) cap: Cap,
+    pub(super) latest_first: bool,
+    pub(super) name_only: bool,
+    pub(super) age_max_ms: i64,
+    pub(super) name_filter: Option<String>,
+    pub(super) recursive: bool,
+    pub(super) line_bytes_max: usize,
+    pub(super) rules: Rules,
+}
+
+pub(crate) fn bad(option: &str, want: &'static str, got: &str) -> ConnectorError {
+    ConnectorError::BadOption {
+        option: option.to_owned(),
+        want,
+        got: got.to_owned(),
+    }
+}
+
+/// The format that the options name, or the one that the connector's name implies.
+pub(super) fn format_of(
+    options: &Options,
+    implied: Option<Format>,
+) -> Result<Format, ConnectorError> {
+    match (options.get("format"), implied) {
+        (Some(name), _) => name.parse(),
+        (None, Some(format)) => Ok(format),
+        (None, None) => Err(ConnectorError::MissingOption {
+            connector: super::NAME,
+            option: "format",
+        }),
+    }
+}
+
+impl Settings {
+    /// Reads the options of a source.
+    pub(super) fn new(
+        options: &Options,
+        implied: Option<Format>,
+    ) -> Result<Settings, ConnectorError> {
+        options.check(super::NAME, &[COMMON, SOURCE])?;
+        let path = options.require(super::NAME, "path")?;
+        refuse(
+            options,
+            "cleanSource",
+            "off",
+            "off: a file may be needed to repeat an epoch",
+        )?;
+        refuse(options, "multiLine", "false", "false: a record is one line")?;
+        if let Some(directory) = options.get("sourceArchiveDir") {
+            return Err(bad(
+                "sourceArchiveDir",
+                "absent: cleanSource can only be off",
+                directory,
+            ));
+        }
+        let latest_first = options.boolean("latestFirst", false)?;
+        let cap = cap(options)?;
+        let mut age_max_ms = match options.get("maxFileAge") {
+            Some(text) => duration_ms("maxFileAge", text, 1)?,
+            None => 7 * 86_400_000,
+        };
+        if latest_first && cap != Cap::Everything {
+            age_max_ms = i64::MAX;
+        }
+        let line_bytes_max = options.positive("maxLineBytes")?.unwrap_or(16 << 20);
+        let line_bytes_max = usize::try_from(line_bytes_max)
+            .ok()
+            .filter(|max| *max <= 512 << 20)
+            .ok_or_else(|| {
+                let got = options.get("maxLineBytes").unwrap_or_default();
+                bad("maxLineBytes", "at most 536870912", got)
+            })?;
+        Ok(Settings {
+            path: path.to_owned(),
+            root: files::absolute(path)?,
+            format: format_of(options, implied)?,
+            cap,
+            latest_first,
+            name_only: options.boolean("fileNameOnly", false)?,
+            age_max_ms,
+            name_filter: options.get("pathGlobFilter").map(str::to_owned),
+            recursive: options.boolean("recursiveFileLookup", false)?,
+            line_bytes_max,
+            rules: rules(options)?,
+        })
+    }
+}
+
+fn refuse(
+    options: &Options,
+    option: &str,
+    only: &str,
+    want: &'static str,
+) -> Result<(), ConnectorError> {
+    match options.get(option) {
+        Some(got) if !got.trim().eq_ignore_ascii_case(only) => Err(bad(option, want, got)),
+        _ => Ok(()),
+    }
+}
+
+fn cap(options: &Options) -> Result<Cap, ConnectorError> {
+    let files = options.positive("maxFilesPerTrigger")?;
+    let bytes = options.positive("maxBytesPerTrigger")?;
+    Ok(match (files, bytes) {
+        (Some(_), Some(_)) => {
+            let got = options.get("maxBytesPerTrigger").unwrap_or_default();
+            return Err(bad(
+                "maxBytesPerTrigger",
+                "absent where maxFilesPerTrigger is set",
+                got,
+            ));
+        }
+        (Some(files), None) => Cap::Files(usize::try_from(files).unwrap_or(usize::MAX)),
+        (None, Some(bytes)) => Cap::Bytes(bytes),
+        (None, None) => Cap::Everything,
+    })
+}
+
+/// Milliseconds of text such as `7d`, `90 min` or `1000`; a bare number counts `bare_ms` each.
+pub(crate) fn duration_ms(option: &str, text: &str, bare_ms: i64) -> Result<i64, ConnectorError> {
+    let want = "a duration such as 7d, 12h, 30m, 10s or 500ms";
+    let compact = text.trim().to_ascii_lowercase();
+    let digits = compact.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = compact.split_at(digits);
+    let unit_ms = match unit.trim() {
+        "" => bare_ms,
+        "ms" => 1,
+        "s" => 1_000,
+        "m" | "min" => 60_000,
+        "h" => 3_600_000,
+        "d" => 86_400_000,
+        _ => return Err(bad(option, want, text)),
+    };
+    number
+        .parse::<i64>()
+        .ok()
+        .and_then(|number| number.checked_mul(unit_ms))
+        .ok_or_else(|| bad(option, want, text))
+}
+
+fn rules(options: &Options) -> Result<Rules, ConnectorError> {
+    let mode = match options.get("mode") {
+        None => Mode::Permissive,
+        Some(text) => match text.trim().to_ascii_uppercase().as_str() {
+            "PERMISSIVE" => Mode::Permissive,
+            "DROPMALFORMED" => Mode::DropMalformed,
+            "FAILFAST" => Mode::FailFast,
+            _ => return Err(bad("mode", "PERMISSIVE, DROPMALFORMED or FAILFAST", text)),
+        },
+    };
+    Ok(Rules {
+        mode,
+        timestamp_format: pattern(options, "timestampFormat")?,
+        date_format: pattern(options, "dateFormat")?,
+        corrupt_name: options
+            .get("columnNameOfCorruptRecord")
+            .unwrap_or("_corrupt_record")
+            .to_owned(),
+        dialect: dialect(options)?,
+    })
+}
+
+fn pattern(options: &Options, option: &str) -> Result<Option<Pattern>, ConnectorError> {
+    let want = "a pattern of y M d H m s S X x Z, quoted text and [optional parts]";
+    options
+        .get(option)
+        .map(|text| Pattern::compile(text).ok_or_else(|| bad(option, want, text)))
+        .transpose()
+}
+
+/// How CSV is written down.
+pub(super) fn dialect(options: &Options) -> Result<Dialect, ConnectorError> {
+    let defaults = Dialect::default();
+    let separator = letter(options, "sep")?
+        .or(letter(options, "delimiter")?)
+        .unwrap_or(Some(b','))
+        .ok_or_else(|| bad("sep", "one ASCII character", ""))?;
+    Ok(Dialect {
+        header: options.boolean("header", false)?,
+        separator,
+        quote: letter(options, "quote")?.unwrap_or(defaults.quote),
+        escape: letter(options, "escape")?.unwrap_or(defaults.escape),
+        comment: letter(options, "comment")?.unwrap_or(None),
+        null_value: options.get("nullValue").unwrap_or_default().to_owned(),
+    })
+}
+
+/// One ASCII character; `Some(None)` if the option is there and empty.
+fn letter(options: &Options, option: &str) -> Result<Option<Option<u8>>, ConnectorError> {
+    let Some(text) = options.get(option) else {
+        return Ok(None);
+    };
+    match text.as_bytes() {
+        [] => Ok(Some(None)),
+        br"\t" => Ok(Some(Some(b'\t'))),
+        [letter] if letter.is_ascii() && !matches!(letter, b'\n' | b'\r') => {
+            Ok(Some(Some(*letter)))
+        }
+        _ => Err(bad(option, "one ASCII character", text)),
+    }
+}

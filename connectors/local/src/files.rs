@@ -1,0 +1,258 @@
+//! Every operation on files that this crate makes, and nothing else: the place where another disk
+//! can be slotted under.
+//!
+//! What is published is durable and whole: written under a hidden name, synced, renamed, and the
+//! directory synced. A failed sync is never retried.
+
+use std::{
+    fs::{self, File},
+    io::{self, Read, Write},
+    path::{Path, PathBuf},
+    time::UNIX_EPOCH,
+};
+
+use millstream_connectors_api::ConnectorError;
+
+/// Largest log file that is read into memory, in bytes.
+const LOG_BYTES_MAX: u64 = 1 << 30;
+
+/// What a listing says of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Stat {
+    pub(crate) size: u64,
+    /// Milliseconds since 1970.
+    pub(crate) modified_ms: i64,
+    pub(crate) is_dir: bool,
+}
+
+/// A name in a directory.
+#[derive(Clone, Debug)]
+pub(crate) struct Entry {
+    pub(crate) name: String,
+    pub(crate) path: PathBuf,
+    pub(crate) stat: Stat,
+}
+
+/// The error for an operation that the system refused.
+pub(crate) fn refused(action: &'static str, path: &Path, source: io::Error) -> ConnectorError {
+    ConnectorError::Io {
+        action,
+        path: path.display().to_string(),
+        source,
+    }
+}
+
+/// The absolute path that the text of an option names, with or without `file:` before it.
+pub(crate) fn absolute(text: &str) -> Result<PathBuf, ConnectorError> {
+    let local = match text.strip_prefix("file:") {
+        Some(rest) => rest.strip_prefix("//").unwrap_or(rest),
+        None => text,
+    };
+    std::path::absolute(local).map_err(|source| refused("resolve", Path::new(text), source))
+}
+
+/// What is at `path`; `None` if nothing is.
+pub(crate) fn stat(path: &Path) -> Result<Option<Stat>, ConnectorError> {
+    match fs::metadata(path) {
+        Ok(metadata) => Ok(Some(stat_of(&metadata))),
+        Err(error) if is_absent(&error) => Ok(None),
+        Err(error) => Err(refused("read", path, error)),
+    }
+}
+
+fn is_absent(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+    )
+}
+
+fn stat_of(metadata: &fs::Metadata) -> Stat {
+    let modified = metadata.modified().unwrap_or(UNIX_EPOCH);
+    let modified_ms = match modified.duration_since(UNIX_EPOCH) {
+        Ok(after) => i64::try_from(after.as_millis()).unwrap_or(i64::MAX),
+        Err(before) => i64::try_from(before.duration().as_millis()).map_or(i64::MIN, |ms| -ms),
+    };
+    Stat {
+        size: metadata.len(),
+        modified_ms,
+        is_dir: metadata.is_dir(),
+    }
+}
+
+/// The entries of a directory, in order of their names; none if it does not exist. What vanishes
+/// while it is listed, and names that are not UTF-8, are left out.
+pub(crate) fn list(dir: &Path) -> Result<Vec<Entry>, ConnectorError> {
+    let entries = match fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(error) if is_absent(&error) => return Ok(Vec::new()),
+        Err(error) => return Err(refused("list", dir, error)),
+    };
+    let mut found = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(|error| refused("list", dir, error))?;
+        let path = entry.path();
+        let (Ok(name), Some(stat)) = (entry.file_name().into_string(), stat(&path)?) else {
+            continue;
+        };
+        found.push(Entry { name, path, stat });
+    }
+    found.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(found)
+}
+
+/// A file to read, and what it is now; `None` if it is gone.
+pub(crate) fn open(path: &Path) -> Result<Option<(File, Stat)>, ConnectorError> {
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if is_absent(&error) => return Ok(None),
+        Err(error) => return Err(refused("read", path, error)),
+    };
+    let metadata = file
+        .metadata()
+        .map_err(|error| refused("read", path, error))?;
+    Ok(Some((file, stat_of(&metadata))))
+}
+
+/// A small file as text; `None` if there is none.
+pub(crate) fn read_text(path: &Path) -> Result<Option<String>, ConnectorError> {
+    let Some((file, _)) = open(path)? else {
+        return Ok(None);
+    };
+    let mut text = String::new();
+    file.take(LOG_BYTES_MAX)
+        .read_to_string(&mut text)
+        .map_err(|error| refused("read", path, error))?;
+    Ok(Some(text))
+}
+
+/// A new file to write, emptied if it exists.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this module is the real disk of this crate"
+)]
+pub(crate) fn create(path: &Path) -> Result<File, ConnectorError> {
+    File::create(path).map_err(|error| refused("create", path, error))
+}
+
+/// Makes what was written to `file` durable.
+pub(crate) fn sync(file: &File, path: &Path) -> Result<(), ConnectorError> {
+    file.sync_all()
+        .map_err(|error| refused("sync", path, error))
+}
+
+/// Makes the names in a directory durable.
+pub(crate) fn sync_dir(dir: &Path) -> Result<(), ConnectorError> {
+    let handle = File::open(dir).map_err(|error| refused("sync", dir, error))?;
+    sync(&handle, dir)
+}
+
+/// Makes a directory and those above it.
+pub(crate) fn create_dirs(dir: &Path) -> Result<(), ConnectorError> {
+    fs::create_dir_all(dir).map_err(|error| refused("create", dir, error))
+}
+
+/// Gives a file its name, replacing what had it.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this module is the real disk of this crate"
+)]
+pub(crate) fn rename(from: &Path, to: &Path) -> Result<(), ConnectorError> {
+    fs::rename(from, to).map_err(|error| refused("rename", from, error))
+}
+
+/// Removes a file; none is fine.
+pub(crate) fn remove(path: &Path) -> Result<(), ConnectorError> {
+    match fs::remove_file(path) {
+        Ok(()) => Ok(()),
+        Err(error) if is_absent(&error) => Ok(()),
+        Err(error) => Err(refused("remove", path, error)),
+    }
+}
+
+/// Puts `bytes` at `dir/name` in one atomic and durable act.
+pub(crate) fn publish(dir: &Path, name: &str, bytes: &[u8]) -> Result<(), ConnectorError> {
+    let hidden = dir.join(format!(".{name}.tmp"));
+    let mut file = create(&hidden)?;
+    file.write_all(bytes)
+        .map_err(|error| refused("write", &hidden, error))?;
+    sync(&file, &hidden)?;
+    rename(&hidden, &dir.join(name))?;
+    sync_dir(dir)
+}
+
+/// The `file:` address of an absolute path.
+pub(crate) fn to_uri(path: &Path) -> String {
+    let mut uri = String::from("file://");
+    for byte in path.as_os_str().as_encoded_bytes() {
+        let plain = byte.is_ascii_alphanumeric() || b"/-_.!~*'()=+$,;:@&".contains(byte);
+        if plain {
+            uri.push(char::from(*byte));
+        } else {
+            uri.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    uri
+}
+
+/// The path of a `file:` address; other text is a path already.
+pub(crate) fn from_uri(uri: &str) -> PathBuf {
+    match uri.strip_prefix("file:") {
+        Some(rest) => {
+            let path = rest.strip_prefix("//").unwrap_or(rest);
+            PathBuf::from(percent_decode(path))
+        }
+        None => PathBuf::from(uri),
+    }
+}
+
+/// Text with `%41` read as `A`; what is no such sequence stands for itself.
+pub(crate) fn percent_decode(text: &str) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((first, tail)) = rest.split_first() {
+        let digits = tail
+            .get(..2)
+            .filter(|_| *first == b'%')
+            .and_then(|digits| std::str::from_utf8(digits).ok())
+            .filter(|digits| digits.bytes().all(|b| b.is_ascii_hexdigit()))
+            .and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        match digits {
+            Some(byte) => {
+                bytes.push(byte);
+                rest = tail.get(2..).unwrap_or(&[]);
+            }
+            None => {
+                bytes.push(*first);
+                rest = tail;
+            }
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_go_both_ways() {
+        for path in ["/a/b c/ü%41.json", "/x/k=v/part-0.json"] {
+            assert_eq!(from_uri(&to_uri(Path::new(path))), PathBuf::from(path));
+        }
+        assert_eq!(from_uri("file:/a/b"), PathBuf::from("/a/b"));
+        assert_eq!(percent_decode("100%é%+1%2"), "100%é%+1%2");
+    }
+
+    #[test]
+    fn refusals_are_con_006() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let error = create(&dir.path().join("no/such/dir")).expect_err("no parent");
+        assert_eq!(millstream_types::Coded::code(&error).0, "CON-006");
+        assert!(
+            list(&dir.path().join("nothing"))
+                .expect("absent is empty")
+                .is_empty()
+        );
+    }
+}

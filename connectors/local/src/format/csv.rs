@@ -1,0 +1,225 @@
+//! Comma-separated values: one record a line, fields by position.
+//!
+//! A quoted field may hold separators but no line end (`multiLine` is refused). An escape makes a
+//! quote or itself literal; where escape and quote are the same character, two of them are one. A
+//! record with too few or too many fields is malformed, but keeps what it has. Bytes that are not
+//! UTF-8 become U+FFFD.
+
+use std::{borrow::Cow, sync::Arc};
+
+use arrow::{array::RecordBatch, datatypes::SchemaRef};
+use millstream_connectors_api::{Chunk, ConnectorError, DecodeReport, Decoder};
+
+use super::{
+    BATCH_ROWS_MAX, Dialect, Lines, Mode, Rules, Verdict, batch, cell, column::Column, fields_of,
+};
+
+/// The decoder of CSV.
+#[derive(Debug)]
+pub(crate) struct CsvDecoder {
+    schema: SchemaRef,
+    rules: Arc<Rules>,
+    columns: Vec<Column>,
+    /// For each field of a record the column that it goes to.
+    targets: Vec<Option<usize>>,
+    corrupt: Option<usize>,
+    scratch: Vec<u8>,
+    rows: usize,
+}
+
+impl CsvDecoder {
+    /// A decoder for the columns of `schema` at `projection`.
+    pub(crate) fn new(
+        schema: &SchemaRef,
+        projection: &[usize],
+        rules: Arc<Rules>,
+    ) -> Result<CsvDecoder, ConnectorError> {
+        let corrupt_in_file = rules.corrupt_column(schema);
+        let targets = (0..schema.fields().len())
+            .filter(|idx| Some(*idx) != corrupt_in_file)
+            .map(|idx| projection.iter().position(|wanted| *wanted == idx))
+            .collect();
+        let schema = fields_of(schema, projection)?;
+        let columns = schema
+            .fields()
+            .iter()
+            .map(|field| Column::new(field.data_type(), BATCH_ROWS_MAX))
+            .collect::<Option<Vec<Column>>>()
+            .ok_or(ConnectorError::Internal {
+                what: "a column type was not checked when the source was made",
+            })?;
+        Ok(CsvDecoder {
+            corrupt: rules.corrupt_column(&schema),
+            schema,
+            rules,
+            columns,
+            targets,
+            scratch: Vec::new(),
+            rows: 0,
+        })
+    }
+
+    /// Appends one row with the fields of `line`; the reason if something did not fit.
+    fn record(&mut self, line: &[u8]) -> Option<&'static str> {
+        let mut fields = Fields {
+            rest: Some(line),
+            dialect: &self.rules.dialect,
+        };
+        let mut position = 0;
+        let mut wrong = None;
+        while let Some((text, quoted)) = fields.next(&mut self.scratch) {
+            let target = self.targets.get(position).copied().flatten();
+            if let Some(column) = target.and_then(|idx| self.columns.get_mut(idx)) {
+                let null = (!quoted && text.is_empty())
+                    || (text == self.rules.dialect.null_value.as_bytes()
+                        && !self.rules.dialect.null_value.is_empty());
+                if null {
+                    column.push_null();
+                } else if !cell::push(column, text, &self.rules) {
+                    wrong = Some("a value has another type");
+                }
+            }
+            position += 1;
+        }
+        if position != self.targets.len() {
+            wrong = Some("wrong number of fields");
+        }
+        for column in &mut self.columns {
+            if column.len() == self.rows {
+                column.push_null();
+            }
+        }
+        self.rows += 1;
+        wrong
+    }
+
+    #[cold]
+    fn malformed(
+        &mut self,
+        lines: &Lines,
+        start: usize,
+        line: &[u8],
+        reason: &'static str,
+    ) -> Result<(), ConnectorError> {
+        let row = self.rows - 1;
+        match self.rules.mode {
+            Mode::Permissive => {
+                let corrupt = self.corrupt.and_then(|idx| self.columns.get_mut(idx));
+                if let Some(column) = corrupt {
+                    column.truncate(row);
+                    column.push_text(line);
+                }
+            }
+            Mode::DropMalformed | Mode::FailFast => {
+                for column in &mut self.columns {
+                    column.truncate(row);
+                }
+                self.rows = row;
+            }
+        }
+        if self.rules.mode == Mode::FailFast {
+            return Err(lines.malformed(start, Verdict::Partly(reason)));
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self, give: &mut dyn FnMut(RecordBatch)) -> Result<(), ConnectorError> {
+        if self.rows > 0 {
+            let columns = self.columns.iter_mut().map(Column::finish).collect();
+            let rows = std::mem::take(&mut self.rows);
+            give(batch(&self.schema, columns, rows)?);
+        }
+        Ok(())
+    }
+}
+
+impl Decoder for CsvDecoder {
+    fn decode(
+        &mut self,
+        chunk: Chunk,
+        give: &mut dyn FnMut(RecordBatch),
+    ) -> Result<DecodeReport, ConnectorError> {
+        let lines = Lines::of(chunk)?;
+        let mut report = DecodeReport::default();
+        let mut header = self.rules.dialect.header && lines.at_file_start();
+        for (range, line) in lines.iter() {
+            let comment = self.rules.dialect.comment;
+            let ignored = line.trim_ascii().is_empty()
+                || (comment.is_some() && line.first().copied() == comment);
+            if ignored || std::mem::take(&mut header) {
+                continue;
+            }
+            let line = if lines.readable(range.start) {
+                Cow::Borrowed(line)
+            } else {
+                Cow::Owned(String::from_utf8_lossy(line).into_owned().into_bytes())
+            };
+            report.rows += 1;
+            if let Some(reason) = self.record(&line) {
+                report.malformed += 1;
+                self.malformed(&lines, range.start, &line, reason)?;
+            }
+            if self.rows == BATCH_ROWS_MAX {
+                self.flush(give)?;
+            }
+        }
+        self.flush(give)?;
+        Ok(report)
+    }
+}
+
+/// The fields of one line, one after another.
+struct Fields<'a> {
+    rest: Option<&'a [u8]>,
+    dialect: &'a Dialect,
+}
+
+impl<'a> Fields<'a> {
+    /// The next field and whether it was quoted. Text with escapes is put together in `scratch`.
+    #[inline(always)]
+    fn next<'s>(&mut self, scratch: &'s mut Vec<u8>) -> Option<(&'s [u8], bool)>
+    where
+        'a: 's,
+    {
+        let rest = self.rest?;
+        if self.dialect.quote.is_some() && rest.first().copied() == self.dialect.quote {
+            return Some((self.quoted(rest, scratch), true));
+        }
+        let end = memchr::memchr(self.dialect.separator, rest);
+        let (field, rest) = match end {
+            Some(at) => (rest.get(..at).unwrap_or(rest), rest.get(at + 1..)),
+            None => (rest, None),
+        };
+        self.rest = rest;
+        Some((field, false))
+    }
+
+    /// A field whose first byte is a quote.
+    fn quoted<'s>(&mut self, text: &'a [u8], scratch: &'s mut Vec<u8>) -> &'s [u8]
+    where
+        'a: 's,
+    {
+        let quote = self.dialect.quote.unwrap_or(b'"');
+        let escape = self.dialect.escape.unwrap_or(quote);
+        scratch.clear();
+        let mut at = 1;
+        while let Some(byte) = text.get(at).copied() {
+            let next = text.get(at + 1).copied();
+            let ends = next.is_none() || next == Some(self.dialect.separator);
+            let escaped = byte == escape && (next == Some(quote) || next == Some(escape));
+            if escaped && let Some(next) = next {
+                scratch.push(next);
+                at += 2;
+            } else if byte == quote && ends {
+                self.rest = next.and(text.get(at + 2..));
+                return scratch;
+            } else {
+                // A quote in the middle stands for itself.
+                scratch.push(byte);
+                at += 1;
+            }
+        }
+        self.rest = None;
+        scratch
+    }
+}

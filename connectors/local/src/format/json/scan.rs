@@ -1,0 +1,362 @@
+//! The JSON tokenizer: one pass over a chunk of lines, no tree, no allocation.
+//!
+//! A line ends at `\n` or at the end of the text; no state accepts a `\n` inside a record, so an
+//! error never runs into the next line. The text must be valid UTF-8: the caller checked it.
+#![deny(clippy::indexing_slicing)]
+
+/// How deep values may be nested.
+pub(crate) const DEPTH_MAX: u8 = 64;
+
+/// Why a line is not JSON.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Syntax(pub(crate) &'static str);
+
+/// A position in a chunk.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Scan<'a> {
+    text: &'a [u8],
+    at: usize,
+}
+
+/// The inside of a string literal.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Quoted<'a> {
+    /// The bytes between the quotes.
+    pub(crate) raw: &'a [u8],
+    /// Whether escapes occur in them.
+    pub(crate) escaped: bool,
+}
+
+const ONES: u64 = 0x0101_0101_0101_0101;
+const HIGHS: u64 = 0x8080_8080_8080_8080;
+
+/// A bit in each byte that ends the plain part of a string: quote, backslash, control character.
+/// Only the lowest bit is exact: a borrow may run into the bytes above it.
+#[inline(always)]
+fn stops(word: u64) -> u64 {
+    let quote = word ^ (ONES * 0x22);
+    let slash = word ^ (ONES * 0x5c);
+    let quote = quote.wrapping_sub(ONES) & !quote;
+    let slash = slash.wrapping_sub(ONES) & !slash;
+    let control = word.wrapping_sub(ONES * 0x20) & !word;
+    (quote | slash | control) & HIGHS
+}
+
+impl<'a> Scan<'a> {
+    /// A scanner that begins at `at`.
+    pub(crate) fn new(text: &'a [u8], at: usize) -> Scan<'a> {
+        Scan { text, at }
+    }
+
+    /// Where it stands.
+    #[inline(always)]
+    pub(crate) fn at(&self) -> usize {
+        self.at
+    }
+
+    /// The next byte; a line end at the end of the text.
+    #[inline(always)]
+    pub(crate) fn peek(&self) -> u8 {
+        self.text.get(self.at).copied().unwrap_or(b'\n')
+    }
+
+    /// Goes over one byte that [`peek`](Scan::peek) has shown.
+    #[inline(always)]
+    pub(crate) fn bump(&mut self) {
+        self.at += 1;
+    }
+
+    /// Goes over `prefix` if it comes next.
+    #[inline(always)]
+    pub(crate) fn take(&mut self, prefix: &[u8]) -> bool {
+        let found = self
+            .text
+            .get(self.at..)
+            .is_some_and(|rest| rest.starts_with(prefix));
+        if found {
+            self.at += prefix.len();
+        }
+        found
+    }
+
+    /// What was read since `start`.
+    pub(crate) fn since(&self, start: usize) -> &'a [u8] {
+        self.text.get(start..self.at).unwrap_or(&[])
+    }
+
+    /// Goes over blanks.
+    #[inline(always)]
+    pub(crate) fn skip_blanks(&mut self) {
+        while matches!(self.peek(), b' ' | b'\t' | b'\r') {
+            self.at += 1;
+        }
+    }
+
+    /// Goes over one byte that must come next.
+    #[inline(always)]
+    pub(crate) fn expect(&mut self, byte: u8, what: &'static str) -> Result<(), Syntax> {
+        if self.peek() != byte {
+            return Err(Syntax(what));
+        }
+        self.at += 1;
+        Ok(())
+    }
+
+    /// A string literal; stands behind the opening quote.
+    #[inline(always)]
+    pub(crate) fn quoted(&mut self) -> Result<Quoted<'a>, Syntax> {
+        let start = self.at;
+        let mut escaped = false;
+        loop {
+            self.run_to_stop();
+            match self.peek() {
+                b'"' => {
+                    let raw = self.since(start);
+                    self.at += 1;
+                    return Ok(Quoted { raw, escaped });
+                }
+                b'\\' => {
+                    escaped = true;
+                    self.escape()?;
+                }
+                _ => return Err(Syntax("unterminated string or control character in it")),
+            }
+        }
+    }
+
+    /// Moves to the next quote, backslash, control character or end.
+    #[inline(always)]
+    fn run_to_stop(&mut self) {
+        while let Some(bytes) = self
+            .text
+            .get(self.at..)
+            .and_then(|rest| rest.first_chunk::<8>())
+        {
+            let stop = stops(u64::from_le_bytes(*bytes));
+            if stop != 0 {
+                self.at += (stop.trailing_zeros() / 8) as usize;
+                return;
+            }
+            self.at += 8;
+        }
+        while let Some(byte) = self.text.get(self.at) {
+            if *byte == b'"' || *byte == b'\\' || *byte < 0x20 {
+                return;
+            }
+            self.at += 1;
+        }
+    }
+
+    /// Checks one escape; stands at its backslash.
+    #[cold]
+    fn escape(&mut self) -> Result<(), Syntax> {
+        let wrong = Syntax("unknown escape in string");
+        let rest = self.text.get(self.at + 1..).unwrap_or(&[]);
+        match rest.first() {
+            Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => self.at += 2,
+            Some(b'u') => {
+                let digits = rest.get(1..5).ok_or(wrong)?;
+                if !digits.iter().all(u8::is_ascii_hexdigit) {
+                    return Err(wrong);
+                }
+                self.at += 6;
+            }
+            _ => return Err(wrong),
+        }
+        Ok(())
+    }
+
+    /// A number; `true` if it is an integer. Stands at its sign or first digit.
+    #[inline(always)]
+    pub(crate) fn number(&mut self) -> Result<bool, Syntax> {
+        let wrong = Syntax("not a number");
+        if self.peek() == b'-' {
+            self.at += 1;
+        }
+        if self.peek() == b'0' {
+            self.at += 1;
+            if self.peek().is_ascii_digit() {
+                return Err(Syntax("number with a leading zero"));
+            }
+        } else if !self.digits() {
+            return Err(wrong);
+        }
+        if !matches!(self.peek(), b'.' | b'e' | b'E') {
+            return Ok(true);
+        }
+        if self.peek() == b'.' {
+            self.at += 1;
+            if !self.digits() {
+                return Err(wrong);
+            }
+        }
+        if matches!(self.peek(), b'e' | b'E') {
+            self.at += 1;
+            if matches!(self.peek(), b'+' | b'-') {
+                self.at += 1;
+            }
+            if !self.digits() {
+                return Err(wrong);
+            }
+        }
+        Ok(false)
+    }
+
+    #[inline(always)]
+    fn digits(&mut self) -> bool {
+        let start = self.at;
+        while self.peek().is_ascii_digit() {
+            self.at += 1;
+        }
+        self.at > start
+    }
+
+    /// `true`, `false`, `null` or a bare special number such as `NaN`.
+    pub(crate) fn word(&mut self) -> Result<&'a [u8], Syntax> {
+        let start = self.at;
+        if matches!(self.peek(), b'-' | b'+') {
+            self.at += 1;
+        }
+        while self.peek().is_ascii_alphabetic() {
+            self.at += 1;
+        }
+        match self.since(start) {
+            word @ (b"true" | b"false" | b"null" | b"NaN" | b"INF" | b"+INF" | b"-INF"
+            | b"Infinity" | b"+Infinity" | b"-Infinity") => Ok(word),
+            _ => Err(Syntax("unexpected token")),
+        }
+    }
+
+    /// A number, or a bare special number that begins with a sign.
+    #[inline(always)]
+    pub(crate) fn signed(&mut self) -> Result<bool, Syntax> {
+        let next = self.text.get(self.at + 1).copied().unwrap_or(b'\n');
+        if self.peek() == b'-' && next == b'I' {
+            self.word()?;
+            return Ok(false);
+        }
+        self.number()
+    }
+
+    /// Goes over one value of any kind, checking its structure.
+    #[inline(always)]
+    pub(crate) fn skip_value(&mut self, depth: u8) -> Result<(), Syntax> {
+        match self.peek() {
+            b'"' => {
+                self.at += 1;
+                self.quoted().map(|_| ())
+            }
+            b'0'..=b'9' | b'-' => self.signed().map(|_| ()),
+            b'{' => self.skip_object(depth),
+            b'[' => self.skip_array(depth),
+            _ => self.word().map(|_| ()),
+        }
+    }
+
+    fn skip_object(&mut self, depth: u8) -> Result<(), Syntax> {
+        let depth = deeper(depth)?;
+        self.at += 1;
+        self.skip_blanks();
+        if self.peek() == b'}' {
+            self.at += 1;
+            return Ok(());
+        }
+        loop {
+            self.expect(b'"', "object key is no string")?;
+            self.quoted()?;
+            self.skip_blanks();
+            self.expect(b':', "no colon after an object key")?;
+            self.skip_blanks();
+            self.skip_value(depth)?;
+            if !self.more(b'}')? {
+                return Ok(());
+            }
+        }
+    }
+
+    fn skip_array(&mut self, depth: u8) -> Result<(), Syntax> {
+        let depth = deeper(depth)?;
+        self.at += 1;
+        self.skip_blanks();
+        if self.peek() == b']' {
+            self.at += 1;
+            return Ok(());
+        }
+        loop {
+            self.skip_value(depth)?;
+            if !self.more(b']')? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Behind an element: `true` after a comma (and blanks), `false` after the closing bracket.
+    #[inline(always)]
+    pub(crate) fn more(&mut self, close: u8) -> Result<bool, Syntax> {
+        self.skip_blanks();
+        let next = self.peek();
+        self.at += 1;
+        if next == b',' {
+            self.skip_blanks();
+            Ok(true)
+        } else if next == close {
+            Ok(false)
+        } else {
+            Err(Syntax("neither comma nor closing bracket after a value"))
+        }
+    }
+}
+
+/// One level more.
+pub(crate) fn deeper(depth: u8) -> Result<u8, Syntax> {
+    if depth >= DEPTH_MAX {
+        return Err(Syntax("nested deeper than 64 levels"));
+    }
+    Ok(depth + 1)
+}
+
+/// Appends what the inside of a checked string literal stands for. A half of a surrogate pair
+/// becomes `?`, as Java has it.
+pub(crate) fn unescape(raw: &[u8], out: &mut Vec<u8>) {
+    let mut rest = raw;
+    while let Some(at) = memchr::memchr(b'\\', rest) {
+        out.extend_from_slice(rest.get(..at).unwrap_or(&[]));
+        let kind = rest.get(at + 1).copied().unwrap_or(b'\\');
+        let mut used = at + 2;
+        match kind {
+            b'b' => out.push(8),
+            b'f' => out.push(12),
+            b'n' => out.push(b'\n'),
+            b'r' => out.push(b'\r'),
+            b't' => out.push(b'\t'),
+            b'u' => {
+                let first = hex(rest, at + 2);
+                used += 4;
+                let second =
+                    (rest.get(used..used + 2) == Some(b"\\u")).then(|| hex(rest, used + 2));
+                let letter = match (first, second) {
+                    (0xD800..=0xDBFF, Some(low @ 0xDC00..=0xDFFF)) => {
+                        used += 6;
+                        char::from_u32(0x1_0000 + ((first - 0xD800) << 10) + (low - 0xDC00))
+                    }
+                    _ => char::from_u32(first),
+                };
+                let mut buffer = [0; 4];
+                let letter = letter.unwrap_or('?').encode_utf8(&mut buffer);
+                out.extend_from_slice(letter.as_bytes());
+            }
+            plain => out.push(plain),
+        }
+        rest = rest.get(used..).unwrap_or(&[]);
+    }
+    out.extend_from_slice(rest);
+}
+
+fn hex(text: &[u8], at: usize) -> u32 {
+    text.get(at..at + 4)
+        .unwrap_or(&[])
+        .iter()
+        .fold(0, |value, byte| {
+            value << 4 | char::from(*byte).to_digit(16).unwrap_or(0)
+        })
+}

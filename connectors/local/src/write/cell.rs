@@ -1,0 +1,291 @@
+//! One column, looked at by row: its values as Spark's cast to string shows them.
+
+use std::io::Write;
+
+use arrow::{
+    array::{
+        Array, ArrayRef, AsArray, BinaryArray, BooleanArray, Date32Array, Decimal128Array,
+        Float32Array, Float64Array, Int64Array, StringArray, TimestampMicrosecondArray,
+    },
+    buffer::{NullBuffer, OffsetBuffer},
+    compute::cast,
+    datatypes::{
+        DataType, Date32Type, Decimal128Type, Float32Type, Float64Type, Int64Type, TimeUnit,
+        TimestampMicrosecondType,
+    },
+};
+use millstream_connectors_api::ConnectorError;
+
+use crate::format::time;
+
+/// A column for row-wise reading.
+#[derive(Debug)]
+pub(crate) struct Cell {
+    nulls: Option<NullBuffer>,
+    pub(super) kind: Kind,
+}
+
+/// The values by type; types that are written alike share one.
+#[derive(Debug)]
+pub(super) enum Kind {
+    Nothing,
+    Boolean(BooleanArray),
+    Integer(Int64Array),
+    Single(Float32Array),
+    Double(Float64Array),
+    Decimal(Decimal128Array),
+    Text(StringArray),
+    Binary(BinaryArray),
+    Date(Date32Array),
+    Timestamp(TimestampMicrosecondArray, bool),
+    Struct(Vec<(String, Cell)>),
+    List(OffsetBuffer<i32>, Box<Cell>),
+    Map(OffsetBuffer<i32>, Box<Cell>, Box<Cell>),
+}
+
+impl Cell {
+    /// Looks at `array`.
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "other types are shown as Arrow casts them to text"
+    )]
+    pub(crate) fn new(array: &ArrayRef) -> Result<Cell, ConnectorError> {
+        let kind = match array.data_type() {
+            DataType::Null => Kind::Nothing,
+            DataType::Boolean => Kind::Boolean(array.as_boolean().clone()),
+            DataType::Int64 => Kind::Integer(array.as_primitive::<Int64Type>().clone()),
+            DataType::Int8
+            | DataType::Int16
+            | DataType::Int32
+            | DataType::UInt8
+            | DataType::UInt16
+            | DataType::UInt32 => return Cell::cast(array, &DataType::Int64),
+            DataType::Float16 => return Cell::cast(array, &DataType::Float32),
+            DataType::Float32 => Kind::Single(array.as_primitive::<Float32Type>().clone()),
+            DataType::Float64 => Kind::Double(array.as_primitive::<Float64Type>().clone()),
+            DataType::Decimal128(..) => {
+                Kind::Decimal(array.as_primitive::<Decimal128Type>().clone())
+            }
+            DataType::Utf8 => Kind::Text(array.as_string::<i32>().clone()),
+            DataType::Binary => Kind::Binary(array.as_binary::<i32>().clone()),
+            DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_) => {
+                return Cell::cast(array, &DataType::Binary);
+            }
+            DataType::Date32 => Kind::Date(array.as_primitive::<Date32Type>().clone()),
+            DataType::Date64 => return Cell::cast(array, &DataType::Date32),
+            DataType::Timestamp(TimeUnit::Microsecond, zone) => Kind::Timestamp(
+                array.as_primitive::<TimestampMicrosecondType>().clone(),
+                zone.is_some(),
+            ),
+            DataType::Timestamp(_, zone) => {
+                let micros = DataType::Timestamp(TimeUnit::Microsecond, zone.clone());
+                return Cell::cast(array, &micros);
+            }
+            DataType::Struct(fields) => {
+                let columns = array.as_struct().columns().iter().zip(fields);
+                Kind::Struct(
+                    columns
+                        .map(|(column, field)| Ok((field.name().clone(), Cell::new(column)?)))
+                        .collect::<Result<Vec<(String, Cell)>, ConnectorError>>()?,
+                )
+            }
+            DataType::List(_) => {
+                let list = array.as_list::<i32>();
+                Kind::List(list.offsets().clone(), Box::new(Cell::new(list.values())?))
+            }
+            DataType::LargeList(item) | DataType::FixedSizeList(item, _) => {
+                return Cell::cast(array, &DataType::List(item.clone()));
+            }
+            DataType::Map(..) => {
+                let map = array.as_map();
+                Kind::Map(
+                    map.offsets().clone(),
+                    Box::new(Cell::new(map.keys())?),
+                    Box::new(Cell::new(map.values())?),
+                )
+            }
+            _ => return Cell::cast(array, &DataType::Utf8),
+        };
+        Ok(Cell {
+            nulls: array.logical_nulls(),
+            kind,
+        })
+    }
+
+    fn cast(array: &ArrayRef, to: &DataType) -> Result<Cell, ConnectorError> {
+        let array = cast(array, to).map_err(|source| ConnectorError::Arrow {
+            what: "casting a column to write it",
+            source,
+        })?;
+        Cell::new(&array)
+    }
+
+    /// Whether the value is null.
+    pub(crate) fn is_null(&self, row: usize) -> bool {
+        self.nulls.as_ref().is_some_and(|nulls| nulls.is_null(row))
+    }
+
+    /// Appends the value as text; null is `NULL`.
+    pub(crate) fn show(&self, row: usize, out: &mut Vec<u8>) {
+        if self.is_null(row) {
+            out.extend_from_slice(b"NULL");
+            return;
+        }
+        match &self.kind {
+            Kind::Nothing => out.extend_from_slice(b"NULL"),
+            Kind::Boolean(values) => {
+                let text: &[u8] = if values.value(row) { b"true" } else { b"false" };
+                out.extend_from_slice(text);
+            }
+            Kind::Integer(values) => display(out, values.value(row)),
+            Kind::Single(values) => single(values.value(row), out),
+            Kind::Double(values) => double(values.value(row), out),
+            Kind::Decimal(values) => {
+                out.extend_from_slice(values.value_as_string(row).as_bytes());
+            }
+            Kind::Text(values) => out.extend_from_slice(values.value(row).as_bytes()),
+            Kind::Binary(values) => {
+                out.push(b'[');
+                for (idx, byte) in values.value(row).iter().enumerate() {
+                    let separator = if idx > 0 { " " } else { "" };
+                    display(out, format_args!("{separator}{byte:02X}"));
+                }
+                out.push(b']');
+            }
+            Kind::Date(values) => time::write_date(i64::from(values.value(row)), out),
+            Kind::Timestamp(values, _) => {
+                let micros = time::write_seconds(values.value(row), ' ', out);
+                if micros > 0 {
+                    let digits = format!(".{micros:06}");
+                    out.extend_from_slice(digits.trim_end_matches('0').as_bytes());
+                }
+            }
+            Kind::Struct(_) | Kind::List(..) | Kind::Map(..) => self.show_nested(row, out),
+        }
+    }
+
+    fn show_nested(&self, row: usize, out: &mut Vec<u8>) {
+        let separated = |idx: usize, out: &mut Vec<u8>| {
+            if idx > 0 {
+                out.extend_from_slice(b", ");
+            }
+        };
+        match &self.kind {
+            Kind::Struct(fields) => {
+                out.push(b'{');
+                for (idx, (_, cell)) in fields.iter().enumerate() {
+                    separated(idx, out);
+                    cell.show(row, out);
+                }
+                out.push(b'}');
+            }
+            Kind::List(offsets, items) => {
+                out.push(b'[');
+                for (idx, item) in span(offsets, row).enumerate() {
+                    separated(idx, out);
+                    items.show(item, out);
+                }
+                out.push(b']');
+            }
+            Kind::Map(offsets, keys, values) => {
+                out.push(b'{');
+                for (idx, entry) in span(offsets, row).enumerate() {
+                    separated(idx, out);
+                    keys.show(entry, out);
+                    out.extend_from_slice(b" -> ");
+                    values.show(entry, out);
+                }
+                out.push(b'}');
+            }
+            Kind::Nothing
+            | Kind::Boolean(_)
+            | Kind::Integer(_)
+            | Kind::Single(_)
+            | Kind::Double(_)
+            | Kind::Decimal(_)
+            | Kind::Text(_)
+            | Kind::Binary(_)
+            | Kind::Date(_)
+            | Kind::Timestamp(..) => {}
+        }
+    }
+}
+
+/// Where the items of `row` stand.
+pub(super) fn span(offsets: &OffsetBuffer<i32>, row: usize) -> std::ops::Range<usize> {
+    let at = |idx: usize| {
+        let offset = offsets.get(idx).copied().unwrap_or(0);
+        usize::try_from(offset).unwrap_or(0)
+    };
+    at(row)..at(row + 1)
+}
+
+/// Appends what `value` displays.
+pub(super) fn display(out: &mut Vec<u8>, value: impl std::fmt::Display) {
+    write!(out, "{value}").expect("invariant: writing to memory does not fail");
+}
+
+/// Appends a double as Java's `Double.toString` has it.
+pub(super) fn double(value: f64, out: &mut Vec<u8>) {
+    java_number(value, &format!("{value:?}"), &format!("{value:e}"), out);
+}
+
+/// Appends a float as Java's `Float.toString` has it.
+pub(super) fn single(value: f32, out: &mut Vec<u8>) {
+    let plain = format!("{value}");
+    java_number(f64::from(value), &plain, &format!("{value:e}"), out);
+}
+
+fn java_number(value: f64, plain: &str, scientific: &str, out: &mut Vec<u8>) {
+    if value.is_nan() {
+        out.extend_from_slice(b"NaN");
+    } else if value.is_infinite() {
+        let text: &[u8] = if value > 0.0 {
+            b"Infinity"
+        } else {
+            b"-Infinity"
+        };
+        out.extend_from_slice(text);
+    } else if value == 0.0 || (1e-3..1e7).contains(&value.abs()) {
+        out.extend_from_slice(plain.as_bytes());
+        if !plain.contains('.') {
+            out.extend_from_slice(b".0");
+        }
+    } else {
+        let (mantissa, exponent) = scientific.split_once('e').unwrap_or((scientific, "0"));
+        out.extend_from_slice(mantissa.as_bytes());
+        if !mantissa.contains('.') {
+            out.extend_from_slice(b".0");
+        }
+        out.push(b'E');
+        out.extend_from_slice(exponent.as_bytes());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_look_like_java() {
+        for (value, text) in [
+            (0.0, "0.0"),
+            (-0.0, "-0.0"),
+            (1.0, "1.0"),
+            (0.001, "0.001"),
+            (0.0001, "1.0E-4"),
+            (1e7, "1.0E7"),
+            (9_999_999.5, "9999999.5"),
+            (-1.25e10, "-1.25E10"),
+            (f64::NAN, "NaN"),
+            (f64::NEG_INFINITY, "-Infinity"),
+        ] {
+            let mut out = Vec::new();
+            double(value, &mut out);
+            assert_eq!(String::from_utf8_lossy(&out), text);
+        }
+        let mut out = Vec::new();
+        single(0.1, &mut out);
+        assert_eq!(out, b"0.1");
+    }
+}

@@ -1,0 +1,85 @@
+//! Rows to text: JSON lines, CSV and text files as Spark writes them, and cells of a printed table.
+
+pub(crate) mod cell;
+mod csv;
+mod json;
+
+use arrow::{array::RecordBatch, datatypes::Schema};
+use millstream_connectors_api::ConnectorError;
+
+use crate::format::{Dialect, Format, children};
+use cell::Cell;
+
+/// How rows are written to a file.
+#[derive(Clone, Debug)]
+pub(crate) struct RowWriter {
+    format: Format,
+    dialect: Dialect,
+}
+
+impl RowWriter {
+    pub(crate) fn new(format: Format, dialect: Dialect) -> RowWriter {
+        RowWriter { format, dialect }
+    }
+
+    /// Refuses columns that the format cannot hold.
+    pub(crate) fn check(&self, schema: &Schema) -> Result<(), ConnectorError> {
+        let refused = match self.format {
+            Format::Json => None,
+            Format::Csv => schema
+                .fields()
+                .iter()
+                .find(|field| children(field.data_type()).is_some())
+                .map(|field| format!("cannot write the nested column {:?}", field.name())),
+            Format::Text => (schema.fields().len() != 1).then(|| {
+                let count = schema.fields().len();
+                format!("writes exactly one column and has {count}")
+            }),
+        };
+        match refused {
+            Some(what) => Err(ConnectorError::Unsupported {
+                connector: self.format.name(),
+                what,
+            }),
+            None => Ok(()),
+        }
+    }
+
+    /// What stands at the top of a file.
+    pub(crate) fn header(&self, schema: &Schema, out: &mut Vec<u8>) {
+        if self.format == Format::Csv && self.dialect.header {
+            csv::header(schema, &self.dialect, out);
+        }
+    }
+
+    /// Appends the rows of `batch`.
+    pub(crate) fn rows(
+        &self,
+        batch: &RecordBatch,
+        out: &mut Vec<u8>,
+    ) -> Result<(), ConnectorError> {
+        let cells = batch
+            .columns()
+            .iter()
+            .map(Cell::new)
+            .collect::<Result<Vec<Cell>, ConnectorError>>()?;
+        match self.format {
+            Format::Json => {
+                let names = batch.schema();
+                let names = names.fields().iter().map(|field| json::key(field.name()));
+                let names: Vec<Vec<u8>> = names.collect();
+                json::rows(&names, &cells, batch.num_rows(), out);
+            }
+            Format::Csv => csv::rows(&cells, batch.num_rows(), &self.dialect, out),
+            Format::Text => {
+                for row in 0..batch.num_rows() {
+                    for cell in cells.iter().filter(|cell| !cell.is_null(row)) {
+                        cell.show(row, out);
+                    }
+                    out.push(b'\n');
+                }
+            }
+        }
+        Ok(())
+    }
+}
