@@ -1,1 +1,33 @@
-//! From Spark's SQL to a StreamPlan
+//! From Spark's SQL, or a logical plan, to a [`StreamPlan`](millstream_runtime::plan::StreamPlan).
+//!
+//! Owns: the statements of the dialect ([`statement`]), the tables and views of a session
+//! ([`catalog`]), the functions and Spark's number rules ([`functions`]), planning ([`planner`]),
+//! the rules of output modes ([`modes`]) and the explanation of a plan ([`explain`]). It never
+//! opens a connector and never runs anything: the session executes statements, the runtime plans.
+//!
+//! The way of a query: text → tokens ([`text`]) → syntax tree → DataFusion's logical plan → our
+//! list of optimizer rules → nodes of the runtime. Tests: `tests/it`.
+
+pub mod catalog;
+mod ddl;
+pub mod error;
+pub mod explain;
+pub mod functions;
+mod identity;
+mod lower;
+pub mod modes;
+mod numbers;
+pub mod planner;
+mod provider;
+mod rewrite;
+pub mod statement;
+pub mod text;
+pub mod types;
+pub mod watermark;
+
+pub use catalog::{Catalog, Table, TableMode, WatermarkSpec};
+pub use error::SqlError;
+pub use explain::ExplainFormat;
+pub use planner::{PlanSettings, Planner};
+pub use statement::{ScriptStatement, Statement, parse_script};
+pub use text::QueryText;

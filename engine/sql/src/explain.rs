@@ -1,0 +1,304 @@
+//! A stream plan for people (tree), for drawings (dot) and for programs (json).
+//!
+//! Beside the operators it says what each keeps and when that goes, which watermarks there are,
+//! and in which output modes the query could run.
+
+use std::{fmt::Write, str::FromStr};
+
+use millstream_operators::{
+    aggregate::{AggregateSpec, TimeKey},
+    chain::{ChainSpec, Step},
+};
+use millstream_runtime::plan::{MarkPolicy, Node, NodeId, StreamPlan};
+use millstream_types::{Interval, OutputMode};
+use serde_json::{Value, json};
+
+use crate::{SqlError, error::join_modes, modes::allowed_modes, types::spark_name};
+
+/// The form of an explanation.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ExplainFormat {
+    /// Indented lines.
+    #[default]
+    Tree,
+    /// Graphviz.
+    Dot,
+    /// One object.
+    Json,
+}
+
+impl FromStr for ExplainFormat {
+    type Err = SqlError;
+
+    fn from_str(word: &str) -> Result<ExplainFormat, SqlError> {
+        match word.to_ascii_lowercase().as_str() {
+            "tree" => Ok(ExplainFormat::Tree),
+            "dot" => Ok(ExplainFormat::Dot),
+            "json" => Ok(ExplainFormat::Json),
+            _ => Err(SqlError::UnknownWord {
+                kind: "explain format",
+                word: word.to_owned(),
+                known: &["tree", "dot", "json"],
+            }),
+        }
+    }
+}
+
+/// Explains a plan.
+#[must_use]
+pub fn explain(plan: &StreamPlan, format: ExplainFormat) -> String {
+    match format {
+        ExplainFormat::Tree => tree(plan),
+        ExplainFormat::Dot => dot(plan),
+        ExplainFormat::Json => format!("{:#}\n", object(plan)),
+    }
+}
+
+/// One operator in words.
+struct Description {
+    title: String,
+    /// Lines of detail: steps of a chain, or key and value pairs.
+    details: Vec<String>,
+    inputs: Vec<NodeId>,
+}
+
+fn describe(plan: &StreamPlan, node: NodeId) -> Description {
+    match &plan.nodes[node.0] {
+        Node::Source(source) => {
+            let source = &plan.sources[source.0 as usize];
+            let columns: Vec<String> = source
+                .schema
+                .fields()
+                .iter()
+                .map(|field| format!("{} {}", field.name(), spark_name(field.data_type())))
+                .collect();
+            Description {
+                title: format!("Source {} connector={}", source.table, source.factory.name()),
+                details: vec![format!("columns: {}", columns.join(", "))],
+                inputs: Vec::new(),
+            }
+        }
+        Node::Chain { input, spec } => Description {
+            title: "Chain".to_owned(),
+            details: steps(plan, spec),
+            inputs: vec![*input],
+        },
+        Node::Union { inputs } => Description {
+            title: "Union".to_owned(),
+            details: Vec::new(),
+            inputs: inputs.clone(),
+        },
+        Node::Aggregate {
+            input,
+            operator,
+            spec,
+        } => Description {
+            title: format!("Aggregate #{} emits={}", operator.0, spec.mode),
+            details: aggregate(spec),
+            inputs: vec![*input],
+        },
+    }
+}
+
+fn steps(plan: &StreamPlan, chain: &ChainSpec) -> Vec<String> {
+    chain
+        .steps
+        .iter()
+        .map(|step| match step {
+            Step::Filter(predicate) => format!("filter: {predicate}"),
+            Step::Project {
+                expressions,
+                schema,
+            } => {
+                let columns: Vec<String> = expressions
+                    .iter()
+                    .zip(schema.fields())
+                    .map(|(expr, field)| {
+                        let expr = expr.to_string();
+                        let name = field.name();
+                        // A column that keeps its name prints as `name@index`.
+                        if expr.rsplit_once('@').is_some_and(|(column, _)| column == name) {
+                            name.clone()
+                        } else {
+                            format!("{expr} AS {name}")
+                        }
+                    })
+                    .collect();
+                format!("project: {}", columns.join(", "))
+            }
+            Step::Mark { definition, .. } => format!("mark: {}", mark(plan, *definition)),
+        })
+        .collect()
+}
+
+fn mark(plan: &StreamPlan, definition: u32) -> String {
+    plan.marks
+        .get(definition as usize)
+        .map(|mark| format!("{} delay {}", mark.name, delay(mark.delay_ms)))
+        .unwrap_or_default()
+}
+
+fn delay(ms: i64) -> String {
+    Interval::from_micros(ms.saturating_mul(1000)).to_string()
+}
+
+fn aggregate(spec: &AggregateSpec) -> Vec<String> {
+    let name = |idx: usize| spec.input.field(idx).name().clone();
+    let micros = |value: i64| Interval::from_micros(value).to_string();
+    let mut details = Vec::new();
+    match spec.time {
+        TimeKey::None => {}
+        TimeKey::Instant { column } => details.push(format!("time: {}", name(column))),
+        TimeKey::Windowed { column } => details.push(format!("time: window {}", name(column))),
+        TimeKey::Window { column, spec: window } => {
+            let mut text = format!("time: window of {} over {}", micros(window.size), name(column));
+            if !window.is_tumbling() {
+                let _ = write!(text, " every {}", micros(window.slide));
+            }
+            if window.start != 0 {
+                let _ = write!(text, " from {}", micros(window.start));
+            }
+            details.push(text);
+        }
+        TimeKey::Session { column, gap } => {
+            details.push(format!("time: sessions over {} gap {}", name(column), name(gap)));
+        }
+    }
+    if !spec.keys.is_empty() {
+        let keys: Vec<String> = spec.keys.iter().map(|idx| name(*idx)).collect();
+        details.push(format!("keys: {}", keys.join(", ")));
+    }
+    if !spec.calls.is_empty() {
+        let calls: Vec<String> = spec
+            .calls
+            .iter()
+            .zip(spec.output.fields().iter().skip(spec.group_columns()))
+            .map(|(call, field)| {
+                format!("{} {}", call.function.name(), spark_name(field.data_type()))
+            })
+            .collect();
+        details.push(format!("calls: {}", calls.join(", ")));
+    }
+    details.push(format!("state: {}", state(spec)));
+    details
+}
+
+/// What an aggregation keeps, and when that goes.
+fn state(spec: &AggregateSpec) -> String {
+    let what = match spec.time {
+        TimeKey::None => "one row a key",
+        TimeKey::Instant { .. } => "one row a key and instant",
+        TimeKey::Window { .. } | TimeKey::Windowed { .. } => "one row a key and window",
+        TimeKey::Session { .. } => "one row a key and session",
+    };
+    let until = if spec.mode == OutputMode::Complete {
+        "never removed (complete mode keeps all)"
+    } else if !spec.marked {
+        "never removed"
+    } else if matches!(spec.time, TimeKey::Instant { .. }) {
+        "removed when the watermark reaches the instant"
+    } else {
+        "removed when the watermark reaches the window's end"
+    };
+    format!("{what}, {until}")
+}
+
+fn policy(plan: &StreamPlan) -> &'static str {
+    match plan.mark_policy {
+        MarkPolicy::Min => "min",
+        MarkPolicy::Max => "max",
+    }
+}
+
+fn marks_line(plan: &StreamPlan) -> String {
+    let definitions: Vec<String> = (0u32..)
+        .zip(&plan.marks)
+        .map(|(idx, _)| mark(plan, idx))
+        .collect();
+    match definitions.as_slice() {
+        [] => "none".to_owned(),
+        [one] => one.clone(),
+        all => format!("{} of {}", policy(plan), all.join("; ")),
+    }
+}
+
+fn tree(plan: &StreamPlan) -> String {
+    let mut text = format!("Sink mode={}\n", plan.mode);
+    if let Some(last) = plan.nodes.len().checked_sub(1) {
+        branch(plan, NodeId(last), 1, &mut text);
+    }
+    let _ = writeln!(text, "watermark: {}", marks_line(plan));
+    let _ = writeln!(text, "modes: {}", join_modes(&allowed_modes(plan)));
+    text
+}
+
+fn branch(plan: &StreamPlan, node: NodeId, depth: usize, text: &mut String) {
+    let description = describe(plan, node);
+    let indent = "  ".repeat(depth);
+    let _ = writeln!(text, "{indent}{}", description.title);
+    for detail in &description.details {
+        let _ = writeln!(text, "{indent}  | {detail}");
+    }
+    for input in description.inputs {
+        branch(plan, input, depth + 1, text);
+    }
+}
+
+fn dot(plan: &StreamPlan) -> String {
+    let escape = |text: &str| text.replace('\\', "\\\\").replace('"', "\\\"");
+    let mut text = "digraph plan {\n  node [shape=box];\n".to_owned();
+    for idx in 0..plan.nodes.len() {
+        let description = describe(plan, NodeId(idx));
+        let mut label = escape(&description.title);
+        for detail in &description.details {
+            label.push_str("\\l");
+            label.push_str(&escape(detail));
+        }
+        let _ = writeln!(text, "  n{idx} [label=\"{label}\\l\"];");
+        for input in description.inputs {
+            let _ = writeln!(text, "  n{} -> n{idx};", input.0);
+        }
+    }
+    let _ = writeln!(text, "  sink [label=\"Sink mode={}\"];", plan.mode);
+    if let Some(last) = plan.nodes.len().checked_sub(1) {
+        let _ = writeln!(text, "  n{last} -> sink;");
+    }
+    text.push_str("}\n");
+    text
+}
+
+fn object(plan: &StreamPlan) -> Value {
+    let nodes: Vec<Value> = (0..plan.nodes.len())
+        .map(|idx| {
+            let description = describe(plan, NodeId(idx));
+            let inputs: Vec<usize> = description.inputs.iter().map(|input| input.0).collect();
+            json!({
+                "id": idx,
+                "operator": description.title,
+                "details": description.details,
+                "inputs": inputs,
+            })
+        })
+        .collect();
+    let marks: Vec<Value> = plan
+        .marks
+        .iter()
+        .map(|mark| json!({ "name": mark.name, "delayMs": mark.delay_ms }))
+        .collect();
+    let columns: Vec<Value> = plan
+        .schema
+        .fields()
+        .iter()
+        .map(|field| json!({ "name": field.name(), "type": spark_name(field.data_type()) }))
+        .collect();
+    let modes: Vec<String> = allowed_modes(plan).iter().map(OutputMode::to_string).collect();
+    json!({
+        "mode": plan.mode.to_string(),
+        "modes": modes,
+        "watermarkPolicy": policy(plan),
+        "watermarks": marks,
+        "columns": columns,
+        "nodes": nodes,
+    })
+}

@@ -1,0 +1,190 @@
+//! The functions of the dialect: DataFusion's, Spark's where both exist, and ours.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use datafusion::{
+    execution::SessionStateDefaults,
+    functions_aggregate::{approx_percentile_cont, first_last},
+    logical_expr::{AggregateUDF, HigherOrderUDF, ScalarUDF, WindowUDF, planner::ExprPlanner},
+};
+use datafusion_spark::planner::SparkFunctionPlanner;
+
+pub(crate) mod clock;
+pub(crate) mod divide;
+pub(crate) mod window;
+
+/// What a function is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum FunctionKind {
+    /// A value for each row.
+    Scalar,
+    /// A value for each group.
+    Aggregate,
+    /// A value for each row over a frame.
+    Window,
+}
+
+/// Whose function it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum FunctionOrigin {
+    /// DataFusion's own.
+    DataFusion,
+    /// DataFusion's package of Spark's functions.
+    Spark,
+    /// Written here.
+    Millstream,
+}
+
+/// One line of `millstream functions`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FunctionInfo {
+    /// The name, or one of its names.
+    pub name: String,
+    /// What it is.
+    pub kind: FunctionKind,
+    /// Whose it is.
+    pub origin: FunctionOrigin,
+}
+
+/// All functions by name.
+#[derive(Debug)]
+pub(crate) struct Registry {
+    pub(crate) scalar: BTreeMap<String, Arc<ScalarUDF>>,
+    pub(crate) higher_order: BTreeMap<String, Arc<HigherOrderUDF>>,
+    pub(crate) aggregate: BTreeMap<String, Arc<AggregateUDF>>,
+    pub(crate) window: BTreeMap<String, Arc<WindowUDF>>,
+    pub(crate) planners: Vec<Arc<dyn ExprPlanner>>,
+    origins: BTreeMap<(String, FunctionKind), FunctionOrigin>,
+}
+
+/// Spark's package has these for doubles or with other results than Spark 4; DataFusion's are right.
+const NOT_FROM_SPARK: &[&str] = &["avg", "modulus", "negative"];
+
+/// Spark's names of functions that DataFusion has under another one.
+const SCALAR_ALIASES: &[(&str, &str)] = &[
+    ("char_length", "character_length"),
+    ("ucase", "upper"),
+    ("lcase", "lower"),
+    ("split", "string_to_array"),
+    ("sort_array", "array_sort"),
+    ("unix_timestamp", "unix_seconds"),
+];
+
+impl Registry {
+    pub(crate) fn new() -> Registry {
+        let mut registry = Registry {
+            scalar: BTreeMap::new(),
+            higher_order: BTreeMap::new(),
+            aggregate: BTreeMap::new(),
+            window: BTreeMap::new(),
+            planners: SessionStateDefaults::default_expr_planners(),
+            origins: BTreeMap::new(),
+        };
+        registry.planners.insert(0, Arc::new(SparkFunctionPlanner));
+        let ours = FunctionOrigin::Millstream;
+        for function in SessionStateDefaults::default_scalar_functions() {
+            registry.add_scalar(&function, FunctionOrigin::DataFusion);
+        }
+        for function in SessionStateDefaults::default_aggregate_functions() {
+            registry.add_aggregate(&function, FunctionOrigin::DataFusion);
+        }
+        for function in SessionStateDefaults::default_window_functions() {
+            let name = function.name().to_owned();
+            registry.note(&name, FunctionKind::Window, FunctionOrigin::DataFusion);
+            registry.window.insert(name, function);
+        }
+        for function in SessionStateDefaults::default_higher_order_functions() {
+            let name = function.name().to_owned();
+            registry.note(&name, FunctionKind::Scalar, FunctionOrigin::DataFusion);
+            registry.higher_order.insert(name, function);
+        }
+        for function in datafusion_spark::all_default_scalar_functions() {
+            if !NOT_FROM_SPARK.contains(&function.name()) {
+                registry.add_scalar(&function, FunctionOrigin::Spark);
+            }
+        }
+        for function in datafusion_spark::all_default_aggregate_functions() {
+            if !NOT_FROM_SPARK.contains(&function.name()) {
+                registry.add_aggregate(&function, FunctionOrigin::Spark);
+            }
+        }
+        for function in window::functions().iter().chain(&clock::functions()) {
+            registry.add_scalar(function, ours);
+        }
+        registry.add_aliases();
+        registry
+    }
+
+    fn add_aliases(&mut self) {
+        let ours = FunctionOrigin::Millstream;
+        for (alias, name) in SCALAR_ALIASES {
+            if let (Some(function), false) =
+                (self.scalar.get(*name).cloned(), self.scalar.contains_key(*alias))
+            {
+                self.scalar.insert((*alias).to_owned(), function);
+                self.note(alias, FunctionKind::Scalar, ours);
+            }
+        }
+        let aggregates = [
+            ("first", first_last::first_value_udaf()),
+            ("any_value", first_last::first_value_udaf()),
+            ("last", first_last::last_value_udaf()),
+            ("percentile_approx", approx_percentile_cont::approx_percentile_cont_udaf()),
+            ("approx_percentile", approx_percentile_cont::approx_percentile_cont_udaf()),
+        ];
+        for (alias, function) in aggregates {
+            self.aggregate.insert(alias.to_owned(), function);
+            self.note(alias, FunctionKind::Aggregate, ours);
+        }
+        for (alias, name) in [("approx_count_distinct", "approx_distinct"), ("every", "bool_and"), ("some", "bool_or")] {
+            if let Some(function) = self.aggregate.get(name).cloned() {
+                self.aggregate.insert(alias.to_owned(), function);
+                self.note(alias, FunctionKind::Aggregate, ours);
+            }
+        }
+    }
+
+    fn add_scalar(&mut self, function: &Arc<ScalarUDF>, origin: FunctionOrigin) {
+        let names = std::iter::once(function.name()).chain(function.aliases().iter().map(String::as_str));
+        for name in names {
+            self.note(name, FunctionKind::Scalar, origin);
+            self.scalar.insert(name.to_owned(), Arc::clone(function));
+        }
+    }
+
+    fn add_aggregate(&mut self, function: &Arc<AggregateUDF>, origin: FunctionOrigin) {
+        let names = std::iter::once(function.name()).chain(function.aliases().iter().map(String::as_str));
+        for name in names {
+            self.note(name, FunctionKind::Aggregate, origin);
+            self.aggregate.insert(name.to_owned(), Arc::clone(function));
+        }
+    }
+
+    fn note(&mut self, name: &str, kind: FunctionKind, origin: FunctionOrigin) {
+        self.origins.insert((name.to_owned(), kind), origin);
+    }
+
+    pub(crate) fn list(&self) -> Vec<FunctionInfo> {
+        self.origins
+            .iter()
+            .map(|((name, kind), origin)| FunctionInfo {
+                name: name.clone(),
+                kind: *kind,
+                origin: *origin,
+            })
+            .collect()
+    }
+
+    /// Names of functions for hints.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.origins.keys().map(|(name, _)| name.as_str())
+    }
+}
+
+/// All functions of the dialect, by name.
+#[must_use]
+pub fn list() -> Vec<FunctionInfo> {
+    Registry::new().list()
+}

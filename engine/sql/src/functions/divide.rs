@@ -1,0 +1,153 @@
+//! Spark's `/`: doubles for integers, exact decimals with Spark's scale, an error for zero.
+
+use std::sync::Arc;
+
+use arrow::{
+    array::{ArrayRef, AsArray, Decimal128Array, Float64Array},
+    datatypes::{DataType, Decimal128Type, Float64Type, i256},
+    error::ArrowError,
+};
+use datafusion::{
+    common::{DataFusionError, Result},
+    logical_expr::{
+        ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+        expr::ScalarFunction,
+    },
+};
+
+use crate::SqlError;
+
+/// Digits of a decimal.
+const PRECISION_MAX: i32 = 38;
+/// Digits behind the point that Spark keeps when a result is too wide.
+const SCALE_KEPT: i32 = 6;
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Divide {
+    signature: Signature,
+}
+
+/// `left / right`; both are doubles or both are decimals.
+pub(crate) fn divide(left: Expr, right: Expr) -> Expr {
+    let function = ScalarUDF::from(Divide {
+        signature: Signature::user_defined(Volatility::Immutable),
+    });
+    Expr::ScalarFunction(ScalarFunction::new_udf(Arc::new(function), vec![left, right]))
+}
+
+/// Precision and scale of a quotient.
+pub(crate) fn quotient(left: (u8, i8), right: (u8, i8)) -> (u8, i8) {
+    let (p1, s1) = (i32::from(left.0), i32::from(left.1));
+    let (p2, s2) = (i32::from(right.0), i32::from(right.1));
+    let scale = SCALE_KEPT.max(s1 + p2 + 1);
+    let precision = p1 - s1 + s2 + scale;
+    let (precision, scale) = if precision > PRECISION_MAX {
+        let whole = precision - scale;
+        let scale = (PRECISION_MAX - whole).max(scale.min(SCALE_KEPT));
+        (PRECISION_MAX, scale)
+    } else {
+        (precision, scale)
+    };
+    (
+        u8::try_from(precision).unwrap_or(38),
+        i8::try_from(scale).unwrap_or(6),
+    )
+}
+
+impl ScalarUDFImpl for Divide {
+    fn name(&self) -> &str {
+        "divide"
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn coerce_types(&self, arg_types: &[DataType]) -> Result<Vec<DataType>> {
+        Ok(arg_types.to_vec())
+    }
+
+    fn return_type(&self, arg_types: &[DataType]) -> Result<DataType> {
+        match arg_types {
+            [DataType::Decimal128(p1, s1), DataType::Decimal128(p2, s2)] => {
+                let (p, s) = quotient((*p1, *s1), (*p2, *s2));
+                Ok(DataType::Decimal128(p, s))
+            }
+            [DataType::Float64, DataType::Float64] => Ok(DataType::Float64),
+            other => Err(SqlError::Types {
+                message: format!("cannot divide {other:?}"),
+            }
+            .into_datafusion()),
+        }
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let left = args.args[0].to_array(args.number_rows)?;
+        let right = args.args[1].to_array(args.number_rows)?;
+        let quotients = match args.return_field.data_type() {
+            DataType::Decimal128(p, s) => decimals(&left, &right, *p, *s)?,
+            _ => doubles(&left, &right)?,
+        };
+        Ok(ColumnarValue::Array(quotients))
+    }
+}
+
+fn zero() -> DataFusionError {
+    DataFusionError::ArrowError(Box::new(ArrowError::DivideByZero), None)
+}
+
+fn doubles(left: &ArrayRef, right: &ArrayRef) -> Result<ArrayRef> {
+    let left = left.as_primitive::<Float64Type>();
+    let right = right.as_primitive::<Float64Type>();
+    let mut out = Float64Array::builder(left.len());
+    for pair in left.iter().zip(right) {
+        match pair {
+            (Some(_), Some(r)) if r == 0.0 => return Err(zero()),
+            (Some(l), Some(r)) => out.append_value(l / r),
+            _ => out.append_null(),
+        }
+    }
+    Ok(Arc::new(out.finish()))
+}
+
+fn decimals(left: &ArrayRef, right: &ArrayRef, precision: u8, scale: i8) -> Result<ArrayRef> {
+    let left = left.as_primitive::<Decimal128Type>();
+    let right = right.as_primitive::<Decimal128Type>();
+    let overflow = || DataFusionError::Execution("numeric value out of range in a division".into());
+    // One digit more than the result, so that it can be rounded half up.
+    let shift = i32::from(scale) + 1 - i32::from(left.scale()) + i32::from(right.scale());
+    let power = |exponent: i32| {
+        u32::try_from(exponent)
+            .ok()
+            .and_then(|exponent| i256::from_i128(10).checked_pow(exponent))
+    };
+    let (up, down) = if shift >= 0 { (shift, 0) } else { (0, -shift) };
+    let (up, down) = power(up).zip(power(down)).ok_or_else(overflow)?;
+    let limit = power(i32::from(precision)).ok_or_else(overflow)?;
+    let ten = i256::from_i128(10);
+    let mut out = Decimal128Array::builder(left.len());
+    for pair in left.iter().zip(right) {
+        let (Some(l), Some(r)) = pair else {
+            out.append_null();
+            continue;
+        };
+        if r == 0 {
+            return Err(zero());
+        }
+        let quotient = i256::from_i128(l)
+            .checked_mul(up)
+            .zip(i256::from_i128(r).checked_mul(down))
+            .and_then(|(l, r)| l.checked_div(r))
+            .ok_or_else(overflow)?;
+        let half = i256::from_i128(if (l < 0) == (r < 0) { 5 } else { -5 });
+        let rounded = quotient
+            .checked_add(half)
+            .and_then(|sum| sum.checked_div(ten))
+            .filter(|value| *value < limit && *value > limit.wrapping_neg())
+            .and_then(i256::to_i128)
+            .ok_or_else(overflow)?;
+        out.append_value(rounded);
+    }
+    let out = out.finish().with_precision_and_scale(precision, scale)?;
+    Ok(Arc::new(out))
+}

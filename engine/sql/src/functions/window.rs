@@ -1,0 +1,409 @@
+//! `window`, `session_window` and `window_time`.
+//!
+//! In GROUP BY the first two become the time key of an aggregation; the lowering reads their
+//! arguments with [`time_window`]. Elsewhere a tumbling `window` is a plain function of one row.
+
+use std::sync::Arc;
+
+use arrow::{
+    array::{Array, ArrayRef, AsArray, StructArray, TimestampMicrosecondArray},
+    buffer::NullBuffer,
+    compute::cast,
+    datatypes::{
+        DataType, Field, FieldRef, Fields, IntervalMonthDayNanoType, TimeUnit,
+        TimestampMicrosecondType,
+    },
+};
+use datafusion::{
+    common::{Result, ScalarValue},
+    logical_expr::{
+        ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl,
+        Signature, Volatility, expr::ScalarFunction,
+    },
+};
+use millstream_operators::aggregate::WindowSpec;
+use millstream_types::EventTime;
+
+use crate::{SqlError, ddl::parse_interval, types::timestamp};
+
+/// Which of the functions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Kind {
+    Window,
+    Session,
+    WindowTime,
+    GapMicros,
+}
+
+/// One of the functions about windows.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct WindowFunction {
+    kind: Kind,
+    signature: Signature,
+}
+
+/// A time key as it stands in GROUP BY.
+pub(crate) enum TimeWindow<'a> {
+    /// Windows of one length.
+    Regular {
+        /// A timestamp, or a window of an operator below.
+        time: &'a Expr,
+        /// Which windows.
+        spec: WindowSpec,
+    },
+    /// Sessions.
+    Session {
+        /// A timestamp, or a window of an operator below.
+        time: &'a Expr,
+        /// A literal or an expression.
+        gap: &'a Expr,
+    },
+}
+
+/// The functions that users see.
+pub(crate) fn functions() -> Vec<Arc<ScalarUDF>> {
+    vec![udf(Kind::Window), udf(Kind::Session), udf(Kind::WindowTime)]
+}
+
+fn udf(kind: Kind) -> Arc<ScalarUDF> {
+    Arc::new(ScalarUDF::from(WindowFunction {
+        kind,
+        signature: Signature::user_defined(Volatility::Immutable),
+    }))
+}
+
+/// `window_time(expr)`.
+pub(crate) fn window_time(expr: Expr) -> Expr {
+    call(Kind::WindowTime, expr)
+}
+
+/// A session's gap as microseconds.
+pub(crate) fn gap_micros(expr: Expr) -> Expr {
+    call(Kind::GapMicros, expr)
+}
+
+fn call(kind: Kind, expr: Expr) -> Expr {
+    Expr::ScalarFunction(ScalarFunction::new_udf(udf(kind), vec![expr]))
+}
+
+fn function(expr: &Expr) -> Option<(Kind, &[Expr])> {
+    match expr {
+        Expr::Alias(alias) => function(&alias.expr),
+        Expr::ScalarFunction(call) => call
+            .func
+            .inner()
+            .downcast_ref::<WindowFunction>()
+            .map(|function| (function.kind, call.args.as_slice())),
+        _ => None,
+    }
+}
+
+/// Whether the expression is `window(…)` or `session_window(…)`.
+pub(crate) fn is_window(expr: &Expr) -> bool {
+    matches!(function(expr), Some((Kind::Window | Kind::Session, _)))
+}
+
+/// The argument of `window_time(…)`, or of a tumbling `window(…)`.
+pub(crate) fn carried(expr: &Expr) -> Option<(&Expr, bool)> {
+    match function(expr)? {
+        (Kind::WindowTime, [inner]) => Some((inner, false)),
+        (Kind::Window, [inner, ..]) => Some((inner, true)),
+        _ => None,
+    }
+}
+
+/// Reads `window(…)` or `session_window(…)`.
+///
+/// # Errors
+/// [`SqlError::Window`], [`SqlError::Interval`].
+pub(crate) fn time_window(expr: &Expr) -> Result<Option<TimeWindow<'_>>, SqlError> {
+    match function(expr) {
+        Some((Kind::Window, [time, durations @ ..])) => {
+            let literals: Option<Vec<&ScalarValue>> = durations.iter().map(literal).collect();
+            let literals = literals.ok_or_else(|| SqlError::Window {
+                reason: "durations must be literals".to_owned(),
+            })?;
+            Ok(Some(TimeWindow::Regular {
+                time,
+                spec: window_spec(&literals)?,
+            }))
+        }
+        Some((Kind::Session, [time, gap])) => Ok(Some(TimeWindow::Session { time, gap })),
+        _ => Ok(None),
+    }
+}
+
+fn literal(expr: &Expr) -> Option<&ScalarValue> {
+    match expr {
+        Expr::Literal(value, _) => Some(value),
+        Expr::Cast(cast) => literal(&cast.expr),
+        Expr::Alias(alias) => literal(&alias.expr),
+        _ => None,
+    }
+}
+
+/// Reads and checks `duration [, slide [, start]]`.
+fn window_spec(durations: &[&ScalarValue]) -> Result<WindowSpec, SqlError> {
+    let mut micros = Vec::new();
+    for duration in durations {
+        micros.push(duration_micros(duration)?);
+    }
+    let impossible = |reason: &str| {
+        Err(SqlError::Window {
+            reason: reason.to_owned(),
+        })
+    };
+    let (size, slide, start) = match micros.as_slice() {
+        [size] => (*size, *size, 0),
+        [size, slide] => (*size, *slide, 0),
+        [size, slide, start] => (*size, *slide, *start),
+        _ => return impossible("window takes a time, a duration, a slide and a start"),
+    };
+    if size <= 0 {
+        return impossible("the duration must be positive");
+    }
+    if slide <= 0 {
+        return impossible("the slide must be positive");
+    }
+    if slide > size {
+        return impossible("the slide must be at most the duration");
+    }
+    if start.checked_abs().is_none_or(|start| start >= slide) {
+        return impossible("the start must be less than the slide");
+    }
+    Ok(WindowSpec { size, slide, start })
+}
+
+/// A duration without months, in microseconds.
+pub(crate) fn duration_micros(value: &ScalarValue) -> Result<i64, SqlError> {
+    let months = SqlError::Window {
+        reason: "intervals of months or years have no fixed length".to_owned(),
+    };
+    match value {
+        ScalarValue::Utf8(Some(text))
+        | ScalarValue::LargeUtf8(Some(text))
+        | ScalarValue::Utf8View(Some(text)) => {
+            let interval = parse_interval(text)?;
+            if interval.months() == 0 {
+                Ok(interval.micros())
+            } else {
+                Err(months)
+            }
+        }
+        ScalarValue::IntervalMonthDayNano(Some(value)) if value.months == 0 => {
+            Ok(i64::from(value.days) * 86_400_000_000 + value.nanoseconds / 1000)
+        }
+        ScalarValue::IntervalMonthDayNano(Some(_)) | ScalarValue::IntervalYearMonth(Some(_)) => {
+            Err(months)
+        }
+        ScalarValue::IntervalDayTime(Some(value)) => {
+            Ok(i64::from(value.days) * 86_400_000_000 + i64::from(value.milliseconds) * 1000)
+        }
+        other => Err(SqlError::Interval {
+            text: other.to_string(),
+        }),
+    }
+}
+
+/// `STRUCT<start, end>` over timestamps of one kind.
+pub(crate) fn window_type(time: &DataType) -> DataType {
+    DataType::Struct(window_fields(time))
+}
+
+fn window_fields(time: &DataType) -> Fields {
+    Fields::from(vec![
+        Field::new("start", time.clone(), true),
+        Field::new("end", time.clone(), true),
+    ])
+}
+
+/// The timestamps inside a window's type, or the type itself.
+fn time_of(data_type: &DataType) -> &DataType {
+    match data_type {
+        DataType::Struct(fields) if fields.len() == 2 => fields[1].data_type(),
+        other => other,
+    }
+}
+
+impl ScalarUDFImpl for WindowFunction {
+    fn name(&self) -> &str {
+        match self.kind {
+            Kind::Window => "window",
+            Kind::Session => "session_window",
+            Kind::WindowTime => "window_time",
+            Kind::GapMicros => "__gap_micros",
+        }
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn coerce_types(&self, arg_types: &[DataType]) -> Result<Vec<DataType>> {
+        let allowed = match self.kind {
+            Kind::Window => 2..=4,
+            Kind::Session => 2..=2,
+            Kind::WindowTime | Kind::GapMicros => 1..=1,
+        };
+        if !allowed.contains(&arg_types.len()) {
+            return Err(SqlError::Types {
+                message: format!("{} does not take {} arguments", self.name(), arg_types.len()),
+            }
+            .into_datafusion());
+        }
+        if self.kind == Kind::GapMicros {
+            return Ok(arg_types.to_vec());
+        }
+        let time = match &arg_types[0] {
+            DataType::Timestamp(_, None) => DataType::Timestamp(TimeUnit::Microsecond, None),
+            DataType::Timestamp(_, Some(_)) | DataType::Date32 => timestamp(),
+            DataType::Utf8 | DataType::Utf8View | DataType::LargeUtf8 => timestamp(),
+            DataType::Struct(fields)
+                if fields.len() == 2
+                    && matches!(fields[1].data_type(), DataType::Timestamp(_, _)) =>
+            {
+                arg_types[0].clone()
+            }
+            other => {
+                return Err(SqlError::EventTimeType {
+                    column: format!("{}'s argument", self.name()),
+                    found: crate::types::spark_name(other),
+                }
+                .into_datafusion());
+            }
+        };
+        Ok(std::iter::once(time)
+            .chain(arg_types[1..].iter().cloned())
+            .collect())
+    }
+
+    fn return_type(&self, arg_types: &[DataType]) -> Result<DataType> {
+        let time = arg_types.first().map_or_else(timestamp, |t| time_of(t).clone());
+        Ok(match self.kind {
+            Kind::Window | Kind::Session => window_type(&time),
+            Kind::WindowTime => time,
+            Kind::GapMicros => DataType::Int64,
+        })
+    }
+
+    fn return_field_from_args(&self, args: ReturnFieldArgs) -> Result<FieldRef> {
+        if self.kind == Kind::Window {
+            let literals: Option<Vec<&ScalarValue>> =
+                args.scalar_arguments.iter().skip(1).copied().collect();
+            if let Some(literals) = literals.filter(|literals| !literals.is_empty()) {
+                window_spec(&literals).map_err(SqlError::into_datafusion)?;
+            }
+        }
+        if let (Kind::Session, [_, Some(gap)]) = (self.kind, args.scalar_arguments) {
+            duration_micros(gap).map_err(SqlError::into_datafusion)?;
+        }
+        let types: Vec<DataType> = args
+            .arg_fields
+            .iter()
+            .map(|field| field.data_type().clone())
+            .collect();
+        Ok(Arc::new(Field::new(self.name(), self.return_type(&types)?, true)))
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let rows = args.number_rows;
+        if self.kind == Kind::GapMicros {
+            return gaps(&args.args[0], rows);
+        }
+        let input = args.args[0].to_array(rows)?;
+        let time = event_times(&input)?;
+        let zone = match args.return_field.data_type() {
+            DataType::Struct(fields) => fields[0].data_type().clone(),
+            other => other.clone(),
+        };
+        match self.kind {
+            Kind::WindowTime | Kind::GapMicros => Ok(ColumnarValue::Array(cast(&time, &zone)?)),
+            Kind::Session => Err(not_alone("session_window").into_datafusion()),
+            Kind::Window => {
+                let literals: Option<Vec<&ScalarValue>> = args.args[1..]
+                    .iter()
+                    .map(|arg| match arg {
+                        ColumnarValue::Scalar(value) => Some(value),
+                        ColumnarValue::Array(_) => None,
+                    })
+                    .collect();
+                let spec = window_spec(&literals.unwrap_or_default())
+                    .map_err(SqlError::into_datafusion)?;
+                if !spec.is_tumbling() {
+                    return Err(not_alone("a sliding window").into_datafusion());
+                }
+                windows(&time, spec, &zone).map(ColumnarValue::Array)
+            }
+        }
+    }
+}
+
+/// The refusal of what makes several rows of one.
+pub(crate) fn not_alone(what: &str) -> SqlError {
+    SqlError::NotOnStream {
+        what: format!("{what} outside GROUP BY is not supported"),
+        hint: "put it into GROUP BY",
+    }
+}
+
+/// Microseconds of a timestamp, or of a window's last instant.
+fn event_times(input: &ArrayRef) -> Result<TimestampMicrosecondArray> {
+    let micros = DataType::Timestamp(TimeUnit::Microsecond, None);
+    let naked = |array: &ArrayRef| -> Result<TimestampMicrosecondArray> {
+        let plain = match array.data_type() {
+            // Casting away the zone keeps the instant in UTC.
+            DataType::Timestamp(TimeUnit::Microsecond, Some(_)) => cast(array, &DataType::Int64)?,
+            _ => Arc::clone(array),
+        };
+        Ok(cast(&plain, &micros)?
+            .as_primitive::<TimestampMicrosecondType>()
+            .clone())
+    };
+    let Some(window) = input.as_struct_opt() else {
+        return naked(input);
+    };
+    let end = naked(window.column(1))?;
+    let last = end.unary::<_, TimestampMicrosecondType>(|end| end.wrapping_sub(1));
+    let nulls = NullBuffer::union(window.nulls(), last.nulls());
+    Ok(TimestampMicrosecondArray::new(last.values().clone(), nulls))
+}
+
+fn windows(time: &TimestampMicrosecondArray, spec: WindowSpec, zone: &DataType) -> Result<ArrayRef> {
+    let start = time.unary::<_, TimestampMicrosecondType>(|at| spec.last_start(EventTime(at)));
+    let end = start.unary::<_, TimestampMicrosecondType>(|start| start.wrapping_add(spec.size));
+    let columns: Vec<ArrayRef> = vec![with_zone(start, zone)?, with_zone(end, zone)?];
+    let nulls = time.nulls().cloned();
+    Ok(Arc::new(StructArray::try_new(window_fields(zone), columns, nulls)?))
+}
+
+fn with_zone(array: TimestampMicrosecondArray, zone: &DataType) -> Result<ArrayRef> {
+    Ok(match zone {
+        DataType::Timestamp(_, Some(zone)) => Arc::new(array.with_timezone(Arc::clone(zone))),
+        _ => Arc::new(array),
+    })
+}
+
+/// Gaps in microseconds; what is no interval is null, and its row makes no session.
+fn gaps(value: &ColumnarValue, rows: usize) -> Result<ColumnarValue> {
+    if let ColumnarValue::Scalar(value) = value {
+        let micros = duration_micros(value).map_err(SqlError::into_datafusion)?;
+        return Ok(ColumnarValue::Scalar(ScalarValue::Int64(Some(micros))));
+    }
+    let array = value.to_array(rows)?;
+    let micros: arrow::array::Int64Array = if let DataType::Interval(_) = array.data_type() {
+        let array = cast(&array, &DataType::Interval(arrow::datatypes::IntervalUnit::MonthDayNano))?;
+        let array = array.as_primitive::<IntervalMonthDayNanoType>();
+        array
+            .iter()
+            .map(|gap| gap.and_then(|gap| duration_micros(&ScalarValue::IntervalMonthDayNano(Some(gap))).ok()))
+            .collect()
+    } else {
+        let array = cast(&array, &DataType::Utf8)?;
+        array
+            .as_string::<i32>()
+            .iter()
+            .map(|gap| gap.and_then(|gap| parse_interval(gap).ok()).map(|gap| gap.micros()))
+            .collect()
+    };
+    Ok(ColumnarValue::Array(Arc::new(micros)))
+}

@@ -1,0 +1,92 @@
+//! A plan in lines that stay the same as long as its state can be read.
+//!
+//! Sources by table and connector; stateful operators by keys, functions and types. Filters, file
+//! limits, delays of watermarks and output modes may change between runs and are left out.
+
+use std::fmt::Write;
+
+use millstream_operators::{
+    aggregate::{AggregateSpec, TimeKey},
+    chain::{ChainSpec, Step},
+};
+use millstream_runtime::plan::{Node, NodeId, SourceNode};
+
+use crate::types::spark_name;
+
+/// The identity of a plan.
+pub(crate) fn identity(sources: &[SourceNode], nodes: &[Node]) -> String {
+    let mut text = String::new();
+    for (idx, source) in sources.iter().enumerate() {
+        let name = source.factory.name();
+        let _ = writeln!(text, "source {idx} {} connector={name}", source.table);
+    }
+    for node in nodes {
+        if let Node::Aggregate {
+            input,
+            operator,
+            spec,
+        } = node
+        {
+            let _ = writeln!(text, "aggregate {} {}", operator.0, state(spec, nodes, *input));
+        }
+    }
+    text
+}
+
+fn state(spec: &AggregateSpec, nodes: &[Node], input: NodeId) -> String {
+    let column = |idx: usize| {
+        let data_type = spark_name(spec.input.field(idx).data_type());
+        match nodes.get(input.0) {
+            Some(Node::Chain { spec, .. }) => format!("{}:{data_type}", computed(spec, idx)),
+            _ => format!("{}:{data_type}", spec.input.field(idx).name()),
+        }
+    };
+    let list = |columns: &[usize]| {
+        let texts: Vec<String> = columns.iter().map(|idx| column(*idx)).collect();
+        texts.join(", ")
+    };
+    let time = match spec.time {
+        TimeKey::None => "none".to_owned(),
+        TimeKey::Instant { column: idx } => format!("instant({})", column(idx)),
+        TimeKey::Windowed { column: idx } => format!("windowed({})", column(idx)),
+        TimeKey::Window { column: idx, spec } => format!(
+            "window({}, {}, {}, {})",
+            column(idx),
+            spec.size,
+            spec.slide,
+            spec.start
+        ),
+        TimeKey::Session { column: idx, gap } => {
+            format!("session({}, {})", column(idx), column(gap))
+        }
+    };
+    let calls: Vec<String> = spec
+        .calls
+        .iter()
+        .map(|call| {
+            let filter = call
+                .filter
+                .map(|idx| format!(" filter {}", column(idx)))
+                .unwrap_or_default();
+            let name = call.function.fun().name();
+            format!("{name}({}){filter}", list(&call.arguments))
+        })
+        .collect();
+    format!(
+        "time={time} keys=[{}] calls=[{}]",
+        list(&spec.keys),
+        calls.join(", ")
+    )
+}
+
+/// The expression of a column after the last projection of a chain.
+pub(crate) fn computed(chain: &ChainSpec, idx: usize) -> String {
+    let project = chain.steps.iter().rev().find_map(|step| match step {
+        Step::Project { expressions, .. } => expressions.get(idx),
+        Step::Filter(_) | Step::Mark { .. } => None,
+    });
+    project.map_or_else(
+        || chain.output.field(idx).name().clone(),
+        std::string::ToString::to_string,
+    )
+}

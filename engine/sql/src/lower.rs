@@ -1,0 +1,394 @@
+//! Logical plan → nodes of the runtime.
+//!
+//! Walks the optimized plan from its scans up. Stateless steps gather in a [`Stream`] and become
+//! one chain when something that is not stateless reads them. Beside its columns a stream knows
+//! which of them carry a watermark. Each refusal stands where the node would be built: to support
+//! a node is to replace its refusal.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, SchemaRef};
+use datafusion::{
+    common::{
+        DFSchema, DFSchemaRef,
+        tree_node::{Transformed, TransformedResult, TreeNode},
+    },
+    execution::context::ExecutionProps,
+    logical_expr::{
+        Expr, Filter, LogicalPlan, Projection, TableScan, Union,
+        physical_planning_context::PhysicalPlanningContext,
+    },
+    physical_expr::{
+        PhysicalExpr, ScalarFunctionExpr, create_physical_expr,
+        expressions::{BinaryExpr, Column, Literal},
+    },
+    common::ScalarValue,
+};
+use millstream_operators::{
+    chain::{ChainSpec, Step},
+    clock::EpochClock,
+};
+use millstream_runtime::plan::{MarkDefinition, Node, NodeId, SourceNode, StreamPlan};
+use millstream_types::{OutputMode, SourceId};
+
+use crate::{
+    PlanSettings, SqlError,
+    catalog::TableMode,
+    error::from_datafusion,
+    functions::{
+        clock,
+        window::{TimeWindow, carried, is_window, not_alone, time_window},
+    },
+    identity,
+    planner::{is_streaming, scan_source},
+    watermark::{WatermarkNode, WindowBarrier, extension},
+};
+
+mod aggregate;
+mod refuse;
+
+/// What a column knows about event time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mark {
+    /// The column is the marked time itself.
+    Instant,
+    /// The column is a window over the marked time.
+    Window,
+}
+
+/// Rows on their way up: a node, steps after it, and the columns that come out.
+struct Stream {
+    base: NodeId,
+    steps: Vec<Step>,
+    schema: DFSchemaRef,
+    marks: Vec<Option<Mark>>,
+}
+
+/// Whether a stateful operator stands above.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Above {
+    Nothing,
+    State,
+}
+
+struct Lowering {
+    sources: Vec<SourceNode>,
+    marks: Vec<MarkDefinition>,
+    nodes: Vec<Node>,
+    operators: u32,
+    mode: OutputMode,
+    properties: ExecutionProps,
+    context: PhysicalPlanningContext,
+}
+
+/// Lowers an optimized plan.
+pub(crate) fn lower(
+    plan: &LogicalPlan,
+    mode: OutputMode,
+    settings: &PlanSettings,
+) -> Result<StreamPlan, SqlError> {
+    if !is_streaming(plan) {
+        return Err(SqlError::unsupported(
+            "a query that reads no stream (all its tables have mode = 'batch')",
+        ));
+    }
+    let mut lowering = Lowering {
+        sources: Vec::new(),
+        marks: Vec::new(),
+        nodes: Vec::new(),
+        operators: 0,
+        mode,
+        properties: ExecutionProps::new(),
+        context: PhysicalPlanningContext::default(),
+    };
+    let stream = lowering.node(plan, Above::Nothing)?;
+    let schema = arrow_schema(&stream.schema);
+    lowering.seal(stream);
+    let identity = identity::identity(&lowering.sources, &lowering.nodes);
+    Ok(StreamPlan {
+        sources: lowering.sources,
+        marks: lowering.marks,
+        mark_policy: settings.mark_policy,
+        nodes: lowering.nodes,
+        schema,
+        mode,
+        identity,
+    })
+}
+
+fn arrow_schema(schema: &DFSchema) -> SchemaRef {
+    Arc::new(schema.as_arrow().clone())
+}
+
+impl Lowering {
+    #[expect(clippy::wildcard_enum_match_arm, reason = "everything else is refused by name")]
+    fn node(&mut self, plan: &LogicalPlan, above: Above) -> Result<Stream, SqlError> {
+        match plan {
+            LogicalPlan::TableScan(scan) => self.scan(scan),
+            LogicalPlan::Filter(filter) => self.filter(filter, above),
+            LogicalPlan::Projection(projection) => self.projection(projection, above),
+            LogicalPlan::SubqueryAlias(alias) => {
+                let mut stream = self.node(&alias.input, above)?;
+                stream.schema = Arc::clone(&alias.schema);
+                Ok(stream)
+            }
+            LogicalPlan::Union(union) => self.union(union, above),
+            LogicalPlan::Aggregate(aggregate) => self.aggregate(aggregate, above),
+            LogicalPlan::Extension(_) => {
+                if let Some(mark) = extension::<WatermarkNode>(plan) {
+                    return self.mark(mark, above);
+                }
+                match extension::<WindowBarrier>(plan) {
+                    Some(barrier) => self.node(&barrier.input, above),
+                    None => Err(refuse::node(plan)),
+                }
+            }
+            other => Err(refuse::node(other)),
+        }
+    }
+
+    /// Makes one node of a stream.
+    fn seal(&mut self, stream: Stream) -> NodeId {
+        if stream.steps.is_empty() {
+            return stream.base;
+        }
+        let output = arrow_schema(&stream.schema);
+        self.push(Node::Chain {
+            input: stream.base,
+            spec: ChainSpec {
+                steps: stream.steps,
+                output,
+            },
+        })
+    }
+
+    fn push(&mut self, node: Node) -> NodeId {
+        self.nodes.push(node);
+        NodeId(self.nodes.len() - 1)
+    }
+
+    fn scan(&mut self, scan: &TableScan) -> Result<Stream, SqlError> {
+        let Some(table) = scan_source(scan.source.as_ref()) else {
+            return Err(SqlError::internal("a scan of a table that is not ours"));
+        };
+        if table.mode == TableMode::Batch {
+            return Err(refuse::batch_scan(&table.name));
+        }
+        let full = scan.source.schema();
+        let projection = match &scan.projection {
+            Some(columns) if columns.is_empty() => vec![narrowest(&full)],
+            Some(columns) => columns.clone(),
+            None => (0..full.fields().len()).collect(),
+        };
+        let schema = full
+            .project(&projection)
+            .map_err(|error| SqlError::internal(error.to_string()))?;
+        let id = u32::try_from(self.sources.len())
+            .map_err(|_| SqlError::internal("too many sources"))?;
+        self.sources.push(SourceNode {
+            table: table.name.clone(),
+            factory: Arc::clone(&table.factory),
+            request: table.source_request(),
+            projection,
+            schema: Arc::new(schema),
+        });
+        let base = self.push(Node::Source(SourceId(id)));
+        Ok(Stream {
+            base,
+            steps: Vec::new(),
+            schema: Arc::clone(&scan.projected_schema),
+            marks: vec![None; scan.projected_schema.fields().len()],
+        })
+    }
+
+    fn filter(&mut self, filter: &Filter, above: Above) -> Result<Stream, SqlError> {
+        let mut stream = self.node(&filter.input, above)?;
+        refuse_lone_windows(&filter.predicate)?;
+        let predicate = self.physical(&filter.predicate, &stream.schema)?;
+        let always = predicate
+            .downcast_ref::<Literal>()
+            .is_some_and(|literal| *literal.value() == ScalarValue::Boolean(Some(true)));
+        if !always {
+            stream.steps.push(Step::Filter(predicate));
+        }
+        Ok(stream)
+    }
+
+    fn projection(&mut self, projection: &Projection, above: Above) -> Result<Stream, SqlError> {
+        let mut stream = self.node(&projection.input, above)?;
+        let mut expressions = Vec::new();
+        let mut marks = Vec::new();
+        for expr in &projection.expr {
+            refuse_lone_windows(expr)?;
+            expressions.push(self.physical(expr, &stream.schema)?);
+            marks.push(stream.mark_of(expr));
+        }
+        let schema = arrow_schema(&projection.schema);
+        if !stream.is_identity(&expressions, &schema) {
+            stream.steps.push(Step::Project {
+                expressions,
+                schema,
+            });
+        }
+        stream.schema = Arc::clone(&projection.schema);
+        stream.marks = marks;
+        Ok(stream)
+    }
+
+    fn union(&mut self, union: &Union, above: Above) -> Result<Stream, SqlError> {
+        let streaming = union.inputs.iter().filter(|input| is_streaming(input)).count();
+        if streaming != union.inputs.len() {
+            return Err(refuse::mixed_union());
+        }
+        let schema = arrow_schema(&union.schema);
+        let mut inputs = Vec::new();
+        let mut marks: Option<Vec<Option<Mark>>> = None;
+        for input in &union.inputs {
+            let mut stream = self.node(input, above)?;
+            // A column is marked if it is in every input.
+            marks = Some(match marks {
+                None => stream.marks.clone(),
+                Some(so_far) => so_far
+                    .into_iter()
+                    .zip(&stream.marks)
+                    .map(|(all, this)| all.filter(|mark| Some(*mark) == *this))
+                    .collect(),
+            });
+            if *stream.schema.as_arrow() != *schema {
+                stream.rename(&union.schema, &schema);
+            }
+            inputs.push(self.seal(stream));
+        }
+        let base = self.push(Node::Union { inputs });
+        Ok(Stream {
+            base,
+            steps: Vec::new(),
+            schema: Arc::clone(&union.schema),
+            marks: marks.unwrap_or_default(),
+        })
+    }
+
+    fn mark(&mut self, mark: &WatermarkNode, above: Above) -> Result<Stream, SqlError> {
+        let mut stream = self.node(&mark.input, above)?;
+        let column = stream
+            .schema
+            .index_of_column(&mark.column)
+            .map_err(from_datafusion)?;
+        if stream.marks.iter().any(Option::is_some) {
+            return Err(SqlError::NotOnStream {
+                what: "redefining a watermark is disallowed".to_owned(),
+                hint: "define one watermark between a source and the next aggregation",
+            });
+        }
+        let definition = u32::try_from(self.marks.len())
+            .map_err(|_| SqlError::internal("too many watermarks"))?;
+        self.marks.push(MarkDefinition {
+            name: mark.name.clone(),
+            delay_ms: mark.delay_ms,
+        });
+        stream.steps.push(Step::Mark { definition, column });
+        stream.marks[column] = Some(Mark::Instant);
+        Ok(stream)
+    }
+
+    /// Compiles an expression; the functions of the clock become the clock.
+    fn physical(
+        &self,
+        expr: &Expr,
+        schema: &DFSchema,
+    ) -> Result<Arc<dyn PhysicalExpr>, SqlError> {
+        create_physical_expr(expr, schema, &self.properties, &self.context)
+            .and_then(|physical| physical.transform(strict).data())
+            .map_err(from_datafusion)
+    }
+}
+
+/// Puts the epoch's clock in, and makes arithmetic fail on overflow as ANSI SQL wants it.
+fn strict(
+    part: Arc<dyn PhysicalExpr>,
+) -> datafusion::common::Result<Transformed<Arc<dyn PhysicalExpr>>> {
+    if let Some(call) = part.downcast_ref::<ScalarFunctionExpr>()
+        && let Some(clock) = clock::clock(call.fun())
+    {
+        let clock = EpochClock::new(clock.data_type().clone());
+        return Ok(Transformed::yes(Arc::new(clock)));
+    }
+    if let Some(binary) = part.downcast_ref::<BinaryExpr>() {
+        let checked = binary.clone().with_fail_on_overflow(true);
+        return Ok(Transformed::yes(Arc::new(checked)));
+    }
+    Ok(Transformed::no(part))
+}
+
+/// A window outside GROUP BY is a function of one row only if it tumbles.
+fn refuse_lone_windows(expr: &Expr) -> Result<(), SqlError> {
+    let mut refusal = None;
+    expr.apply(|part| {
+        if is_window(part) && !matches!(part, Expr::Alias(_)) {
+            match time_window(part) {
+                Ok(Some(TimeWindow::Regular { spec, .. })) if spec.is_tumbling() => {}
+                Ok(Some(TimeWindow::Session { .. })) => refusal = Some(not_alone("session_window")),
+                Ok(_) => refusal = Some(not_alone("a sliding window")),
+                Err(error) => refusal = Some(error),
+            }
+        }
+        Ok(datafusion::common::tree_node::TreeNodeRecursion::Continue)
+    })
+    .map_err(from_datafusion)?;
+    refusal.map_or(Ok(()), Err)
+}
+
+/// A column to carry the number of rows when no column is needed.
+fn narrowest(schema: &SchemaRef) -> usize {
+    let width = |data_type: &DataType| data_type.primitive_width().unwrap_or(usize::MAX);
+    (0..schema.fields().len())
+        .min_by_key(|idx| width(schema.field(*idx).data_type()))
+        .unwrap_or(0)
+}
+
+impl Stream {
+    /// What an expression knows about event time.
+    fn mark_of(&self, expr: &Expr) -> Option<Mark> {
+        match expr {
+            Expr::Alias(alias) => self.mark_of(&alias.expr),
+            Expr::Column(column) => {
+                let idx = self.schema.index_of_column(column).ok()?;
+                self.marks.get(idx).copied().flatten()
+            }
+            other => {
+                let (inner, makes_window) = carried(other)?;
+                let inner = self.mark_of(inner)?;
+                match (makes_window, inner) {
+                    (true, _) => Some(Mark::Window),
+                    (false, Mark::Window) => Some(Mark::Instant),
+                    (false, Mark::Instant) => None,
+                }
+            }
+        }
+    }
+
+    /// Whether the expressions are the columns as they are.
+    fn is_identity(&self, expressions: &[Arc<dyn PhysicalExpr>], schema: &SchemaRef) -> bool {
+        *self.schema.as_arrow() == **schema
+            && expressions.iter().enumerate().all(|(idx, expr)| {
+                expr.downcast_ref::<Column>()
+                    .is_some_and(|column| column.index() == idx)
+            })
+    }
+
+    /// Gives the columns other names.
+    fn rename(&mut self, logical: &DFSchemaRef, schema: &SchemaRef) {
+        let expressions = self
+            .schema
+            .fields()
+            .iter()
+            .enumerate()
+            .map(|(idx, field)| Arc::new(Column::new(field.name(), idx)) as Arc<dyn PhysicalExpr>)
+            .collect();
+        self.steps.push(Step::Project {
+            expressions,
+            schema: Arc::clone(schema),
+        });
+        self.schema = Arc::clone(logical);
+    }
+}

@@ -1,0 +1,124 @@
+//! Which output modes a query allows: Spark's matrix, and `changes`, which allows everything.
+
+use datafusion::{common::tree_node::TreeNode, logical_expr::LogicalPlan};
+use millstream_operators::aggregate::{AggregateSpec, TimeKey};
+use millstream_runtime::plan::{Node, NodeId, StreamPlan};
+use millstream_types::OutputMode;
+
+use crate::SqlError;
+
+/// All modes, in the order in which hints name them.
+pub const ALL: [OutputMode; 4] = [
+    OutputMode::Append,
+    OutputMode::Update,
+    OutputMode::Complete,
+    OutputMode::Changes,
+];
+
+/// Why a plan is not allowed in a mode.
+enum Refusal {
+    Mode(&'static str),
+    Chained,
+}
+
+/// The modes in which a plan can run, whatever mode it was made for.
+#[must_use]
+pub fn allowed_modes(plan: &StreamPlan) -> Vec<OutputMode> {
+    allowed(plan, true)
+}
+
+fn allowed(plan: &StreamPlan, check_chains: bool) -> Vec<OutputMode> {
+    ALL.into_iter()
+        .filter(|mode| refusal(plan, *mode, check_chains).is_none())
+        .collect()
+}
+
+/// Checks a plan against the mode that it was made for.
+pub(crate) fn check(plan: &StreamPlan, check_chains: bool) -> Result<(), SqlError> {
+    let mode = plan.mode;
+    match refusal(plan, mode, check_chains) {
+        None => Ok(()),
+        Some(Refusal::Mode(what)) => Err(SqlError::Mode {
+            mode,
+            what,
+            allowed: allowed(plan, check_chains),
+        }),
+        Some(Refusal::Chained) => Err(SqlError::Chained {
+            mode,
+            allowed: allowed(plan, check_chains),
+        }),
+    }
+}
+
+/// Checks what can be told before nodes are built: complete mode needs an aggregation.
+pub(crate) fn check_shape(plan: &LogicalPlan, mode: OutputMode) -> Result<(), SqlError> {
+    let aggregates = plan
+        .exists(|node| Ok(matches!(node, LogicalPlan::Aggregate(_))))
+        .unwrap_or(true);
+    if mode != OutputMode::Complete || aggregates {
+        return Ok(());
+    }
+    Err(SqlError::Mode {
+        mode,
+        what: NO_AGGREGATION,
+        allowed: vec![OutputMode::Append, OutputMode::Update, OutputMode::Changes],
+    })
+}
+
+const NO_AGGREGATION: &str = "a query with no streaming aggregations";
+
+fn refusal(plan: &StreamPlan, mode: OutputMode, check_chains: bool) -> Option<Refusal> {
+    let aggregates: Vec<&AggregateSpec> = plan
+        .nodes
+        .iter()
+        .filter_map(|node| match node {
+            Node::Aggregate { spec, .. } => Some(spec),
+            Node::Source(_) | Node::Chain { .. } | Node::Union { .. } => None,
+        })
+        .collect();
+    let is_session = |spec: &&AggregateSpec| matches!(spec.time, TimeKey::Session { .. });
+    let reason = match mode {
+        OutputMode::Append if aggregates.iter().any(|spec| !closes(spec)) => {
+            Some("streaming aggregations without watermark")
+        }
+        OutputMode::Update if aggregates.iter().any(is_session) => {
+            Some("session window streaming aggregations")
+        }
+        OutputMode::Complete if aggregates.is_empty() => Some(NO_AGGREGATION),
+        _ => None,
+    };
+    if let Some(what) = reason {
+        return Some(Refusal::Mode(what));
+    }
+    if mode == OutputMode::Changes {
+        return None;
+    }
+    if aggregates
+        .iter()
+        .any(|spec| is_session(spec) && spec.keys.is_empty())
+    {
+        return Some(Refusal::Mode("a session window without another grouping key"));
+    }
+    (mode != OutputMode::Append && check_chains && is_chained(plan)).then_some(Refusal::Chained)
+}
+
+/// Whether the groups of an aggregation are final at some time.
+fn closes(spec: &AggregateSpec) -> bool {
+    spec.marked && spec.time != TimeKey::None
+}
+
+fn is_chained(plan: &StreamPlan) -> bool {
+    plan.nodes.iter().any(|node| match node {
+        Node::Aggregate { input, .. } => reaches_state(plan, *input),
+        Node::Source(_) | Node::Chain { .. } | Node::Union { .. } => false,
+    })
+}
+
+fn reaches_state(plan: &StreamPlan, node: NodeId) -> bool {
+    match &plan.nodes[node.0] {
+        Node::Aggregate { .. } => true,
+        Node::Source(_) => false,
+        Node::Chain { input, .. } => reaches_state(plan, *input),
+        Node::Union { inputs } => inputs.iter().any(|input| reaches_state(plan, *input)),
+    }
+}

@@ -1,0 +1,164 @@
+//! Spark's rules for numbers, where DataFusion's differ.
+//!
+//! An analyzer rule, before types are coerced: `/` of integers is a division of doubles, `/` of
+//! decimals has Spark's scale, an integer literal beside a decimal has as many digits as it shows.
+//! [`narrow_literals`] is for SQL texts only: there, `1` is an INT.
+
+use arrow::datatypes::DataType;
+use datafusion::{
+    common::{
+        DFSchema, Result, ScalarValue,
+        config::ConfigOptions,
+        tree_node::{Transformed, TransformedResult, TreeNode},
+    },
+    logical_expr::{
+        BinaryExpr, Cast, Expr, ExprSchemable, LogicalPlan, Operator, expr_rewriter::NamePreserver,
+        utils::merge_schema,
+    },
+    optimizer::AnalyzerRule,
+};
+
+use crate::functions::divide::divide;
+
+/// The rule.
+#[derive(Debug)]
+pub(crate) struct SparkNumbers;
+
+impl AnalyzerRule for SparkNumbers {
+    fn name(&self) -> &str {
+        "spark_numbers"
+    }
+
+    fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
+        rewrite_expressions(plan, |expr, schema| match expr {
+            Expr::BinaryExpr(binary) => arithmetic(binary, schema),
+            other => Ok(Transformed::no(other)),
+        })
+    }
+}
+
+/// Rewrites every expression of a plan, keeping column names; types may change.
+pub(crate) fn rewrite_expressions(
+    plan: LogicalPlan,
+    rewrite: impl Fn(Expr, &DFSchema) -> Result<Transformed<Expr>>,
+) -> Result<LogicalPlan> {
+    plan.transform_up_with_subqueries(|plan| {
+        let schema = match &plan {
+            LogicalPlan::TableScan(scan) => scan.projected_schema.as_ref().clone(),
+            other => merge_schema(&other.inputs()),
+        };
+        let names = NamePreserver::new(&plan);
+        plan.map_expressions(|expr| {
+            let name = names.save(&expr);
+            expr.transform_up(|part| rewrite(part, &schema))
+                .map(|done| done.update_data(|expr| name.restore(expr)))
+        })?
+        .map_data(LogicalPlan::recompute_schema)
+    })
+    .data()
+}
+
+fn arithmetic(binary: BinaryExpr, schema: &DFSchema) -> Result<Transformed<Expr>> {
+    let types = binary
+        .left
+        .get_type(schema)
+        .ok()
+        .zip(binary.right.get_type(schema).ok());
+    let Some((left, right)) = types else {
+        return Ok(Transformed::no(Expr::BinaryExpr(binary)));
+    };
+    let has_decimal = is_decimal(&left) || is_decimal(&right);
+    let exact = |t: &DataType| is_decimal(t) || t.is_integer();
+    match binary.op {
+        Operator::Divide if has_decimal && exact(&left) && exact(&right) => {
+            let left = as_decimal(*binary.left, &left);
+            let right = as_decimal(*binary.right, &right);
+            Ok(Transformed::yes(divide(left, right)))
+        }
+        Operator::Divide if left.is_numeric() && right.is_numeric() => {
+            let double = |expr: Expr, from: &DataType| {
+                if *from == DataType::Float64 {
+                    expr
+                } else {
+                    Expr::Cast(Cast::new(Box::new(expr), DataType::Float64))
+                }
+            };
+            let (l, r) = (double(*binary.left, &left), double(*binary.right, &right));
+            Ok(Transformed::yes(divide(l, r)))
+        }
+        Operator::Plus | Operator::Minus | Operator::Multiply | Operator::Modulo
+            if has_decimal && exact(&left) && exact(&right) =>
+        {
+            Ok(Transformed::yes(Expr::BinaryExpr(BinaryExpr::new(
+                Box::new(literal_as_decimal(*binary.left)),
+                binary.op,
+                Box::new(literal_as_decimal(*binary.right)),
+            ))))
+        }
+        _ => Ok(Transformed::no(Expr::BinaryExpr(binary))),
+    }
+}
+
+fn is_decimal(data_type: &DataType) -> bool {
+    matches!(data_type, DataType::Decimal128(_, _))
+}
+
+fn integer(expr: &Expr) -> Option<i64> {
+    match expr {
+        Expr::Literal(ScalarValue::Int32(Some(value)), _) => Some(i64::from(*value)),
+        Expr::Literal(ScalarValue::Int64(Some(value)), _) => Some(*value),
+        _ => None,
+    }
+}
+
+/// An integer literal as a decimal of just its digits; everything else unchanged.
+fn literal_as_decimal(expr: Expr) -> Expr {
+    let Some(value) = integer(&expr) else {
+        return expr;
+    };
+    let digits = value.unsigned_abs().checked_ilog10().unwrap_or(0) + 1;
+    let precision = u8::try_from(digits).unwrap_or(19);
+    Expr::Literal(
+        ScalarValue::Decimal128(Some(i128::from(value)), precision, 0),
+        None,
+    )
+}
+
+fn as_decimal(expr: Expr, data_type: &DataType) -> Expr {
+    let precision = match data_type {
+        DataType::Int8 | DataType::UInt8 => 3,
+        DataType::Int16 | DataType::UInt16 => 5,
+        DataType::Int32 | DataType::UInt32 => 10,
+        DataType::Int64 | DataType::UInt64 => 20,
+        _ => return expr,
+    };
+    if integer(&expr).is_some() {
+        return literal_as_decimal(expr);
+    }
+    Expr::Cast(Cast::new(
+        Box::new(expr),
+        DataType::Decimal128(precision, 0),
+    ))
+}
+
+/// Makes INT of the integer literals of a SQL text, which DataFusion reads as BIGINT.
+pub(crate) fn narrow_literals(plan: LogicalPlan) -> Result<LogicalPlan> {
+    let wide = matches!(plan, LogicalPlan::Limit(_));
+    rewrite_expressions(plan, |expr, _| {
+        Ok(match expr {
+            Expr::Literal(ScalarValue::Int64(Some(value)), metadata) if !wide => {
+                match i32::try_from(value) {
+                    Ok(value) => Transformed::yes(Expr::Literal(
+                        ScalarValue::Int32(Some(value)),
+                        metadata,
+                    )),
+                    Err(_) => Transformed::no(Expr::Literal(
+                        ScalarValue::Int64(Some(value)),
+                        metadata,
+                    )),
+                }
+            }
+            other => Transformed::no(other),
+        })
+    })
+}

@@ -1,0 +1,390 @@
+//! SQL text or a logical plan → [`StreamPlan`].
+//!
+//! [`Planner`] holds what all queries of a process share: functions, rules, options. A query is
+//! planned in two steps that can be used apart: [`Planner::logical`] makes a logical plan of a
+//! text, [`Planner::plan_query`] a stream plan of any logical plan, such as a DataFrame's.
+
+use std::sync::Arc;
+
+use datafusion::{
+    common::{DFSchema, config::ConfigOptions},
+    logical_expr::{Expr, LogicalPlan},
+    optimizer::{
+        Analyzer, Optimizer, OptimizerContext, OptimizerRule,
+        analyzer::{resolve_grouping_function::ResolveGroupingFunction, type_coercion::TypeCoercion},
+        decorrelate_predicate_subquery::DecorrelatePredicateSubquery,
+        eliminate_duplicated_expr::EliminateDuplicatedExpr,
+        extract_equijoin_predicate::ExtractEquijoinPredicate,
+        optimize_projections::OptimizeProjections,
+        optimize_unions::OptimizeUnions,
+        push_down_filter::PushDownFilter,
+        replace_distinct_aggregate::ReplaceDistinctWithAggregate,
+        simplify_expressions::SimplifyExpressions,
+    },
+    sql::planner::{ParserOptions, PlannerContext, SqlToRel},
+};
+use millstream_runtime::plan::{MarkPolicy, StreamPlan};
+use millstream_types::{Coded, OutputMode, TextPosition, did_you_mean};
+
+use crate::{
+    Catalog, QueryText, SqlError, Table,
+    catalog::{Entry, TableMode},
+    error::{from_datafusion, from_parser},
+    functions::{FunctionInfo, Registry},
+    lower, modes,
+    numbers::{SparkNumbers, narrow_literals},
+    provider::{self, Provider, ScanSource},
+    rewrite,
+    statement::parse_query,
+    text,
+    watermark::{PushFilterBelowWatermark, guard_windows},
+};
+
+/// Passes of the optimizer; plans settle in two or three.
+const PASSES_MAX: u8 = 5;
+
+/// Settings that change a plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PlanSettings {
+    /// How several watermarks make one.
+    pub mark_policy: MarkPolicy,
+    /// Whether chains of stateful operators are refused where rows may come late.
+    pub check_correctness: bool,
+}
+
+impl Default for PlanSettings {
+    fn default() -> PlanSettings {
+        PlanSettings {
+            mark_policy: MarkPolicy::Min,
+            check_correctness: true,
+        }
+    }
+}
+
+impl PlanSettings {
+    /// The keys that [`PlanSettings::set`] knows.
+    pub const KEYS: [&str; 2] = [
+        "spark.sql.streaming.multipleWatermarkPolicy",
+        "spark.sql.streaming.statefulOperator.checkCorrectness.enabled",
+    ];
+
+    /// Takes a setting; `false` if it is none of the planner's.
+    ///
+    /// # Errors
+    /// [`SqlError::UnknownWord`] for a value that the setting does not have.
+    pub fn set(&mut self, key: &str, value: &str) -> Result<bool, SqlError> {
+        let [policy, correctness] = PlanSettings::KEYS;
+        let unknown = |kind, known| {
+            Err(SqlError::UnknownWord {
+                kind,
+                word: value.to_owned(),
+                known,
+            })
+        };
+        if key.eq_ignore_ascii_case(policy) {
+            self.mark_policy = match value.to_ascii_lowercase().as_str() {
+                "min" => MarkPolicy::Min,
+                "max" => MarkPolicy::Max,
+                _ => return unknown("watermark policy", &["min", "max"]),
+            };
+        } else if key.eq_ignore_ascii_case(correctness) {
+            self.check_correctness = match value.to_ascii_lowercase().as_str() {
+                "true" => true,
+                "false" => false,
+                _ => return unknown("boolean", &["true", "false"]),
+            };
+        } else {
+            return Ok(false);
+        }
+        Ok(true)
+    }
+}
+
+/// Plans queries. Cheap to share; make one for a process.
+#[derive(Debug)]
+pub struct Planner {
+    registry: Registry,
+    options: ConfigOptions,
+    analyzer: Analyzer,
+    optimizer: Optimizer,
+}
+
+impl Default for Planner {
+    fn default() -> Planner {
+        Planner::new()
+    }
+}
+
+impl Planner {
+    /// A planner with all functions.
+    #[must_use]
+    pub fn new() -> Planner {
+        let mut options = ConfigOptions::new();
+        options.sql_parser.collect_spans = true;
+        options.execution.time_zone = Some("UTC".to_owned());
+        Planner {
+            registry: Registry::new(),
+            options,
+            analyzer: Analyzer::with_rules(vec![
+                Arc::new(SparkNumbers),
+                Arc::new(ResolveGroupingFunction::new()),
+                Arc::new(TypeCoercion::new()),
+            ]),
+            optimizer: Optimizer::with_rules(rules()),
+        }
+    }
+
+    /// All functions, for `millstream functions`.
+    #[must_use]
+    pub fn functions(&self) -> Vec<FunctionInfo> {
+        self.registry.list()
+    }
+
+    /// A plan that reads a table, with its watermark if it has one: what a reader's `load` gives.
+    ///
+    /// # Errors
+    /// The connector's reason why the table cannot be read.
+    pub fn scan(&self, table: &Arc<Table>) -> Result<LogicalPlan, SqlError> {
+        provider::scan(table)
+    }
+
+    /// The logical plan of a query text.
+    ///
+    /// # Errors
+    /// Errors of syntax, names and types, with their place in the text.
+    pub fn logical(&self, catalog: &Catalog, query: &QueryText) -> Result<LogicalPlan, SqlError> {
+        self.try_logical(catalog, query)
+            .map_err(|error| self.explain_error(error, query))
+    }
+
+    fn try_logical(&self, catalog: &Catalog, query: &QueryText) -> Result<LogicalPlan, SqlError> {
+        let mut tree = parse_query(query, known_names(catalog))?;
+        rewrite::rewrite(&mut tree);
+        let provider = self.provider(catalog);
+        let planner = SqlToRel::new_with_options(&provider, parser_options());
+        let statement = datafusion::sql::sqlparser::ast::Statement::Query(Box::new(tree));
+        planner
+            .sql_statement_to_plan(statement)
+            .and_then(narrow_literals)
+            .map_err(from_datafusion)
+    }
+
+    fn provider<'a>(&'a self, catalog: &'a Catalog) -> Provider<'a> {
+        Provider {
+            catalog,
+            registry: &self.registry,
+            options: &self.options,
+        }
+    }
+
+    /// An expression over the columns of `schema`, such as those of `select_expr` and `filter`.
+    ///
+    /// # Errors
+    /// As [`Planner::logical`].
+    pub fn expression(&self, sql: &str, schema: &DFSchema) -> Result<Expr, SqlError> {
+        let query = QueryText::new(sql)?;
+        let known = schema.fields().iter().map(|field| field.name().clone());
+        let tokens = text::prepare(&query.tokens, known)?;
+        let mut parser = text::parser(tokens);
+        let parsed = parser.parse_expr_with_alias().map_err(from_parser)?;
+        let next = parser.peek_token();
+        if next.token != datafusion::sql::sqlparser::tokenizer::Token::EOF {
+            return Err(SqlError::Syntax {
+                message: format!("unexpected {} after an expression", next.token),
+            }
+            .at(Some(text::place(next.span.start))));
+        }
+        let catalog = Catalog::default();
+        let provider = self.provider(&catalog);
+        let planner = SqlToRel::new_with_options(&provider, parser_options());
+        let alias = parsed.alias.map(|alias| alias.value);
+        let expr = planner
+            .sql_to_expr(parsed.expr, schema, &mut PlannerContext::new())
+            .map_err(|error| self.explain_error(from_datafusion(error), &query))?;
+        Ok(match alias {
+            Some(alias) => expr.alias(alias),
+            None => expr,
+        })
+    }
+
+    /// Adds the view that a query text defines.
+    ///
+    /// # Errors
+    /// As [`Planner::logical`], and [`SqlError::TableExists`].
+    pub fn create_view(
+        &self,
+        catalog: &mut Catalog,
+        name: &str,
+        query: &QueryText,
+        or_replace: bool,
+    ) -> Result<(), SqlError> {
+        let plan = Arc::new(self.logical(catalog, query)?);
+        let name = name.to_owned();
+        catalog.add(Entry::View { name, plan }, or_replace)
+    }
+
+    /// Plans a query text in an output mode.
+    ///
+    /// # Errors
+    /// As [`Planner::logical`] and [`Planner::plan_query`], with the place in the text.
+    pub fn plan_sql(
+        &self,
+        catalog: &Catalog,
+        query: &QueryText,
+        mode: OutputMode,
+        settings: &PlanSettings,
+    ) -> Result<StreamPlan, SqlError> {
+        let logical = self.logical(catalog, query)?;
+        self.plan_query(logical, mode, settings)
+            .map_err(|error| self.explain_error(error, query))
+    }
+
+    /// Plans a logical plan, of SQL or of DataFrame calls, in an output mode.
+    ///
+    /// # Errors
+    /// Types that do not fit, and everything that is refused on streams or in this mode.
+    pub fn plan_query(
+        &self,
+        logical: LogicalPlan,
+        mode: OutputMode,
+        settings: &PlanSettings,
+    ) -> Result<StreamPlan, SqlError> {
+        let optimized = self.optimize(logical)?;
+        modes::check_shape(&optimized, mode)?;
+        let plan = lower::lower(&optimized, mode, settings)?;
+        modes::check(&plan, settings.check_correctness)?;
+        Ok(plan)
+    }
+
+    /// The modes in which a logical plan can run; empty if in none.
+    #[must_use]
+    pub fn allowed_modes(&self, logical: &LogicalPlan, settings: &PlanSettings) -> Vec<OutputMode> {
+        modes::ALL
+            .into_iter()
+            .filter(|mode| self.plan_query(logical.clone(), *mode, settings).is_ok())
+            .collect()
+    }
+
+    /// Analyzes and optimizes with the rules that keep streaming semantics.
+    ///
+    /// # Errors
+    /// Types that do not fit.
+    pub fn optimize(&self, logical: LogicalPlan) -> Result<LogicalPlan, SqlError> {
+        let context = OptimizerContext::new()
+            .without_query_execution_start_time()
+            .with_max_passes(PASSES_MAX);
+        self.analyzer
+            .execute_and_check(logical, &self.options, |_, _| {})
+            .and_then(guard_windows)
+            .and_then(|plan| self.optimizer.optimize(plan, &context, |_, _| {}))
+            .map_err(from_datafusion)
+    }
+
+    /// Gives an error its place, and its near names.
+    fn explain_error(&self, error: SqlError, query: &QueryText) -> SqlError {
+        let error = match error {
+            SqlError::NoFunction { name, near: None } => {
+                let near = did_you_mean(&name, self.registry.names()).map(str::to_owned);
+                SqlError::NoFunction { name, near }
+            }
+            other => other,
+        };
+        if error.position().is_some() {
+            return error;
+        }
+        let position = anchor(&error, query).or_else(|| query.position());
+        error.at(position)
+    }
+}
+
+/// Whether a plan reads anything that grows.
+#[must_use]
+pub fn is_streaming(plan: &LogicalPlan) -> bool {
+    use datafusion::common::tree_node::TreeNode;
+    plan.exists(|node| {
+        Ok(match node {
+            LogicalPlan::TableScan(scan) => {
+                scan_source(scan.source.as_ref()).is_some_and(|t| t.mode == TableMode::Stream)
+            }
+            _ => false,
+        })
+    })
+    .unwrap_or(false)
+}
+
+pub(crate) fn scan_source(
+    source: &dyn datafusion::logical_expr::TableSource,
+) -> Option<&Arc<Table>> {
+    let source: &dyn std::any::Any = source;
+    source.downcast_ref::<ScanSource>().map(|scan| &scan.table)
+}
+
+/// The rules, in their order. Left out on purpose: those that assume a finite input (limits,
+/// empty relations), common subexpressions (they would cross aggregations) and leaf extraction.
+fn rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
+    vec![
+        Arc::new(OptimizeUnions::new()),
+        Arc::new(SimplifyExpressions::new()),
+        Arc::new(ReplaceDistinctWithAggregate::new()),
+        Arc::new(DecorrelatePredicateSubquery::new()),
+        Arc::new(ExtractEquijoinPredicate::new()),
+        Arc::new(EliminateDuplicatedExpr::new()),
+        Arc::new(PushDownFilter::new()),
+        Arc::new(PushFilterBelowWatermark),
+        Arc::new(OptimizeProjections::new()),
+    ]
+}
+
+fn parser_options() -> ParserOptions {
+    ParserOptions::new()
+        .with_parse_float_as_decimal(true)
+        .with_enable_ident_normalization(false)
+        .with_collect_spans(true)
+        .with_map_string_types_to_utf8view(false)
+        .with_default_null_ordering(datafusion::sql::planner::NullOrdering::NullsMin)
+}
+
+/// Names whose spelling counts: tables, views and their columns.
+fn known_names(catalog: &Catalog) -> impl Iterator<Item = String> {
+    let mut names = Vec::new();
+    for entry in catalog.entries() {
+        names.push(entry.name().to_owned());
+        match entry {
+            Entry::Table(table) => names.extend(columns(&table.describe())),
+            Entry::View { plan, .. } => names.extend(columns(plan.schema().as_arrow())),
+        }
+    }
+    names.into_iter()
+}
+
+fn columns(schema: &arrow::datatypes::Schema) -> impl Iterator<Item = String> {
+    schema.fields().iter().map(|field| field.name().clone())
+}
+
+/// The word of the text that an error is about.
+#[expect(clippy::wildcard_enum_match_arm, reason = "the rest is about the whole query")]
+fn anchor(error: &SqlError, query: &QueryText) -> Option<TextPosition> {
+    match error {
+        SqlError::NoTable { name, .. }
+        | SqlError::NoColumn { name, .. }
+        | SqlError::NoFunction { name, .. } => query.locate(name),
+        SqlError::Window { .. } | SqlError::TwoWindows | SqlError::Interval { .. } => {
+            query.locate("window").or_else(|| query.locate("session_window"))
+        }
+        SqlError::Over { .. } => query.locate("OVER"),
+        SqlError::Mode { .. } | SqlError::Chained { .. } => {
+            query.locate("GROUP").or_else(|| query.locate("DISTINCT"))
+        }
+        SqlError::NotOnStream { what, .. } | SqlError::Unsupported { what } => {
+            let words = [
+                ("ort", "ORDER"), ("imit", "LIMIT"), ("ffset", "OFFSET"), ("oin", "JOIN"),
+                ("istinct", "DISTINCT"), ("nion", "UNION"), ("window", "window"),
+            ];
+            words
+                .iter()
+                .filter(|(part, _)| what.contains(part))
+                .find_map(|(_, word)| query.locate(word))
+        }
+        _ => None,
+    }
+}

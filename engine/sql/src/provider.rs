@@ -1,0 +1,190 @@
+//! What DataFusion's SQL planner asks for: tables, functions, options.
+
+use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
+
+use arrow::datatypes::{DataType, SchemaRef};
+use datafusion::{
+    common::{Result, ScalarValue, TableReference, config::ConfigOptions},
+    logical_expr::{
+        AggregateUDF, Expr, HigherOrderUDF, LogicalPlan, LogicalPlanBuilder, ScalarUDF, TableSource,
+        WindowUDF,
+        planner::{ContextProvider, ExprPlanner, TypePlanner},
+    },
+};
+
+use crate::{
+    Catalog, SqlError, Table,
+    catalog::Entry,
+    ddl::parse_interval,
+    error::from_datafusion,
+    functions::Registry,
+    text::WATERMARK_FUNCTION,
+    types::SparkTypes,
+    watermark::with_watermark,
+};
+
+/// The scan of one table, found again by the lowering.
+pub(crate) struct ScanSource {
+    pub(crate) table: Arc<Table>,
+    schema: SchemaRef,
+}
+
+impl TableSource for ScanSource {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+}
+
+/// A name for a plan: a view, or a table with its watermark.
+struct PlanSource {
+    plan: LogicalPlan,
+    schema: SchemaRef,
+}
+
+impl TableSource for PlanSource {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    fn get_logical_plan(&self) -> Option<Cow<'_, LogicalPlan>> {
+        Some(Cow::Borrowed(&self.plan))
+    }
+}
+
+fn plan_source(plan: LogicalPlan) -> Arc<dyn TableSource> {
+    let schema = Arc::new(plan.schema().as_arrow().clone());
+    Arc::new(PlanSource { plan, schema })
+}
+
+/// A plan that reads a table, with its watermark if it has one.
+///
+/// # Errors
+/// The connector's reason why the table cannot be read.
+pub(crate) fn scan(table: &Arc<Table>) -> std::result::Result<LogicalPlan, SqlError> {
+    let source = Arc::new(ScanSource {
+        table: Arc::clone(table),
+        schema: table.readable()?,
+    });
+    let name = TableReference::bare(table.name.as_str());
+    let plan = LogicalPlanBuilder::scan(name, source, None)
+        .and_then(LogicalPlanBuilder::build)
+        .map_err(from_datafusion)?;
+    match &table.watermark {
+        None => Ok(plan),
+        Some(mark) => with_watermark(plan, &mark.column, mark.delay),
+    }
+}
+
+/// The planner's view of a session.
+pub(crate) struct Provider<'a> {
+    pub(crate) catalog: &'a Catalog,
+    pub(crate) registry: &'a Registry,
+    pub(crate) options: &'a ConfigOptions,
+}
+
+impl Provider<'_> {
+    fn source(&self, name: &str) -> std::result::Result<Arc<dyn TableSource>, SqlError> {
+        match self.catalog.get(name)? {
+            Entry::View { plan, .. } => Ok(plan_source(plan.as_ref().clone())),
+            Entry::Table(table) if table.watermark.is_some() => Ok(plan_source(scan(table)?)),
+            Entry::Table(table) => Ok(Arc::new(ScanSource {
+                table: Arc::clone(table),
+                schema: table.readable()?,
+            })),
+        }
+    }
+
+    /// `__watermark('table', 'column', 'delay')`.
+    fn watermarked(&self, args: &[Expr]) -> std::result::Result<Arc<dyn TableSource>, SqlError> {
+        let texts: Vec<&str> = args.iter().filter_map(text).collect();
+        let [name, column, delay] = texts.as_slice() else {
+            return Err(SqlError::internal("a WATERMARK clause lost its parts"));
+        };
+        let plan = match self.catalog.get(name)? {
+            Entry::View { plan, .. } => plan.as_ref().clone(),
+            Entry::Table(table) => scan(table)?,
+        };
+        let plan = with_watermark(plan, column, parse_interval(delay)?)?;
+        Ok(plan_source(plan))
+    }
+}
+
+fn text(expr: &Expr) -> Option<&str> {
+    match expr {
+        Expr::Literal(ScalarValue::Utf8(Some(text)), _) => Some(text),
+        _ => None,
+    }
+}
+
+fn names<T>(map: &BTreeMap<String, T>) -> Vec<String> {
+    map.keys().cloned().collect()
+}
+
+impl ContextProvider for Provider<'_> {
+    fn get_table_source(&self, name: TableReference) -> Result<Arc<dyn TableSource>> {
+        self.source(name.table()).map_err(SqlError::into_datafusion)
+    }
+
+    fn get_table_function_source(
+        &self,
+        name: &str,
+        args: Vec<Expr>,
+    ) -> Result<Arc<dyn TableSource>> {
+        if name == WATERMARK_FUNCTION {
+            return self.watermarked(&args).map_err(SqlError::into_datafusion);
+        }
+        Err(SqlError::NoFunction {
+            name: name.to_owned(),
+            near: None,
+        }
+        .into_datafusion())
+    }
+
+    fn get_expr_planners(&self) -> &[Arc<dyn ExprPlanner>] {
+        &self.registry.planners
+    }
+
+    fn get_type_planner(&self) -> Option<Arc<dyn TypePlanner>> {
+        Some(Arc::new(SparkTypes))
+    }
+
+    fn get_function_meta(&self, name: &str) -> Option<Arc<ScalarUDF>> {
+        self.registry.scalar.get(name).cloned()
+    }
+
+    fn get_higher_order_meta(&self, name: &str) -> Option<Arc<HigherOrderUDF>> {
+        self.registry.higher_order.get(name).cloned()
+    }
+
+    fn get_aggregate_meta(&self, name: &str) -> Option<Arc<AggregateUDF>> {
+        self.registry.aggregate.get(name).cloned()
+    }
+
+    fn get_window_meta(&self, name: &str) -> Option<Arc<WindowUDF>> {
+        self.registry.window.get(name).cloned()
+    }
+
+    fn get_variable_type(&self, _variable_names: &[String]) -> Option<DataType> {
+        None
+    }
+
+    fn options(&self) -> &ConfigOptions {
+        self.options
+    }
+
+    fn udf_names(&self) -> Vec<String> {
+        names(&self.registry.scalar)
+    }
+
+    fn higher_order_function_names(&self) -> Vec<String> {
+        names(&self.registry.higher_order)
+    }
+
+    fn udaf_names(&self) -> Vec<String> {
+        names(&self.registry.aggregate)
+    }
+
+    fn udwf_names(&self) -> Vec<String> {
+        names(&self.registry.window)
+    }
+}

@@ -1,0 +1,241 @@
+//! What Spark means by a syntax tree, written so that DataFusion means it too.
+//!
+//! A bare `window` in SELECT, HAVING and ORDER BY is the grouping expression; columns without a
+//! name get Spark's; `first(x, true)` ignores nulls; `1e3` is a double.
+
+use std::{collections::HashMap, ops::ControlFlow};
+
+use datafusion::sql::sqlparser::ast::{
+    AccessExpr, CastKind, DataType, ExactNumberInfo, Expr, FunctionArg, FunctionArgExpr,
+    FunctionArguments, GroupByExpr, Ident, NullTreatment, OrderByKind, Query, Select, SelectItem,
+    SetExpr, Value, VisitMut, VisitorMut,
+};
+
+/// Names that stand for the grouping expression of the same name.
+const WINDOWS: [&str; 2] = ["window", "session_window"];
+
+/// Rewrites a whole query.
+pub(crate) fn rewrite(query: &mut Query) {
+    let _ = query.visit(&mut Rewriter);
+}
+
+struct Rewriter;
+
+impl VisitorMut for Rewriter {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
+        let windows = match query.body.as_ref() {
+            SetExpr::Select(select) => grouping_windows(select),
+            _ => HashMap::new(),
+        };
+        if let Some(order_by) = &mut query.order_by
+            && let OrderByKind::Expressions(items) = &mut order_by.kind
+        {
+            for item in items {
+                resolve(&mut item.expr, &windows);
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
+        let windows = grouping_windows(select);
+        for item in &mut select.projection {
+            name_item(item);
+            if let SelectItem::ExprWithAlias { expr, .. } | SelectItem::UnnamedExpr(expr) = item {
+                resolve(expr, &windows);
+            }
+        }
+        if let Some(having) = &mut select.having {
+            resolve(having, &windows);
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        ignore_nulls(expr);
+        double(expr);
+        ControlFlow::Continue(())
+    }
+}
+
+/// The calls of `window` and `session_window` in GROUP BY, by name.
+fn grouping_windows(select: &Select) -> HashMap<&'static str, Expr> {
+    let GroupByExpr::Expressions(groups, _) = &select.group_by else {
+        return HashMap::new();
+    };
+    let call = |name: &&'static str| {
+        groups
+            .iter()
+            .find(|group| is_call(group, name))
+            .map(|group| (*name, group.clone()))
+    };
+    WINDOWS.iter().filter_map(call).collect()
+}
+
+fn is_call(expr: &Expr, name: &str) -> bool {
+    matches!(expr, Expr::Function(call) if call.name.to_string().eq_ignore_ascii_case(name))
+}
+
+/// Replaces bare windows, but not those inside a call of the same function.
+fn resolve(expr: &mut Expr, windows: &HashMap<&'static str, Expr>) {
+    if windows.is_empty() {
+        return;
+    }
+    let _ = expr.visit(&mut Resolver {
+        windows,
+        inside_call: 0,
+    });
+}
+
+struct Resolver<'a> {
+    windows: &'a HashMap<&'static str, Expr>,
+    inside_call: usize,
+}
+
+impl Resolver<'_> {
+    fn window(&self, ident: &Ident) -> Option<&Expr> {
+        self.windows.get(ident.value.as_str())
+    }
+}
+
+impl VisitorMut for Resolver<'_> {
+    type Break = ();
+
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        self.inside_call += usize::from(WINDOWS.iter().any(|name| is_call(expr, name)));
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        if WINDOWS.iter().any(|name| is_call(expr, name)) {
+            self.inside_call = self.inside_call.saturating_sub(1);
+            return ControlFlow::Continue(());
+        }
+        if self.inside_call > 0 {
+            return ControlFlow::Continue(());
+        }
+        let replacement = match &*expr {
+            Expr::Identifier(ident) => self.window(ident).cloned(),
+            Expr::CompoundIdentifier(parts) => match parts.as_slice() {
+                [root, fields @ ..] => self.window(root).map(|call| Expr::CompoundFieldAccess {
+                    root: Box::new(call.clone()),
+                    access_chain: fields
+                        .iter()
+                        .map(|field| AccessExpr::Dot(Expr::Identifier(field.clone())))
+                        .collect(),
+                }),
+                [] => None,
+            },
+            _ => None,
+        };
+        if let Some(replacement) = replacement {
+            *expr = replacement;
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// Gives a column without a name the one that Spark gives it.
+fn name_item(item: &mut SelectItem) {
+    let SelectItem::UnnamedExpr(expr) = item else {
+        return;
+    };
+    let name = match &*expr {
+        Expr::Identifier(_) => return,
+        Expr::CompoundIdentifier(parts) => match parts.as_slice() {
+            [root, .., last] if WINDOWS.contains(&root.value.as_str()) => last.value.clone(),
+            _ => return,
+        },
+        Expr::CompoundFieldAccess { access_chain, .. } => match access_chain.last() {
+            Some(AccessExpr::Dot(Expr::Identifier(field))) => field.value.clone(),
+            _ => return,
+        },
+        other => spark_name(other),
+    };
+    *item = SelectItem::ExprWithAlias {
+        expr: expr.clone(),
+        alias: Ident::with_quote('`', name),
+    };
+}
+
+fn spark_name(expr: &Expr) -> String {
+    match expr {
+        Expr::Function(call) => {
+            let name = call.name.to_string().to_lowercase();
+            if WINDOWS.contains(&name.as_str()) {
+                return name;
+            }
+            let FunctionArguments::List(list) = &call.args else {
+                return name;
+            };
+            let args: Vec<String> = list
+                .args
+                .iter()
+                .map(|arg| match arg {
+                    FunctionArg::Unnamed(FunctionArgExpr::Wildcard) => "1".to_owned(),
+                    FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => spark_name(expr),
+                    other => other.to_string(),
+                })
+                .collect();
+            let distinct = list
+                .duplicate_treatment
+                .map(|_| "DISTINCT ")
+                .unwrap_or_default();
+            format!("{name}({distinct}{})", args.join(", "))
+        }
+        Expr::BinaryOp { left, op, right } => {
+            format!("({} {op} {})", spark_name(left), spark_name(right))
+        }
+        Expr::Nested(inner) => spark_name(inner),
+        Expr::Value(value) => match &value.value {
+            Value::SingleQuotedString(text) => text.clone(),
+            other => other.to_string(),
+        },
+        other => other.to_string(),
+    }
+}
+
+/// `first(x, true)`, `last(x, true)`, `any_value(x, true)`.
+fn ignore_nulls(expr: &mut Expr) {
+    let Expr::Function(call) = expr else { return };
+    let name = call.name.to_string().to_lowercase();
+    if !["first", "last", "any_value", "first_value", "last_value"].contains(&name.as_str()) {
+        return;
+    }
+    let FunctionArguments::List(list) = &mut call.args else {
+        return;
+    };
+    if list.args.len() != 2 {
+        return;
+    }
+    let FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Value(flag))) = &list.args[1] else {
+        return;
+    };
+    if let Value::Boolean(flag) = flag.value {
+        list.args.truncate(1);
+        if flag {
+            call.null_treatment = Some(NullTreatment::IgnoreNulls);
+        }
+    }
+}
+
+/// `1e3` is a double, unlike `1000.0`.
+fn double(expr: &mut Expr) {
+    let Expr::Value(value) = expr else { return };
+    let Value::Number(digits, _) = &value.value else {
+        return;
+    };
+    if !digits.contains(['e', 'E']) {
+        return;
+    }
+    let text = Value::SingleQuotedString(digits.clone()).with_span(value.span);
+    *expr = Expr::Cast {
+        kind: CastKind::Cast,
+        expr: Box::new(Expr::Value(text)),
+        data_type: DataType::Double(ExactNumberInfo::None),
+        array: false,
+        format: None,
+    };
+}

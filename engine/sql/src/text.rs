@@ -1,0 +1,390 @@
+//! Text → tokens → statements: limits, the dialect, and what is rewritten before parsing.
+//!
+//! Rewriting tokens instead of text keeps the user's positions: every token remembers where it
+//! stood, so every error can say so.
+
+use std::collections::HashMap;
+
+use datafusion::sql::sqlparser::{
+    dialect::Dialect,
+    keywords::Keyword,
+    parser::Parser,
+    tokenizer::{Location, Token, TokenWithSpan, Tokenizer, Word},
+};
+use millstream_types::TextPosition;
+
+use crate::{SqlError, error::from_parser};
+
+/// Bytes of one text.
+pub const TEXT_MAX: usize = 1 << 20;
+/// Parentheses and subqueries inside each other.
+pub const DEPTH_MAX: usize = 40;
+/// Operators in one chain such as `a + b + c`, which makes a tree as deep as it is long.
+const CHAIN_MAX: usize = 200;
+
+/// The function into which `FROM t WATERMARK c DELAY OF …` is rewritten.
+pub(crate) const WATERMARK_FUNCTION: &str = "__watermark";
+
+/// Spark's SQL as sqlparser sees it.
+#[derive(Debug)]
+pub(crate) struct SparkSql;
+
+impl Dialect for SparkSql {
+    fn is_delimited_identifier_start(&self, ch: char) -> bool {
+        ch == '`'
+    }
+
+    fn is_identifier_start(&self, ch: char) -> bool {
+        ch.is_alphabetic() || ch == '_'
+    }
+
+    fn is_identifier_part(&self, ch: char) -> bool {
+        ch.is_alphanumeric() || ch == '_'
+    }
+
+    fn supports_string_literal_backslash_escape(&self) -> bool {
+        true
+    }
+
+    fn supports_filter_during_aggregation(&self) -> bool {
+        true
+    }
+
+    fn supports_group_by_expr(&self) -> bool {
+        true
+    }
+
+    fn supports_group_by_with_modifier(&self) -> bool {
+        true
+    }
+
+    fn supports_lambda_functions(&self) -> bool {
+        true
+    }
+
+    fn supports_select_wildcard_except(&self) -> bool {
+        true
+    }
+
+    fn supports_nested_comments(&self) -> bool {
+        true
+    }
+
+    fn supports_long_type_as_bigint(&self) -> bool {
+        true
+    }
+
+    fn supports_values_as_table_factor(&self) -> bool {
+        true
+    }
+
+    fn supports_bang_not_operator(&self) -> bool {
+        true
+    }
+
+    fn supports_numeric_prefix(&self) -> bool {
+        false
+    }
+}
+
+/// A query as the user wrote it: tokens with their places.
+#[derive(Clone, Debug, PartialEq)]
+pub struct QueryText {
+    pub(crate) tokens: Vec<TokenWithSpan>,
+    text: String,
+}
+
+impl QueryText {
+    /// A query of its own.
+    ///
+    /// # Errors
+    /// [`SqlError::TooLarge`] or [`SqlError::Syntax`].
+    pub fn new(sql: &str) -> Result<QueryText, SqlError> {
+        let mut tokens = tokens(sql)?;
+        while tokens.last().is_some_and(|t| t.token == Token::SemiColon) {
+            tokens.pop();
+        }
+        QueryText::from_tokens(sql, tokens)
+    }
+
+    pub(crate) fn from_tokens(
+        sql: &str,
+        tokens: Vec<TokenWithSpan>,
+    ) -> Result<QueryText, SqlError> {
+        check_depth(&tokens)?;
+        let text = slice(sql, &tokens);
+        Ok(QueryText { tokens, text })
+    }
+
+    /// The text between the first and the last token.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// Where the query starts.
+    #[must_use]
+    pub fn position(&self) -> Option<TextPosition> {
+        self.tokens.first().map(|token| place(token.span.start))
+    }
+
+    /// Where a name first stands, for errors that know no place.
+    pub(crate) fn locate(&self, name: &str) -> Option<TextPosition> {
+        let last = name.rsplit('.').next().unwrap_or(name);
+        self.tokens
+            .iter()
+            .find(|token| {
+                matches!(&token.token, Token::Word(w) if w.value.eq_ignore_ascii_case(last))
+            })
+            .map(|token| place(token.span.start))
+    }
+}
+
+pub(crate) fn place(at: Location) -> TextPosition {
+    TextPosition {
+        line: at.line,
+        column: at.column,
+    }
+}
+
+/// The tokens of a text, without white space and comments.
+pub(crate) fn tokens(sql: &str) -> Result<Vec<TokenWithSpan>, SqlError> {
+    if sql.len() > TEXT_MAX {
+        return Err(SqlError::TooLarge {
+            what: "text in bytes",
+            limit: TEXT_MAX,
+        });
+    }
+    let tokens = Tokenizer::new(&SparkSql, sql)
+        .tokenize_with_location()
+        .map_err(|error| from_parser(error.into()))?;
+    Ok(tokens
+        .into_iter()
+        .filter(|token| !matches!(token.token, Token::Whitespace(_)))
+        .map(normalize)
+        .collect())
+}
+
+/// Spark's strings may stand in double quotes; sqlparser has no such literal in expressions.
+fn normalize(mut token: TokenWithSpan) -> TokenWithSpan {
+    if let Token::DoubleQuotedString(text) = token.token {
+        token.token = Token::SingleQuotedString(text);
+    }
+    token
+}
+
+/// A parser over tokens.
+pub(crate) fn parser(tokens: Vec<TokenWithSpan>) -> Parser<'static> {
+    Parser::new(&SparkSql)
+        .with_recursion_limit(DEPTH_MAX + 10)
+        .with_tokens_with_locations(tokens)
+}
+
+/// Whether the token is this word, unquoted.
+pub(crate) fn is_word(token: Option<&TokenWithSpan>, word: &str) -> bool {
+    matches!(token.map(|t| &t.token), Some(Token::Word(w))
+        if w.quote_style.is_none() && w.value.eq_ignore_ascii_case(word))
+}
+
+/// The part of `sql` that the tokens cover.
+fn slice(sql: &str, tokens: &[TokenWithSpan]) -> String {
+    let (Some(first), Some(last)) = (tokens.first(), tokens.last()) else {
+        return String::new();
+    };
+    let start = offset(sql, first.span.start);
+    let end = offset(sql, last.span.end);
+    sql.get(start..end).unwrap_or_default().to_owned()
+}
+
+fn offset(sql: &str, at: Location) -> usize {
+    let (mut line, mut column) = (1, 1);
+    for (offset, ch) in sql.char_indices() {
+        if (line, column) == (at.line, at.column) {
+            return offset;
+        }
+        if ch == '\n' {
+            line += 1;
+            column = 1;
+        } else {
+            column += 1;
+        }
+    }
+    sql.len()
+}
+
+/// Refuses what would overflow the stack of a recursive planner.
+fn check_depth(tokens: &[TokenWithSpan]) -> Result<(), SqlError> {
+    // One counter of chained operators for each open parenthesis.
+    let mut chains = vec![0usize];
+    for token in tokens {
+        let at = Some(place(token.span.start));
+        match &token.token {
+            Token::LParen | Token::LBracket => chains.push(0),
+            Token::RParen | Token::RBracket if chains.len() > 1 => {
+                chains.pop();
+            }
+            Token::Comma => set_last(&mut chains, |_| 0),
+            Token::Plus | Token::Minus | Token::Mul | Token::Div | Token::StringConcat
+            | Token::Mod | Token::Period => set_last(&mut chains, |n| n + 1),
+            Token::Word(word) => match word.keyword {
+                Keyword::AND | Keyword::OR | Keyword::NOT | Keyword::UNION => {
+                    set_last(&mut chains, |n| n + 1);
+                }
+                Keyword::SELECT | Keyword::FROM | Keyword::WHEN => set_last(&mut chains, |n| {
+                    // UNION chains go over SELECTs, so they are not forgotten at once.
+                    n.saturating_sub(1).min(CHAIN_MAX - 10)
+                }),
+                _ => {}
+            },
+            _ => {}
+        }
+        if chains.len() > DEPTH_MAX {
+            return Err(SqlError::TooLarge {
+                what: "parentheses are nested too deeply",
+                limit: DEPTH_MAX,
+            }
+            .at(at));
+        }
+        if chains.last().is_some_and(|chain| *chain > CHAIN_MAX) {
+            return Err(SqlError::TooLarge {
+                what: "operators in one chain",
+                limit: CHAIN_MAX,
+            }
+            .at(at));
+        }
+    }
+    Ok(())
+}
+
+fn set_last(chains: &mut [usize], change: impl Fn(usize) -> usize) {
+    if let Some(last) = chains.last_mut() {
+        *last = change(*last);
+    }
+}
+
+/// What is done to a query's tokens before they are parsed. `known` are the names of tables and
+/// columns: Spark compares names without case, DataFusion with it, so each name takes the
+/// spelling of its definition.
+pub(crate) fn prepare(
+    tokens: &[TokenWithSpan],
+    known: impl Iterator<Item = String>,
+) -> Result<Vec<TokenWithSpan>, SqlError> {
+    let mut tokens = spell(tokens.to_vec(), known);
+    for idx in 0..tokens.len() {
+        if is_window_name(&tokens, idx) {
+            demote(&mut tokens[idx]);
+        }
+    }
+    rewrite_watermarks(tokens)
+}
+
+/// `window` is a keyword for sqlparser, a function and a column for Spark. It stays a keyword in
+/// the clause `WINDOW name AS (…)`.
+fn is_window_name(tokens: &[TokenWithSpan], idx: usize) -> bool {
+    is_word(tokens.get(idx), "window")
+        && !(matches!(tokens.get(idx + 1).map(|t| &t.token), Some(Token::Word(_)))
+            && is_word(tokens.get(idx + 2), "AS")
+            && tokens.get(idx + 3).is_some_and(|t| t.token == Token::LParen))
+}
+
+fn demote(token: &mut TokenWithSpan) {
+    if let Token::Word(word) = &mut token.token {
+        word.keyword = Keyword::NoKeyword;
+        word.value = word.value.to_ascii_lowercase();
+    }
+}
+
+fn spell(
+    mut tokens: Vec<TokenWithSpan>,
+    known: impl Iterator<Item = String>,
+) -> Vec<TokenWithSpan> {
+    let mut spellings: HashMap<String, Vec<String>> = HashMap::new();
+    let mut note = |name: String| {
+        let all = spellings.entry(name.to_lowercase()).or_default();
+        if !all.contains(&name) {
+            all.push(name);
+        }
+    };
+    known.for_each(&mut note);
+    for pair in tokens.windows(2) {
+        if let (true, Token::Word(alias)) = (is_word(pair.first(), "AS"), &pair[1].token) {
+            note(alias.value.clone());
+        }
+    }
+    for token in &mut tokens {
+        if let Token::Word(word) = &mut token.token
+            && let Some(all) = spellings.get(&word.value.to_lowercase())
+            && !all.contains(&word.value)
+            && let Some(first) = all.first()
+        {
+            word.value.clone_from(first);
+        }
+    }
+    tokens
+}
+
+/// `t WATERMARK c DELAY OF INTERVAL n UNIT [alias]` → `__watermark('t', 'c', 'n UNIT') AS t`.
+fn rewrite_watermarks(tokens: Vec<TokenWithSpan>) -> Result<Vec<TokenWithSpan>, SqlError> {
+    let mut out: Vec<TokenWithSpan> = Vec::with_capacity(tokens.len());
+    let mut rest = tokens.into_iter().peekable();
+    while let Some(token) = rest.next() {
+        let is_clause = is_word(Some(&token), "WATERMARK")
+            && matches!(rest.peek().map(|t| &t.token), Some(Token::Word(_)))
+            && out.last().is_some_and(|last| {
+                matches!(&last.token, Token::Word(_)) || last.token == Token::RParen
+            });
+        if !is_clause {
+            out.push(token);
+            continue;
+        }
+        let at = token.span;
+        let clause: Vec<TokenWithSpan> = rest.by_ref().take(6).collect();
+        let syntax = |message: &str| {
+            SqlError::Syntax {
+                message: message.to_owned(),
+            }
+            .at(Some(place(at.start)))
+        };
+        let [column, delay, of, interval, count, unit] = clause.as_slice() else {
+            return Err(syntax("expected WATERMARK column DELAY OF INTERVAL n UNIT"));
+        };
+        if !is_word(Some(delay), "DELAY") || !is_word(Some(of), "OF") || !is_word(Some(interval), "INTERVAL") {
+            return Err(syntax("expected WATERMARK column DELAY OF INTERVAL n UNIT"));
+        }
+        let table = match out.pop().map(|t| t.token) {
+            Some(Token::Word(word)) => word.value,
+            _ => {
+                return Err(SqlError::unsupported("WATERMARK after a subquery: define it on a table or a view; it")
+                    .at(Some(place(at.start))));
+            }
+        };
+        let text = |token: &TokenWithSpan| token.token.to_string().replace(['\'', '`'], "");
+        let spanned = |token| TokenWithSpan::new(token, at);
+        let quoted = |text: String| spanned(Token::SingleQuotedString(text));
+        out.extend([
+            spanned(Token::make_word(WATERMARK_FUNCTION, None)),
+            spanned(Token::LParen),
+            quoted(table.clone()),
+            spanned(Token::Comma),
+            quoted(text(column)),
+            spanned(Token::Comma),
+            quoted(format!("{} {}", text(count), text(unit))),
+            spanned(Token::RParen),
+        ]);
+        let has_alias = match rest.peek().map(|t| &t.token) {
+            Some(Token::Word(word)) => {
+                word.keyword == Keyword::AS || word.keyword == Keyword::NoKeyword
+            }
+            _ => false,
+        };
+        if !has_alias {
+            let alias = Word {
+                value: table,
+                quote_style: Some('`'),
+                keyword: Keyword::NoKeyword,
+            };
+            out.extend([spanned(Token::make_keyword("AS")), spanned(Token::Word(alias))]);
+        }
+    }
+    Ok(out)
+}

@@ -1,0 +1,82 @@
+//! A DataFrame's way in, and other uses of the interface.
+
+use datafusion::logical_expr::{LogicalPlanBuilder, col};
+use expect_test::expect;
+use millstream_sql::{
+    SqlError,
+    catalog::Entry,
+    explain::explain,
+    functions::{FunctionKind, FunctionOrigin, list},
+    watermark::with_watermark,
+};
+use millstream_types::{Coded, OutputMode};
+
+use crate::fixture::Fixture;
+
+fn internal(error: datafusion::error::DataFusionError) -> SqlError {
+    millstream_sql::error::from_datafusion(error)
+}
+
+#[test]
+fn a_logical_plan_needs_no_text() -> Result<(), SqlError> {
+    let fixture = Fixture::with_tables();
+    let Entry::Table(table) = fixture.catalog.get("plain")? else {
+        return Err(SqlError::Internal { what: "plain is a table".to_owned() });
+    };
+    let scan = fixture.planner.scan(table)?;
+    let marked = with_watermark(scan, "ts", "5 seconds".parse().unwrap_or_default())?;
+    let window = fixture
+        .planner
+        .expression("window(ts, '1 minute') AS w", marked.schema())?;
+    let quotient = fixture.planner.expression("sum(v) / 2 AS half", marked.schema())?;
+    let plan = LogicalPlanBuilder::from(marked)
+        .filter(col("k").is_not_null())
+        .and_then(|plan| plan.project(vec![window, col("v")]))
+        .and_then(|plan| plan.aggregate(vec![col("w")], vec![quotient_argument(&quotient)]))
+        .and_then(LogicalPlanBuilder::build)
+        .map_err(internal)?;
+    let settings = fixture.settings;
+    let stream = fixture.planner.plan_query(plan, OutputMode::Append, &settings)?;
+    expect![[""]].assert_eq(&explain(&stream, millstream_sql::ExplainFormat::Tree));
+    expect![[""]].assert_eq(&stream.identity);
+    Ok(())
+}
+
+/// The aggregate inside an expression.
+fn quotient_argument(expr: &datafusion::logical_expr::Expr) -> datafusion::logical_expr::Expr {
+    datafusion::logical_expr::utils::find_aggregate_exprs([expr])
+        .into_iter()
+        .next()
+        .unwrap_or_else(|| col("v"))
+}
+
+#[test]
+fn a_second_watermark_on_one_path_is_refused() -> Result<(), SqlError> {
+    let fixture = Fixture::with_tables();
+    let Entry::Table(table) = fixture.catalog.get("clicks")? else {
+        return Err(SqlError::Internal { what: "clicks is a table".to_owned() });
+    };
+    let again = with_watermark(fixture.planner.scan(table)?, "at", Default::default())?;
+    let error = fixture
+        .planner
+        .plan_query(again, OutputMode::Append, &fixture.settings)
+        .err()
+        .map(|error| error.code().0);
+    assert_eq!(error, Some("SQL-030"));
+    Ok(())
+}
+
+#[test]
+fn functions_know_where_they_come_from() {
+    let functions = list();
+    let origin = |name: &str, kind| {
+        functions
+            .iter()
+            .find(|function| function.name == name && function.kind == kind)
+            .map(|function| function.origin)
+    };
+    assert_eq!(origin("window", FunctionKind::Scalar), Some(FunctionOrigin::Millstream));
+    assert_eq!(origin("if", FunctionKind::Scalar), Some(FunctionOrigin::Spark));
+    assert_eq!(origin("sum", FunctionKind::Aggregate), Some(FunctionOrigin::DataFusion));
+    assert!(functions.len() > 300, "{}", functions.len());
+}

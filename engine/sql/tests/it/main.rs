@@ -1,0 +1,7 @@
+//! Plans as text: statements go in, explanations or errors come out.
+
+mod cases;
+mod fixture;
+mod plans;
+mod refusals;
+mod statements;
