@@ -13,13 +13,17 @@ use crate::toy::{Sink, metadata_of, run, run_as};
 
 /// A checkpoint in the middle of its life: two snapshots, several segments, open plans.
 fn checkpoint() -> (SimDisk, Sink) {
-    checkpoint_of("11111111-1111-4111-8111-111111111111", 62)
+    checkpoint_of(QUERY, 62, 0)
 }
 
-fn checkpoint_of(query_id: &str, ops: u64) -> (SimDisk, Sink) {
+const QUERY: &str = "11111111-1111-4111-8111-111111111111";
+const OTHER: &str = "22222222-2222-4222-8222-222222222222";
+
+/// What a query leaves after so many operations; attempts choose different inputs.
+fn checkpoint_of(query_id: &str, ops: u64, attempt: u64) -> (SimDisk, Sink) {
     let (disk, sink) = (SimDisk::new(), Sink::new(true));
     disk.crash_after(ops);
-    run_as(metadata_of(query_id), &disk, &sink, 0).expect_err("it dies before the end");
+    run_as(metadata_of(query_id), &disk, &sink, attempt).expect_err("it dies before the end");
     (disk.survivor(Survival::Everything), sink)
 }
 
@@ -174,8 +178,10 @@ fn exchanged() {
     let whole = checkpoint();
     let mut outcomes = Outcomes::default();
     let others = [
-        checkpoint_of("22222222-2222-4222-8222-222222222222", 62).0,
-        checkpoint_of("11111111-1111-4111-8111-111111111111", 40).0,
+        checkpoint_of(OTHER, 62, 0).0,
+        checkpoint_of(OTHER, 62, 1).0,
+        checkpoint_of(QUERY, 40, 0).0,
+        checkpoint_of(QUERY, 62, 1).0,
         whole.0.clone(),
     ];
     for (file, bytes) in files(&whole.0) {
@@ -189,6 +195,53 @@ fn exchanged() {
         }
     }
     assert!(outcomes.0.contains_key("CKP-001"), "{:?}", outcomes.0);
+}
+
+/// A directory is exchanged as a whole: each of its files agrees with all the others.
+#[test]
+fn a_directory_exchanged() {
+    let codes = |dir: &str, donor: &SimDisk| {
+        let (disk, sink) = checkpoint();
+        for file in disk.files().iter().chain(&donor.files()) {
+            if file.as_str().starts_with(dir) {
+                disk.tamper(file, donor.peek(file));
+            }
+        }
+        match run(&disk, &sink, 1) {
+            Ok(()) => sink.check("exchanged"),
+            Err(fault) => return fault.code.0,
+        }
+        "ok"
+    };
+    for attempt in [0, 1] {
+        let other = checkpoint_of(OTHER, 62, attempt).0;
+        assert_eq!(codes("log/", &other), "CKP-001", "another query's log");
+        let refusal = codes("state/", &other);
+        assert_eq!(refusal, "CKP-001", "another query's state");
+        assert_eq!(codes("metadata", &other), "CKP-001", "another query");
+    }
+    // A copy of an earlier time: the log has gone on, or the sink has.
+    let earlier = checkpoint_of(QUERY, 40, 0).0;
+    assert_eq!(codes("", &earlier), "CKP-006", "rolled back under the sink");
+    assert_eq!(codes("log/", &earlier), "CKP-008", "the log rolled back");
+    assert_eq!(codes("state/", &earlier), "ok", "an older snapshot will do");
+}
+
+/// The log of one past under the state of another.
+#[test]
+fn a_segment_of_another_past() {
+    let (disk, sink) = checkpoint();
+    let other = checkpoint_of(QUERY, 62, 1).0;
+    let oldest = |disk: &SimDisk| {
+        let mut files = disk.files().into_iter();
+        files.find(|file| file.as_str().starts_with("log/"))
+    };
+    let (file, donor) = (oldest(&disk), oldest(&other));
+    let (file, donor) = (file.expect("a log"), donor.expect("a log"));
+    assert_eq!(file, donor, "the same epochs, other inputs");
+    disk.tamper(&file, other.peek(&donor));
+    let fault = run(&disk, &sink, 1).expect_err("the next segment follows another one");
+    assert_eq!(fault.code.0, "CKP-001");
 }
 
 /// Raises the version of every envelope in a file and makes its checksum right again.

@@ -328,6 +328,38 @@ fn what_no_restart_needs_is_removed() {
     assert_eq!(recovered.plan_last, Some(Epoch(199)));
 }
 
+/// Removals that reach the disk in another order leave no hole. proves P6
+#[test]
+fn a_crash_while_much_is_collected() {
+    let disk = SimDisk::new();
+    let (store, _) = open(&disk);
+    for epoch in 0..10 {
+        pass(&store, epoch).expect("a good disk");
+        snapshot(&store, epoch).expect("a good disk");
+    }
+    let before = disk.survivor(Survival::Synced);
+    for op in 0.. {
+        let disk = before.survivor(Survival::Synced);
+        let (store, _) = open(&disk);
+        disk.crash_after(disk.ops() + op);
+        let collected = store.collect_garbage();
+        for seed in 0..20 {
+            let survivor = disk.survivor(Survival::Scattered { seed });
+            let (_, recovered) = open(&survivor);
+            assert_eq!(recovered.snapshot.map(|m| m.epoch), Some(Epoch(9)));
+            let older = RelPath::new("state/manifest-00000000000000000009");
+            survivor.tamper(&older.expect("a good path"), None);
+            let (_, recovered) = open(&survivor);
+            assert_eq!(recovered.snapshot.map(|m| m.epoch), Some(Epoch(8)));
+        }
+        if let Ok(collected) = collected {
+            assert_eq!((collected.manifests, collected.packs), (8, 8));
+            assert_eq!(collected.segments, 8);
+            break;
+        }
+    }
+}
+
 #[test]
 fn the_same_on_a_real_disk() {
     let dir = tempfile::tempdir().expect("a temporary directory");

@@ -138,17 +138,17 @@ pub(crate) fn run_as(
     attempt: u64,
 ) -> Result<(), Fault> {
     let shared: Arc<dyn Disk> = Arc::new(disk.clone());
-    Toy::open(shared, metadata, sink, Some(disk), attempt)?.run()
+    Toy::open(&shared, metadata, sink, Some(disk), attempt)?.run()
 }
 
 /// As [`run`], on any disk.
 pub(crate) fn run_on(disk: &Arc<dyn Disk>, sink: &Sink) -> Result<(), Fault> {
-    Toy::open(Arc::clone(disk), metadata(), sink, None, 0)?.run()
+    Toy::open(disk, metadata(), sink, None, 0)?.run()
 }
 
 impl<'a> Toy<'a> {
     fn open(
-        disk: Arc<dyn Disk>,
+        disk: &Arc<dyn Disk>,
         metadata: Metadata,
         sink: &'a Sink,
         clock: Option<&'a SimDisk>,
@@ -156,12 +156,12 @@ impl<'a> Toy<'a> {
     ) -> Result<Toy<'a>, Fault> {
         let fault = |error: EpochError| error.fault();
         let (store, recovered) =
-            CheckpointStore::open(Arc::clone(&disk), metadata).map_err(fault)?;
+            CheckpointStore::open(Arc::clone(disk), metadata).map_err(fault)?;
         let decision = resume(recovered.facts(sink.position())).map_err(|e| e.fault())?;
         let (mut sum, mut next_row) = (0, 0);
         if let Some(manifest) = &recovered.snapshot {
             let piece = manifest.pieces.first().expect("the toy writes one piece");
-            let bytes = read_piece(&*disk, piece).map_err(fault)?;
+            let bytes = read_piece(&**disk, piece).map_err(fault)?;
             sum = u64::from_le_bytes(bytes.try_into().expect("eight bytes"));
             next_row = number(&manifest.source_states.concat());
         }
