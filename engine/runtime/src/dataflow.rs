@@ -1,0 +1,386 @@
+//! From a plan to one timely dataflow, the same on every worker.
+
+use std::{
+    rc::Rc,
+    sync::{Arc, mpsc::Sender},
+};
+
+use millstream_connectors_api::{ConnectorError, Decoder};
+use millstream_operators::{
+    aggregate::{AggregateSpec, PartialAggregate, Seed, TotalAggregate},
+    board::EpochBoard,
+    chain::{Chain, chain_operator},
+    delta::Delta,
+    driver::{
+        DeltaStream, MarkStream, OperatorEnvironment, OperatorEvent, Routing, epoch_operator,
+    },
+    error::OperatorError,
+    state::Ownership,
+    watermark::{MarkRules, MarkState, StatisticsStream, watermark},
+};
+use millstream_types::{Coded, Epoch, Fault, OperatorId, SourceId};
+use timely::{
+    container::CapacityContainerBuilder,
+    dataflow::{
+        Scope,
+        channels::pact::Pipeline,
+        operators::{
+            Concatenate,
+            generic::{OutputBuilder, builder_rc::OperatorBuilder},
+        },
+    },
+    worker::Worker,
+};
+
+use crate::{
+    feed::{Feed, Polled},
+    message::{Message, Shared, batch_bytes},
+    plan::{MarkPolicy, Node, NodeId, StreamPlan},
+};
+
+/// Chunks that a source operator decodes before others get a turn.
+const CHUNKS_A_TURN: usize = 1;
+
+/// Everything a worker needs to build its part of the query.
+#[derive(Clone)]
+pub(crate) struct Blueprint {
+    pub(crate) plan: Arc<StreamPlan>,
+    pub(crate) start: Epoch,
+    pub(crate) board: Arc<EpochBoard>,
+    pub(crate) feeds: Vec<Arc<Feed>>,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) marks: MarkState,
+    /// State of each operator, in the order of operator ids.
+    pub(crate) seeds: Arc<std::collections::BTreeMap<OperatorId, Seed>>,
+    /// Whether the sink only counts rows.
+    pub(crate) only_counts: bool,
+}
+
+/// Decoders of one worker, one a source.
+pub(crate) type Decoders = Vec<Box<dyn Decoder>>;
+
+/// What of a worker's part is built.
+struct Parts<'s> {
+    streams: Vec<Option<DeltaStream<'s>>>,
+    decoders: Vec<Option<Box<dyn Decoder>>>,
+    statistics: Vec<StatisticsStream<'s>>,
+}
+
+impl<'s> Parts<'s> {
+    fn stream(&self, node: NodeId) -> Result<DeltaStream<'s>, OperatorError> {
+        self.streams
+            .get(node.0)
+            .cloned()
+            .flatten()
+            .ok_or_else(|| OperatorError::contract("a plan lists a node before its input"))
+    }
+}
+
+/// A worker's part under construction.
+struct Builder<'s> {
+    blueprint: Blueprint,
+    messages: Sender<Message>,
+    environment: OperatorEnvironment,
+    scope: Scope<'s, u64>,
+    ownership: Ownership,
+}
+
+/// Builds the dataflow of a plan on this worker.
+///
+/// # Errors
+/// When an operator cannot be made from its spec or seed.
+pub(crate) fn build(
+    worker: &mut Worker,
+    blueprint: &Blueprint,
+    decoders: Decoders,
+    messages: Sender<Message>,
+) -> Result<(), OperatorError> {
+    let (index, peers) = (worker.index(), worker.peers());
+    let reporter = reporter(index, messages.clone());
+    worker.dataflow::<u64, _, _>(|scope| {
+        let builder = Builder {
+            environment: OperatorEnvironment {
+                start: blueprint.start,
+                board: blueprint.board.clone(),
+                reporter,
+            },
+            blueprint: blueprint.clone(),
+            messages,
+            scope,
+            ownership: Ownership {
+                worker: index,
+                workers: peers,
+            },
+        };
+        builder.query(decoders)
+    })
+}
+
+fn reporter(worker: usize, messages: Sender<Message>) -> Rc<dyn Fn(OperatorEvent)> {
+    Rc::new(move |event| {
+        let message = match event {
+            OperatorEvent::Failed(fault) => Message::Failed(fault),
+            OperatorEvent::Closed {
+                operator,
+                epoch,
+                report,
+            } => Message::Operator {
+                operator,
+                epoch,
+                report,
+            },
+            OperatorEvent::Tapped {
+                operator,
+                epoch,
+                changes,
+            } => Message::Tapped {
+                worker,
+                operator,
+                epoch,
+                changes,
+            },
+        };
+        // A coordinator that is gone has told everybody to stop.
+        let _gone = messages.send(message);
+    })
+}
+
+impl<'s> Builder<'s> {
+    fn query(self, decoders: Decoders) -> Result<(), OperatorError> {
+        let plan = self.blueprint.plan.clone();
+        let mut parts = Parts {
+            streams: vec![None; plan.nodes.len()],
+            decoders: decoders.into_iter().map(Some).collect(),
+            statistics: Vec::new(),
+        };
+        // All definitions make one mark, which stateful operators need: everything below them is
+        // built first, whatever branch it is in.
+        for (index, node) in plan.nodes.iter().enumerate() {
+            parts.streams[index] = self.stateless(node, &mut parts)?;
+        }
+        let marks = (!parts.statistics.is_empty())
+            .then(|| self.marks(std::mem::take(&mut parts.statistics)));
+        for (index, node) in plan.nodes.iter().enumerate() {
+            if parts.streams[index].is_none() {
+                let stream = match node {
+                    Node::Aggregate {
+                        input,
+                        operator,
+                        spec,
+                    } => {
+                        let input = parts.stream(*input)?;
+                        Some(self.aggregate(*operator, spec, input, marks.clone())?)
+                    }
+                    Node::Source(_) | Node::Chain { .. } | Node::Union { .. } => {
+                        self.stateless(node, &mut parts)?
+                    }
+                };
+                parts.streams[index] = stream;
+            }
+        }
+        if !parts.statistics.is_empty() {
+            return Err(OperatorError::contract(
+                "a watermark is defined above a stateful operator",
+            ));
+        }
+        let last = NodeId(plan.nodes.len().saturating_sub(1));
+        self.sink(parts.stream(last)?);
+        Ok(())
+    }
+
+    /// Builds a node without state, if all its inputs are there.
+    fn stateless(
+        &self,
+        node: &Node,
+        parts: &mut Parts<'s>,
+    ) -> Result<Option<DeltaStream<'s>>, OperatorError> {
+        Ok(match node {
+            Node::Source(source) => {
+                let decoder = parts
+                    .decoders
+                    .get_mut(source.0 as usize)
+                    .and_then(Option::take)
+                    .ok_or_else(|| OperatorError::contract("a source has no decoder"))?;
+                Some(self.source(*source, decoder))
+            }
+            Node::Chain { input, spec } => match &parts.streams[input.0] {
+                Some(input) => {
+                    let chain = Chain::new(spec)?;
+                    let (rows, noted) = chain_operator(input.clone(), chain, &self.environment);
+                    if spec.marks() {
+                        parts.statistics.push(noted);
+                    }
+                    Some(rows)
+                }
+                None => None,
+            },
+            Node::Union { inputs } => {
+                let inputs: Option<Vec<_>> = inputs
+                    .iter()
+                    .map(|input| parts.streams[input.0].clone())
+                    .collect();
+                inputs.map(|inputs| self.scope.concatenate(inputs))
+            }
+            Node::Aggregate { .. } => None,
+        })
+    }
+
+    fn source(&self, source: SourceId, mut decoder: Box<dyn Decoder>) -> DeltaStream<'s> {
+        let name = format!(
+            "Source {}",
+            self.blueprint.plan.sources[source.0 as usize].table
+        );
+        let mut builder = OperatorBuilder::new(name, self.scope);
+        let address = builder.operator_info().address;
+        let activator = self.scope.activator_for(address.clone());
+        let waker = self.scope.worker().sync_activator_for(address.to_vec());
+        let (output, stream) = builder.new_output::<Delta>();
+        let mut output = OutputBuilder::<u64, CapacityContainerBuilder<Delta>>::from(output);
+        let feed = self.blueprint.feeds[source.0 as usize].clone();
+        let (shared, start) = (self.blueprint.shared.clone(), self.blueprint.start);
+        let messages = self.messages.clone();
+        shared.register(waker);
+        activator.activate();
+        builder.build(move |mut capabilities| {
+            let mut capability = capabilities.pop();
+            if let Some(capability) = &mut capability {
+                capability.downgrade(&start.0);
+            }
+            let mut failed = false;
+            move |_frontiers| {
+                let Some(held) = capability.as_mut().filter(|_| !failed) else {
+                    return;
+                };
+                for _ in 0..CHUNKS_A_TURN {
+                    if shared.is_backlogged() {
+                        return;
+                    }
+                    match feed.poll() {
+                        Polled::Empty(open) => {
+                            held.downgrade(&open.0);
+                            return;
+                        }
+                        Polled::Chunk(epoch, chunk) => {
+                            held.downgrade(&epoch.0);
+                            let mut output = output.activate();
+                            let mut session = output.session(held);
+                            let decoded = decoder.decode(chunk, &mut |batch| {
+                                session.give_container(&mut Delta::insertions(batch));
+                            });
+                            drop(session);
+                            match decoded {
+                                Ok(report) => tell(
+                                    &messages,
+                                    Message::Read {
+                                        epoch,
+                                        source,
+                                        rows: report.rows,
+                                        malformed: report.malformed,
+                                    },
+                                ),
+                                Err(error) => {
+                                    failed = true;
+                                    tell(&messages, Message::Failed(fault_of(&error)));
+                                    return;
+                                }
+                            }
+                        }
+                    }
+                }
+                activator.activate();
+            }
+        });
+        stream
+    }
+
+    fn marks(&self, statistics: Vec<StatisticsStream<'s>>) -> MarkStream<'s> {
+        let plan = &self.blueprint.plan;
+        let all = self.scope.concatenate(statistics);
+        let rules = MarkRules {
+            delays_ms: plan.marks.iter().map(|mark| mark.delay_ms).collect(),
+            fastest: plan.mark_policy == MarkPolicy::Max,
+        };
+        let messages = self.messages.clone();
+        let from = (self.blueprint.start, self.blueprint.marks.clone());
+        watermark(all, rules, from, move |report| {
+            tell(&messages, Message::Marked(report))
+        })
+    }
+
+    fn aggregate(
+        &self,
+        id: OperatorId,
+        spec: &AggregateSpec,
+        input: DeltaStream<'s>,
+        marks: Option<MarkStream<'s>>,
+    ) -> Result<DeltaStream<'s>, OperatorError> {
+        let partial = PartialAggregate::new(spec.clone())?;
+        let seed = self.blueprint.seeds.get(&id);
+        let total = TotalAggregate::new(spec.clone(), seed, self.ownership)?;
+        let environment = &self.environment;
+        let groups = epoch_operator(
+            (id, "PartialAggregate"),
+            self.scope,
+            vec![(input, Routing::Local)],
+            None,
+            environment,
+            partial,
+        );
+        Ok(epoch_operator(
+            (id, "TotalAggregate"),
+            self.scope,
+            vec![(groups, Routing::ByKey)],
+            marks,
+            environment,
+            total,
+        ))
+    }
+
+    /// The end of the dataflow: rows go to the coordinator, closed epochs are reported.
+    fn sink(&self, rows: DeltaStream<'s>) {
+        let mut builder = OperatorBuilder::new("Sink".to_owned(), self.scope);
+        let mut input = builder.new_input(rows, Pipeline);
+        let messages = self.messages.clone();
+        let (shared, only_counts) = (self.blueprint.shared.clone(), self.blueprint.only_counts);
+        let mut next = self.blueprint.start;
+        builder.build(move |_capabilities| {
+            move |frontiers| {
+                input.for_each(|time, delta| {
+                    let epoch = Epoch(*time.time());
+                    let (rows, signs) = std::mem::take(delta).into_parts();
+                    if only_counts {
+                        let signed = signs.map_or(rows.num_rows(), |signs| signs.len());
+                        tell(
+                            &messages,
+                            Message::Counted {
+                                epoch,
+                                rows: signed as u64,
+                            },
+                        );
+                    } else {
+                        shared.add_backlog(batch_bytes(&rows));
+                        tell(&messages, Message::Rows { epoch, rows, signs });
+                    }
+                });
+                // An empty frontier means that the query is stopping: nothing more is closed.
+                while frontiers[0]
+                    .frontier()
+                    .first()
+                    .is_some_and(|open| *open > next.0)
+                {
+                    tell(&messages, Message::Closed { epoch: next });
+                    next = next.next();
+                }
+            }
+        });
+    }
+}
+
+fn tell(messages: &Sender<Message>, message: Message) {
+    // A coordinator that is gone has told everybody to stop.
+    let _gone = messages.send(message);
+}
+
+fn fault_of(error: &ConnectorError) -> Fault {
+    error.fault()
+}
