@@ -155,7 +155,7 @@ impl FromStr for Interval {
         let syntax = || IntervalError::Syntax(text.to_owned());
         let lower = text.trim().to_ascii_lowercase();
         let words = words(lower.strip_prefix("interval").unwrap_or(&lower));
-        if words.is_empty() || words.len() % 2 != 0 {
+        if words.is_empty() || !words.len().is_multiple_of(2) {
             return Err(syntax());
         }
         let mut interval = Interval::default();

@@ -29,6 +29,7 @@ enum Kind {
     Extreme { data_type: DataType, greatest: bool },
 }
 
+#[expect(clippy::wildcard_enum_match_arm, reason = "arrow has more types than this function serves")]
 fn kind(call: &AggregateCall) -> Option<Kind> {
     let function = &call.function;
     if function.is_distinct() {
@@ -115,6 +116,7 @@ pub(super) fn function(call: &AggregateCall) -> Option<Box<dyn Function>> {
     })
 }
 
+#[expect(clippy::wildcard_enum_match_arm, reason = "arrow has more types than this function serves")]
 fn extreme(data_type: DataType, greatest: bool) -> Option<Box<dyn Function>> {
     fn of<T: ArrowPrimitiveType>(data_type: DataType, greatest: bool) -> Option<Box<dyn Function>> {
         Some(Box::new(Extreme::<T> {
@@ -140,10 +142,7 @@ fn extreme(data_type: DataType, greatest: bool) -> Option<Box<dyn Function>> {
     }
 }
 
-fn column<'a, T: ArrowPrimitiveType>(
-    columns: &'a [ArrayRef],
-    index: usize,
-) -> Result<&'a PrimitiveArray<T>> {
+fn column<T: ArrowPrimitiveType>(columns: &[ArrayRef], index: usize) -> Result<&PrimitiveArray<T>> {
     columns
         .get(index)
         .and_then(|column| column.as_primitive_opt::<T>())

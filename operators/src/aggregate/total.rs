@@ -403,7 +403,8 @@ impl TotalAggregate {
                 OutputMode::Complete if context.kind == EpochKind::Data => {
                     self.emit(bucket, &self.all(bucket), out)?;
                 }
-                _ => {}
+                OutputMode::Append | OutputMode::Complete => {}
+                other => return Err(OperatorError::contract(format!("no aggregation in mode {other}"))),
             }
         }
         Ok(())
