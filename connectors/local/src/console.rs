@@ -293,3 +293,6 @@ impl Sink for ConsoleSink {
         Ok(SinkReceipt { rows: held.rows })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -314,6 +314,7 @@ impl Column {
 
     /// Takes the rows out as an Arrow array; the column is empty afterwards.
     pub(crate) fn finish(&mut self) -> Result<ArrayRef, ArrowError> {
+        let rows = self.nulls.len();
         let nulls = self.nulls.finish();
         Ok(match &mut self.values {
             Values::Boolean(values) => Arc::new(BooleanArray::new(values.finish(), nulls)),
@@ -345,7 +346,6 @@ impl Column {
                     .with_timezone_opt(zone.clone()),
             ),
             Values::Struct(fields, record) => {
-                let rows = nulls.as_ref().map_or(record.rows(), |nulls| nulls.len());
                 let arrays = record.finish()?;
                 Arc::new(StructArray::try_new_with_length(
                     fields.clone(),

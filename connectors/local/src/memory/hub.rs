@@ -79,7 +79,7 @@ impl MemoryHub {
                 schema: rows.schema(),
                 blocks: Vec::new(),
             });
-        let rows = fit(table, &input.schema, &rows)?;
+        let rows = fit(table, &input.schema, rows)?;
         input.blocks.push(rows);
         Ok(input.blocks.len() as u64 - 1)
     }
@@ -227,13 +227,14 @@ fn same_columns(a: &SchemaRef, b: &SchemaRef) -> bool {
             .all(|(a, b)| a.name() == b.name() && a.data_type() == b.data_type())
 }
 
-fn fit(table: &str, schema: &SchemaRef, rows: &RecordBatch) -> Result<RecordBatch, ConnectorError> {
+fn fit(table: &str, schema: &SchemaRef, rows: RecordBatch) -> Result<RecordBatch, ConnectorError> {
     let refused = || ConnectorError::Unsupported {
         connector: NAME,
         what: format!("has other columns in table {table:?} than the rows that were added"),
     };
-    if !same_columns(schema, &rows.schema()) {
+    let (given, columns, _) = rows.into_parts();
+    if !same_columns(schema, &given) {
         return Err(refused());
     }
-    RecordBatch::try_new(Arc::clone(schema), rows.columns().to_vec()).map_err(|_| refused())
+    RecordBatch::try_new(Arc::clone(schema), columns).map_err(|_| refused())
 }

@@ -66,11 +66,6 @@ impl Record {
         })
     }
 
-    /// Rows in the first column.
-    pub(crate) fn rows(&self) -> usize {
-        self.columns.first().map_or(0, Column::len)
-    }
-
     /// Reads an object as row number `row`. On an error the caller cuts back to `row`.
     pub(crate) fn object(
         &mut self,
