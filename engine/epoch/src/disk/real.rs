@@ -3,7 +3,7 @@
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
     io::{self, Read as _, Seek as _, SeekFrom, Write as _},
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 use super::{AppendFile, Disk, DiskLock, Entry, RelPath};
@@ -28,6 +28,15 @@ impl RealDisk {
         } else {
             self.base.join(path.as_str())
         }
+    }
+}
+
+/// Only Unix can open a directory; elsewhere names are as durable as the system makes them.
+fn sync_names(dir: &Path) -> io::Result<()> {
+    if cfg!(unix) {
+        File::open(dir)?.sync_all()
+    } else {
+        Ok(())
     }
 }
 
@@ -65,12 +74,7 @@ impl Disk for RealDisk {
     }
 
     fn sync_dir(&self, dir: &RelPath) -> io::Result<()> {
-        // Only Unix can open a directory; elsewhere names are as durable as the system makes them.
-        if cfg!(unix) {
-            File::open(self.at(dir))?.sync_all()
-        } else {
-            Ok(())
-        }
+        sync_names(&self.at(dir))
     }
 
     fn remove(&self, path: &RelPath) -> io::Result<()> {
@@ -78,7 +82,19 @@ impl Disk for RealDisk {
     }
 
     fn create_dir_all(&self, dir: &RelPath) -> io::Result<()> {
-        fs::create_dir_all(self.at(dir))
+        let path = self.at(dir);
+        let made: Vec<&Path> = path
+            .ancestors()
+            .take_while(|dir| !dir.as_os_str().is_empty() && !dir.exists())
+            .collect();
+        fs::create_dir_all(&path)?;
+        // Nobody else syncs the directories above the base, and a checkpoint whose very name is
+        // lost leaves a sink that is ahead of nothing.
+        for parent in made.into_iter().filter_map(Path::parent) {
+            let is_here = parent.as_os_str().is_empty();
+            sync_names(if is_here { Path::new(".") } else { parent })?;
+        }
+        Ok(())
     }
 
     fn read(&self, path: &RelPath) -> io::Result<Vec<u8>> {
