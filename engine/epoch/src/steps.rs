@@ -6,17 +6,31 @@
 //! Chosen ──advance──▶ Planned ──stage──▶ Staged ──sunk──▶ Sunk ──advance──▶ Committed
 //! ```
 //!
+//! This is the way:
+//!
+//! ```
+//! # use millstream_epoch::{CheckpointStore, EpochError, Outcome, Planned};
+//! # fn f(store: &CheckpointStore, planned: Planned, outcome: Outcome) -> Result<(), EpochError> {
+//! let epoch = planned.epoch();
+//! let staged = planned.stage(outcome); // … the sink commits `epoch` …
+//! store.advance(&mut vec![staged.sunk(epoch)?], &mut vec![])?;
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! What was never staged cannot be committed:
 //!
-//! ```compile_fail
-//! # fn f(store: &millstream_epoch::CheckpointStore, planned: millstream_epoch::Planned) {
-//! store.advance(vec![planned], vec![]);
+//! ```compile_fail,E0308
+//! # use millstream_epoch::{CheckpointStore, EpochError, Planned};
+//! # fn f(store: &CheckpointStore, planned: Planned) -> Result<(), EpochError> {
+//! store.advance(&mut vec![planned], &mut vec![])?;
+//! # Ok(())
 //! # }
 //! ```
 //!
 //! and what is not durable cannot be run:
 //!
-//! ```compile_fail
+//! ```compile_fail,E0599
 //! # fn f(chosen: millstream_epoch::Chosen, outcome: millstream_epoch::Outcome) {
 //! chosen.stage(outcome);
 //! # }
