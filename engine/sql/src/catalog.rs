@@ -203,7 +203,10 @@ pub(crate) fn check_watermark<'a>(
             name: column.to_owned(),
             near: did_you_mean(column, fields().map(|f| f.name().as_str())).map(str::to_owned),
         })?;
-    if !matches!(field.data_type(), DataType::Timestamp(TimeUnit::Microsecond, _)) {
+    if !matches!(
+        field.data_type(),
+        DataType::Timestamp(TimeUnit::Microsecond, _)
+    ) {
         return Err(SqlError::EventTimeType {
             column: field.name().clone(),
             found: crate::types::spark_name(field.data_type()),

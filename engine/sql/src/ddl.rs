@@ -145,7 +145,11 @@ fn column(item: &[TokenWithSpan]) -> Result<arrow::datatypes::Field, SqlError> {
     let field = reader.field(0).map_err(|error| error.at(position))?;
     if !reader.is_done() {
         return Err(syntax(
-            &format!("unexpected {} after column {}", reader.found(), field.name()),
+            &format!(
+                "unexpected {} after column {}",
+                reader.found(),
+                field.name()
+            ),
             item.last(),
         ));
     }

@@ -250,7 +250,10 @@ impl Coded for SqlError {
         })
     }
 
-    #[expect(clippy::wildcard_enum_match_arm, reason = "the rest says it all in its message")]
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "the rest says it all in its message"
+    )]
     fn hint(&self) -> Option<String> {
         match self {
             SqlError::At { error, .. } => error.hint(),
@@ -270,12 +273,12 @@ impl Coded for SqlError {
             SqlError::EventTimeType { column, .. } => {
                 Some(format!("cast it first: CAST({column} AS TIMESTAMP)"))
             }
-            SqlError::UnknownWord { word, known, .. } => Some(
-                did_you_mean(word, known.iter().copied()).map_or_else(
+            SqlError::UnknownWord { word, known, .. } => {
+                Some(did_you_mean(word, known.iter().copied()).map_or_else(
                     || format!("known are: {}", known.join(", ")),
                     |near| format!("did you mean {near}?"),
-                ),
-            ),
+                ))
+            }
             SqlError::UnknownMode { .. } => {
                 Some("use append, update, complete or changes".to_owned())
             }
@@ -319,7 +322,10 @@ pub(crate) fn from_parser(error: ParserError) -> SqlError {
             };
         }
     };
-    let (message, position) = split_place(&text);
+    let (mut message, position) = split_place(&text);
+    if let Some(first) = message.get_mut(..1) {
+        first.make_ascii_lowercase();
+    }
     SqlError::Syntax { message }.at(position)
 }
 
@@ -353,7 +359,10 @@ fn ours(error: Box<dyn Error + Send + Sync>) -> SqlError {
 
 /// DataFusion's error in our words.
 #[must_use]
-#[expect(clippy::wildcard_enum_match_arm, reason = "an open enum of another crate")]
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "an open enum of another crate"
+)]
 pub fn from_datafusion(error: DataFusionError) -> SqlError {
     match error {
         DataFusionError::SQL(error, _) => from_parser(*error),
@@ -396,6 +405,22 @@ fn first_line(message: &str) -> String {
     message.lines().next().unwrap_or_default().trim().to_owned()
 }
 
+/// A message without the names of DataFusion's error kinds and without its list of signatures.
+fn plain(message: &str) -> String {
+    let kinds = [
+        "Error during planning: ",
+        "Internal error: ",
+        "Execution error: ",
+    ];
+    let bare = kinds
+        .iter()
+        .fold(message.to_owned(), |text, kind| text.replace(kind, ""));
+    match bare.split_once(", errors: ") {
+        Some((head, _)) => head.to_owned(),
+        None => bare,
+    }
+}
+
 /// Plan errors carry their kind in the text only.
 fn from_message(message: &str) -> SqlError {
     let line = first_line(message);
@@ -408,13 +433,19 @@ fn from_message(message: &str) -> SqlError {
             .map(str::to_owned);
         return SqlError::NoFunction { name, near };
     }
-    let about_types = ["coerc", "No function matches", "Cannot infer common", "Unsupported CAST"];
+    let about_types = [
+        "coerc",
+        "No function matches",
+        "failed to match any signature",
+        "Cannot infer common",
+        "Unsupported CAST",
+    ];
     if about_types.iter().any(|word| line.contains(word)) {
         return SqlError::Types {
-            message: line.replace("Error during planning: ", ""),
+            message: plain(&line),
         };
     }
-    SqlError::plan(line)
+    SqlError::plan(plain(&line))
 }
 
 fn from_schema(error: SchemaError) -> SqlError {

@@ -74,7 +74,11 @@ fn describe(plan: &StreamPlan, node: NodeId) -> Description {
                 .map(|field| format!("{} {}", field.name(), spark_name(field.data_type())))
                 .collect();
             Description {
-                title: format!("Source {} connector={}", source.table, source.factory.name()),
+                title: format!(
+                    "Source {} connector={}",
+                    source.table,
+                    source.factory.name()
+                ),
                 details: vec![format!("columns: {}", columns.join(", "))],
                 inputs: Vec::new(),
             }
@@ -118,7 +122,10 @@ fn steps(plan: &StreamPlan, chain: &ChainSpec) -> Vec<String> {
                         let expr = expr.to_string();
                         let name = field.name();
                         // A column that keeps its name prints as `name@index`.
-                        if expr.rsplit_once('@').is_some_and(|(column, _)| column == name) {
+                        if expr
+                            .rsplit_once('@')
+                            .is_some_and(|(column, _)| column == name)
+                        {
                             name.clone()
                         } else {
                             format!("{expr} AS {name}")
@@ -151,8 +158,15 @@ fn aggregate(spec: &AggregateSpec) -> Vec<String> {
         TimeKey::None => {}
         TimeKey::Instant { column } => details.push(format!("time: {}", name(column))),
         TimeKey::Windowed { column } => details.push(format!("time: window {}", name(column))),
-        TimeKey::Window { column, spec: window } => {
-            let mut text = format!("time: window of {} over {}", micros(window.size), name(column));
+        TimeKey::Window {
+            column,
+            spec: window,
+        } => {
+            let mut text = format!(
+                "time: window of {} over {}",
+                micros(window.size),
+                name(column)
+            );
             if !window.is_tumbling() {
                 let _ = write!(text, " every {}", micros(window.slide));
             }
@@ -162,7 +176,11 @@ fn aggregate(spec: &AggregateSpec) -> Vec<String> {
             details.push(text);
         }
         TimeKey::Session { column, gap } => {
-            details.push(format!("time: sessions over {} gap {}", name(column), name(gap)));
+            details.push(format!(
+                "time: sessions over {} gap {}",
+                name(column),
+                name(gap)
+            ));
         }
     }
     if !spec.keys.is_empty() {
@@ -175,7 +193,9 @@ fn aggregate(spec: &AggregateSpec) -> Vec<String> {
             .iter()
             .zip(spec.output.fields().iter().skip(spec.group_columns()))
             .map(|(call, field)| {
-                format!("{} {}", call.function.name(), spark_name(field.data_type()))
+                // DataFusion counts a literal for `count(*)`, and its name shows it.
+                let name = call.function.name().replace("(Int64(1))", "(*)");
+                format!("{name} {}", spark_name(field.data_type()))
             })
             .collect();
         details.push(format!("calls: {}", calls.join(", ")));
@@ -292,7 +312,10 @@ fn object(plan: &StreamPlan) -> Value {
         .iter()
         .map(|field| json!({ "name": field.name(), "type": spark_name(field.data_type()) }))
         .collect();
-    let modes: Vec<String> = allowed_modes(plan).iter().map(OutputMode::to_string).collect();
+    let modes: Vec<String> = allowed_modes(plan)
+        .iter()
+        .map(OutputMode::to_string)
+        .collect();
     json!({
         "mode": plan.mode.to_string(),
         "modes": modes,

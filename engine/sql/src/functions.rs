@@ -120,9 +120,10 @@ impl Registry {
     fn add_aliases(&mut self) {
         let ours = FunctionOrigin::Millstream;
         for (alias, name) in SCALAR_ALIASES {
-            if let (Some(function), false) =
-                (self.scalar.get(*name).cloned(), self.scalar.contains_key(*alias))
-            {
+            if let (Some(function), false) = (
+                self.scalar.get(*name).cloned(),
+                self.scalar.contains_key(*alias),
+            ) {
                 self.scalar.insert((*alias).to_owned(), function);
                 self.note(alias, FunctionKind::Scalar, ours);
             }
@@ -131,14 +132,24 @@ impl Registry {
             ("first", first_last::first_value_udaf()),
             ("any_value", first_last::first_value_udaf()),
             ("last", first_last::last_value_udaf()),
-            ("percentile_approx", approx_percentile_cont::approx_percentile_cont_udaf()),
-            ("approx_percentile", approx_percentile_cont::approx_percentile_cont_udaf()),
+            (
+                "percentile_approx",
+                approx_percentile_cont::approx_percentile_cont_udaf(),
+            ),
+            (
+                "approx_percentile",
+                approx_percentile_cont::approx_percentile_cont_udaf(),
+            ),
         ];
         for (alias, function) in aggregates {
             self.aggregate.insert(alias.to_owned(), function);
             self.note(alias, FunctionKind::Aggregate, ours);
         }
-        for (alias, name) in [("approx_count_distinct", "approx_distinct"), ("every", "bool_and"), ("some", "bool_or")] {
+        for (alias, name) in [
+            ("approx_count_distinct", "approx_distinct"),
+            ("every", "bool_and"),
+            ("some", "bool_or"),
+        ] {
             if let Some(function) = self.aggregate.get(name).cloned() {
                 self.aggregate.insert(alias.to_owned(), function);
                 self.note(alias, FunctionKind::Aggregate, ours);
@@ -147,7 +158,8 @@ impl Registry {
     }
 
     fn add_scalar(&mut self, function: &Arc<ScalarUDF>, origin: FunctionOrigin) {
-        let names = std::iter::once(function.name()).chain(function.aliases().iter().map(String::as_str));
+        let names =
+            std::iter::once(function.name()).chain(function.aliases().iter().map(String::as_str));
         for name in names {
             self.note(name, FunctionKind::Scalar, origin);
             self.scalar.insert(name.to_owned(), Arc::clone(function));
@@ -155,7 +167,8 @@ impl Registry {
     }
 
     fn add_aggregate(&mut self, function: &Arc<AggregateUDF>, origin: FunctionOrigin) {
-        let names = std::iter::once(function.name()).chain(function.aliases().iter().map(String::as_str));
+        let names =
+            std::iter::once(function.name()).chain(function.aliases().iter().map(String::as_str));
         for name in names {
             self.note(name, FunctionKind::Aggregate, origin);
             self.aggregate.insert(name.to_owned(), Arc::clone(function));

@@ -27,7 +27,12 @@ pub(crate) fn identity(sources: &[SourceNode], nodes: &[Node]) -> String {
             spec,
         } = node
         {
-            let _ = writeln!(text, "aggregate {} {}", operator.0, state(spec, nodes, *input));
+            let _ = writeln!(
+                text,
+                "aggregate {} {}",
+                operator.0,
+                state(spec, nodes, *input)
+            );
         }
     }
     text

@@ -9,20 +9,20 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, SchemaRef};
 use datafusion::{
+    common::ScalarValue,
     common::{
         DFSchema, DFSchemaRef,
         tree_node::{Transformed, TransformedResult, TreeNode},
     },
     execution::context::ExecutionProps,
     logical_expr::{
-        Expr, Filter, LogicalPlan, Projection, TableScan, Union,
+        Expr, LogicalPlan, Projection, TableScan, Union,
         physical_planning_context::PhysicalPlanningContext,
     },
     physical_expr::{
         PhysicalExpr, ScalarFunctionExpr, create_physical_expr,
         expressions::{BinaryExpr, Column, Literal},
     },
-    common::ScalarValue,
 };
 use millstream_operators::{
     chain::{ChainSpec, Step},
@@ -41,7 +41,7 @@ use crate::{
     },
     identity,
     planner::{is_streaming, scan_source},
-    watermark::{WatermarkNode, WindowBarrier, extension},
+    watermark::{HeldFilter, WatermarkNode, WindowBarrier, extension},
 };
 
 mod aggregate;
@@ -121,11 +121,14 @@ fn arrow_schema(schema: &DFSchema) -> SchemaRef {
 }
 
 impl Lowering {
-    #[expect(clippy::wildcard_enum_match_arm, reason = "everything else is refused by name")]
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "everything else is refused by name"
+    )]
     fn node(&mut self, plan: &LogicalPlan, above: Above) -> Result<Stream, SqlError> {
         match plan {
             LogicalPlan::TableScan(scan) => self.scan(scan),
-            LogicalPlan::Filter(filter) => self.filter(filter, above),
+            LogicalPlan::Filter(filter) => self.filter(&filter.input, &filter.predicate, above),
             LogicalPlan::Projection(projection) => self.projection(projection, above),
             LogicalPlan::SubqueryAlias(alias) => {
                 let mut stream = self.node(&alias.input, above)?;
@@ -137,6 +140,9 @@ impl Lowering {
             LogicalPlan::Extension(_) => {
                 if let Some(mark) = extension::<WatermarkNode>(plan) {
                     return self.mark(mark, above);
+                }
+                if let Some(held) = extension::<HeldFilter>(plan) {
+                    return self.filter(&held.input, &held.predicate, above);
                 }
                 match extension::<WindowBarrier>(plan) {
                     Some(barrier) => self.node(&barrier.input, above),
@@ -201,10 +207,15 @@ impl Lowering {
         })
     }
 
-    fn filter(&mut self, filter: &Filter, above: Above) -> Result<Stream, SqlError> {
-        let mut stream = self.node(&filter.input, above)?;
-        refuse_lone_windows(&filter.predicate)?;
-        let predicate = self.physical(&filter.predicate, &stream.schema)?;
+    fn filter(
+        &mut self,
+        input: &LogicalPlan,
+        predicate: &Expr,
+        above: Above,
+    ) -> Result<Stream, SqlError> {
+        let mut stream = self.node(input, above)?;
+        refuse_lone_windows(predicate)?;
+        let predicate = self.physical(predicate, &stream.schema)?;
         let always = predicate
             .downcast_ref::<Literal>()
             .is_some_and(|literal| *literal.value() == ScalarValue::Boolean(Some(true)));
@@ -225,10 +236,7 @@ impl Lowering {
         }
         let schema = arrow_schema(&projection.schema);
         if !stream.is_identity(&expressions, &schema) {
-            stream.steps.push(Step::Project {
-                expressions,
-                schema,
-            });
+            stream.project(expressions, schema)?;
         }
         stream.schema = Arc::clone(&projection.schema);
         stream.marks = marks;
@@ -236,7 +244,11 @@ impl Lowering {
     }
 
     fn union(&mut self, union: &Union, above: Above) -> Result<Stream, SqlError> {
-        let streaming = union.inputs.iter().filter(|input| is_streaming(input)).count();
+        let streaming = union
+            .inputs
+            .iter()
+            .filter(|input| is_streaming(input))
+            .count();
         if streaming != union.inputs.len() {
             return Err(refuse::mixed_union());
         }
@@ -255,7 +267,7 @@ impl Lowering {
                     .collect(),
             });
             if *stream.schema.as_arrow() != *schema {
-                stream.rename(&union.schema, &schema);
+                stream.rename(&union.schema, &schema)?;
             }
             inputs.push(self.seal(stream));
         }
@@ -292,11 +304,7 @@ impl Lowering {
     }
 
     /// Compiles an expression; the functions of the clock become the clock.
-    fn physical(
-        &self,
-        expr: &Expr,
-        schema: &DFSchema,
-    ) -> Result<Arc<dyn PhysicalExpr>, SqlError> {
+    fn physical(&self, expr: &Expr, schema: &DFSchema) -> Result<Arc<dyn PhysicalExpr>, SqlError> {
         create_physical_expr(expr, schema, &self.properties, &self.context)
             .and_then(|physical| physical.transform(strict).data())
             .map_err(from_datafusion)
@@ -346,6 +354,23 @@ fn narrowest(schema: &SchemaRef) -> usize {
         .unwrap_or(0)
 }
 
+/// A column of a projection as the column that it picks.
+fn pick(
+    part: Arc<dyn PhysicalExpr>,
+    picked: &[Arc<dyn PhysicalExpr>],
+) -> Transformed<Arc<dyn PhysicalExpr>> {
+    let idx = part.downcast_ref::<Column>().map(Column::index);
+    match idx.and_then(|idx| picked.get(idx)) {
+        // Nothing below a column is left to visit, and the new column is already below.
+        Some(below) => Transformed::new(
+            Arc::clone(below),
+            true,
+            datafusion::common::tree_node::TreeNodeRecursion::Jump,
+        ),
+        None => Transformed::no(part),
+    }
+}
+
 impl Stream {
     /// What an expression knows about event time.
     fn mark_of(&self, expr: &Expr) -> Option<Mark> {
@@ -367,6 +392,38 @@ impl Stream {
         }
     }
 
+    /// Adds a projection; one that only picks columns before it is folded into it.
+    fn project(
+        &mut self,
+        expressions: Vec<Arc<dyn PhysicalExpr>>,
+        schema: SchemaRef,
+    ) -> Result<(), SqlError> {
+        let picked = match self.steps.last() {
+            Some(Step::Project { expressions, .. })
+                if expressions
+                    .iter()
+                    .all(|expr| expr.downcast_ref::<Column>().is_some()) =>
+            {
+                expressions.clone()
+            }
+            _ => Vec::new(),
+        };
+        let mut folded = expressions;
+        if !picked.is_empty() {
+            self.steps.pop();
+            folded = folded
+                .into_iter()
+                .map(|expr| expr.transform(|part| Ok(pick(part, &picked))).data())
+                .collect::<datafusion::common::Result<_>>()
+                .map_err(from_datafusion)?;
+        }
+        self.steps.push(Step::Project {
+            expressions: folded,
+            schema,
+        });
+        Ok(())
+    }
+
     /// Whether the expressions are the columns as they are.
     fn is_identity(&self, expressions: &[Arc<dyn PhysicalExpr>], schema: &SchemaRef) -> bool {
         *self.schema.as_arrow() == **schema
@@ -377,7 +434,7 @@ impl Stream {
     }
 
     /// Gives the columns other names.
-    fn rename(&mut self, logical: &DFSchemaRef, schema: &SchemaRef) {
+    fn rename(&mut self, logical: &DFSchemaRef, schema: &SchemaRef) -> Result<(), SqlError> {
         let expressions = self
             .schema
             .fields()
@@ -385,10 +442,8 @@ impl Stream {
             .enumerate()
             .map(|(idx, field)| Arc::new(Column::new(field.name(), idx)) as Arc<dyn PhysicalExpr>)
             .collect();
-        self.steps.push(Step::Project {
-            expressions,
-            schema: Arc::clone(schema),
-        });
+        self.project(expressions, Arc::clone(schema))?;
         self.schema = Arc::clone(logical);
+        Ok(())
     }
 }

@@ -97,7 +97,9 @@ fn refusal(plan: &StreamPlan, mode: OutputMode, check_chains: bool) -> Option<Re
         .iter()
         .any(|spec| is_session(spec) && spec.keys.is_empty())
     {
-        return Some(Refusal::Mode("a session window without another grouping key"));
+        return Some(Refusal::Mode(
+            "a session window without another grouping key",
+        ));
     }
     (mode != OutputMode::Append && check_chains && is_chained(plan)).then_some(Refusal::Chained)
 }

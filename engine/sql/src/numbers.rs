@@ -1,7 +1,8 @@
 //! Spark's rules for numbers, where DataFusion's differ.
 //!
 //! An analyzer rule, before types are coerced: `/` of integers is a division of doubles, `/` of
-//! decimals has Spark's scale, an integer literal beside a decimal has as many digits as it shows.
+//! decimals has Spark's scale, an integer literal beside a decimal has as many digits as it shows, a
+//! decimal beside a double is a double.
 //! [`narrow_literals`] is for SQL texts only: there, `1` is an INT.
 
 use arrow::datatypes::DataType;
@@ -76,14 +77,10 @@ fn arithmetic(binary: BinaryExpr, schema: &DFSchema) -> Result<Transformed<Expr>
             Ok(Transformed::yes(divide(left, right)))
         }
         Operator::Divide if left.is_numeric() && right.is_numeric() => {
-            let double = |expr: Expr, from: &DataType| {
-                if *from == DataType::Float64 {
-                    expr
-                } else {
-                    Expr::Cast(Cast::new(Box::new(expr), DataType::Float64))
-                }
-            };
-            let (l, r) = (double(*binary.left, &left), double(*binary.right, &right));
+            let (l, r) = (
+                as_double(*binary.left, &left),
+                as_double(*binary.right, &right),
+            );
             Ok(Transformed::yes(divide(l, r)))
         }
         Operator::Plus | Operator::Minus | Operator::Multiply | Operator::Modulo
@@ -95,8 +92,25 @@ fn arithmetic(binary: BinaryExpr, schema: &DFSchema) -> Result<Transformed<Expr>
                 Box::new(literal_as_decimal(*binary.right)),
             ))))
         }
+        op if has_decimal
+            && (left.is_floating() || right.is_floating())
+            && (op.is_numerical_operators() || op.supports_propagation()) =>
+        {
+            Ok(Transformed::yes(Expr::BinaryExpr(BinaryExpr::new(
+                Box::new(as_double(*binary.left, &left)),
+                op,
+                Box::new(as_double(*binary.right, &right)),
+            ))))
+        }
         _ => Ok(Transformed::no(Expr::BinaryExpr(binary))),
     }
+}
+
+fn as_double(expr: Expr, from: &DataType) -> Expr {
+    if *from == DataType::Float64 {
+        return expr;
+    }
+    Expr::Cast(Cast::new(Box::new(expr), DataType::Float64))
 }
 
 fn is_decimal(data_type: &DataType) -> bool {
@@ -148,14 +162,12 @@ pub(crate) fn narrow_literals(plan: LogicalPlan) -> Result<LogicalPlan> {
         Ok(match expr {
             Expr::Literal(ScalarValue::Int64(Some(value)), metadata) if !wide => {
                 match i32::try_from(value) {
-                    Ok(value) => Transformed::yes(Expr::Literal(
-                        ScalarValue::Int32(Some(value)),
-                        metadata,
-                    )),
-                    Err(_) => Transformed::no(Expr::Literal(
-                        ScalarValue::Int64(Some(value)),
-                        metadata,
-                    )),
+                    Ok(value) => {
+                        Transformed::yes(Expr::Literal(ScalarValue::Int32(Some(value)), metadata))
+                    }
+                    Err(_) => {
+                        Transformed::no(Expr::Literal(ScalarValue::Int64(Some(value)), metadata))
+                    }
                 }
             }
             other => Transformed::no(other),

@@ -11,7 +11,9 @@ use datafusion::{
     logical_expr::{Expr, LogicalPlan},
     optimizer::{
         Analyzer, Optimizer, OptimizerContext, OptimizerRule,
-        analyzer::{resolve_grouping_function::ResolveGroupingFunction, type_coercion::TypeCoercion},
+        analyzer::{
+            resolve_grouping_function::ResolveGroupingFunction, type_coercion::TypeCoercion,
+        },
         decorrelate_predicate_subquery::DecorrelatePredicateSubquery,
         eliminate_duplicated_expr::EliminateDuplicatedExpr,
         extract_equijoin_predicate::ExtractEquijoinPredicate,
@@ -37,8 +39,11 @@ use crate::{
     rewrite,
     statement::parse_query,
     text,
-    watermark::{PushFilterBelowWatermark, guard_windows},
+    watermark::{PushFilterBelowWatermark, guard},
 };
+
+/// Functions that make several rows of one.
+const GENERATORS: [&str; 5] = ["explode", "explode_outer", "posexplode", "inline", "stack"];
 
 /// Passes of the optimizer; plans settle in two or three.
 const PASSES_MAX: u8 = 5;
@@ -275,7 +280,7 @@ impl Planner {
             .with_max_passes(PASSES_MAX);
         self.analyzer
             .execute_and_check(logical, &self.options, |_, _| {})
-            .and_then(guard_windows)
+            .and_then(guard)
             .and_then(|plan| self.optimizer.optimize(plan, &context, |_, _| {}))
             .map_err(from_datafusion)
     }
@@ -283,6 +288,10 @@ impl Planner {
     /// Gives an error its place, and its near names.
     fn explain_error(&self, error: SqlError, query: &QueryText) -> SqlError {
         let error = match error {
+            SqlError::NoFunction { name, .. } if GENERATORS.contains(&name.as_str()) => {
+                let position = query.locate(&name);
+                return SqlError::unsupported(format!("{name} in a streaming query")).at(position);
+            }
             SqlError::NoFunction { name, near: None } => {
                 let near = did_you_mean(&name, self.registry.names()).map(str::to_owned);
                 SqlError::NoFunction { name, near }
@@ -362,23 +371,38 @@ fn columns(schema: &arrow::datatypes::Schema) -> impl Iterator<Item = String> {
 }
 
 /// The word of the text that an error is about.
-#[expect(clippy::wildcard_enum_match_arm, reason = "the rest is about the whole query")]
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "the rest is about the whole query"
+)]
 fn anchor(error: &SqlError, query: &QueryText) -> Option<TextPosition> {
     match error {
         SqlError::NoTable { name, .. }
         | SqlError::NoColumn { name, .. }
         | SqlError::NoFunction { name, .. } => query.locate(name),
-        SqlError::Window { .. } | SqlError::TwoWindows | SqlError::Interval { .. } => {
-            query.locate("window").or_else(|| query.locate("session_window"))
-        }
+        SqlError::UnknownWord { word, .. } => query.locate(word),
+        SqlError::Window { .. }
+        | SqlError::EventTimeType { .. }
+        | SqlError::TwoWindows
+        | SqlError::Interval { .. } => query
+            .locate("window")
+            .or_else(|| query.locate("session_window")),
         SqlError::Over { .. } => query.locate("OVER"),
         SqlError::Mode { .. } | SqlError::Chained { .. } => {
             query.locate("GROUP").or_else(|| query.locate("DISTINCT"))
         }
         SqlError::NotOnStream { what, .. } | SqlError::Unsupported { what } => {
             let words = [
-                ("ort", "ORDER"), ("imit", "LIMIT"), ("ffset", "OFFSET"), ("oin", "JOIN"),
-                ("istinct", "DISTINCT"), ("nion", "UNION"), ("window", "window"),
+                ("ort", "ORDER"),
+                ("imit", "LIMIT"),
+                ("ffset", "OFFSET"),
+                ("oin", "JOIN"),
+                ("istinct", "DISTINCT"),
+                ("nion", "UNION"),
+                ("session_window", "session_window"),
+                ("window", "window"),
+                ("xplode", "explode"),
+                ("Grouping", "GROUP"),
             ];
             words
                 .iter()

@@ -6,21 +6,15 @@ use arrow::datatypes::{DataType, SchemaRef};
 use datafusion::{
     common::{Result, ScalarValue, TableReference, config::ConfigOptions},
     logical_expr::{
-        AggregateUDF, Expr, HigherOrderUDF, LogicalPlan, LogicalPlanBuilder, ScalarUDF, TableSource,
-        WindowUDF,
+        AggregateUDF, Expr, HigherOrderUDF, LogicalPlan, LogicalPlanBuilder, ScalarUDF,
+        TableSource, WindowUDF,
         planner::{ContextProvider, ExprPlanner, TypePlanner},
     },
 };
 
 use crate::{
-    Catalog, SqlError, Table,
-    catalog::Entry,
-    ddl::parse_interval,
-    error::from_datafusion,
-    functions::Registry,
-    text::WATERMARK_FUNCTION,
-    types::SparkTypes,
-    watermark::with_watermark,
+    Catalog, SqlError, Table, catalog::Entry, ddl::parse_interval, error::from_datafusion,
+    functions::Registry, text::WATERMARK_FUNCTION, types::SparkTypes, watermark::with_watermark,
 };
 
 /// The scan of one table, found again by the lowering.

@@ -42,7 +42,7 @@ impl VisitorMut for Rewriter {
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
         let windows = grouping_windows(select);
         for item in &mut select.projection {
-            name_item(item);
+            name_item(item, &windows);
             if let SelectItem::ExprWithAlias { expr, .. } | SelectItem::UnnamedExpr(expr) = item {
                 resolve(expr, &windows);
             }
@@ -56,6 +56,7 @@ impl VisitorMut for Rewriter {
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
         ignore_nulls(expr);
         double(expr);
+        field_access(expr);
         ControlFlow::Continue(())
     }
 }
@@ -138,11 +139,14 @@ impl VisitorMut for Resolver<'_> {
 }
 
 /// Gives a column without a name the one that Spark gives it.
-fn name_item(item: &mut SelectItem) {
+fn name_item(item: &mut SelectItem, windows: &HashMap<&'static str, Expr>) {
     let SelectItem::UnnamedExpr(expr) = item else {
         return;
     };
     let name = match &*expr {
+        Expr::Identifier(ident) if windows.contains_key(ident.value.as_str()) => {
+            ident.value.clone()
+        }
         Expr::Identifier(_) => return,
         Expr::CompoundIdentifier(parts) => match parts.as_slice() {
             [root, .., last] if WINDOWS.contains(&root.value.as_str()) => last.value.clone(),
@@ -217,6 +221,19 @@ fn ignore_nulls(expr: &mut Expr) {
         list.args.truncate(1);
         if flag {
             call.null_treatment = Some(NullTreatment::IgnoreNulls);
+        }
+    }
+}
+
+/// `call(…).field`: DataFusion wants the field's name as a string.
+fn field_access(expr: &mut Expr) {
+    let Expr::CompoundFieldAccess { access_chain, .. } = expr else {
+        return;
+    };
+    for access in access_chain {
+        if let AccessExpr::Dot(Expr::Identifier(field)) = access {
+            let name = Value::SingleQuotedString(field.value.clone()).with_span(field.span);
+            *access = AccessExpr::Dot(Expr::Value(name));
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The statements of the dialect: what a script says, without doing any of it.
 
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
-use millstream_types::TextPosition;
+use millstream_types::{TextPosition, did_you_mean};
 
 use crate::{
     SqlError,
@@ -114,6 +114,12 @@ pub fn parse_script(sql: &str) -> Result<Vec<ScriptStatement>, SqlError> {
     Ok(statements)
 }
 
+/// The words with which statements begin.
+const STATEMENTS: [&str; 12] = [
+    "CREATE", "DROP", "INSERT", "EXPLAIN", "SET", "RESET", "SHOW", "DESCRIBE", "STOP", "SELECT",
+    "WITH", "VALUES",
+];
+
 struct Reader<'a> {
     sql: &'a str,
     rest: &'a [TokenWithSpan],
@@ -125,7 +131,9 @@ impl Reader<'_> {
             return self.create();
         }
         if self.take(&["DROP"]) {
-            let known = self.take(&["TABLE"]) || self.take(&["VIEW"]) || self.take(&["MATERIALIZED", "VIEW"]);
+            let known = self.take(&["TABLE"])
+                || self.take(&["VIEW"])
+                || self.take(&["MATERIALIZED", "VIEW"]);
             if !known {
                 return Err(self.unexpected("TABLE or VIEW"));
             }
@@ -201,10 +209,11 @@ impl Reader<'_> {
 
     fn unknown(&self) -> SqlError {
         match self.rest.first().map(|token| &token.token) {
-            Some(Token::Word(word)) => {
-                SqlError::unsupported(format!("statement {}", word.value.to_uppercase()))
-                    .at(self.at())
-            }
+            Some(Token::Word(word)) => match did_you_mean(&word.value, STATEMENTS) {
+                Some(near) => self.unexpected(near),
+                None => SqlError::unsupported(format!("statement {}", word.value.to_uppercase()))
+                    .at(self.at()),
+            },
             _ => self.unexpected("a statement"),
         }
     }

@@ -224,8 +224,13 @@ fn check_depth(tokens: &[TokenWithSpan]) -> Result<(), SqlError> {
                 chains.pop();
             }
             Token::Comma => set_last(&mut chains, |_| 0),
-            Token::Plus | Token::Minus | Token::Mul | Token::Div | Token::StringConcat
-            | Token::Mod | Token::Period => set_last(&mut chains, |n| n + 1),
+            Token::Plus
+            | Token::Minus
+            | Token::Mul
+            | Token::Div
+            | Token::StringConcat
+            | Token::Mod
+            | Token::Period => set_last(&mut chains, |n| n + 1),
             Token::Word(word) => match word.keyword {
                 Keyword::AND | Keyword::OR | Keyword::NOT | Keyword::UNION => {
                     set_last(&mut chains, |n| n + 1);
@@ -284,7 +289,9 @@ fn is_window_name(tokens: &[TokenWithSpan], idx: usize) -> bool {
     is_word(tokens.get(idx), "window")
         && !(matches!(tokens.get(idx + 1).map(|t| &t.token), Some(Token::Word(_)))
             && is_word(tokens.get(idx + 2), "AS")
-            && tokens.get(idx + 3).is_some_and(|t| t.token == Token::LParen))
+            && tokens
+                .get(idx + 3)
+                .is_some_and(|t| t.token == Token::LParen))
 }
 
 fn demote(token: &mut TokenWithSpan) {
@@ -348,14 +355,19 @@ fn rewrite_watermarks(tokens: Vec<TokenWithSpan>) -> Result<Vec<TokenWithSpan>, 
         let [column, delay, of, interval, count, unit] = clause.as_slice() else {
             return Err(syntax("expected WATERMARK column DELAY OF INTERVAL n UNIT"));
         };
-        if !is_word(Some(delay), "DELAY") || !is_word(Some(of), "OF") || !is_word(Some(interval), "INTERVAL") {
+        if !is_word(Some(delay), "DELAY")
+            || !is_word(Some(of), "OF")
+            || !is_word(Some(interval), "INTERVAL")
+        {
             return Err(syntax("expected WATERMARK column DELAY OF INTERVAL n UNIT"));
         }
         let table = match out.pop().map(|t| t.token) {
             Some(Token::Word(word)) => word.value,
             _ => {
-                return Err(SqlError::unsupported("WATERMARK after a subquery: define it on a table or a view; it")
-                    .at(Some(place(at.start))));
+                return Err(SqlError::unsupported(
+                    "WATERMARK after a subquery: define it on a table or a view; it",
+                )
+                .at(Some(place(at.start))));
             }
         };
         let text = |token: &TokenWithSpan| token.token.to_string().replace(['\'', '`'], "");
@@ -383,7 +395,10 @@ fn rewrite_watermarks(tokens: Vec<TokenWithSpan>) -> Result<Vec<TokenWithSpan>, 
                 quote_style: Some('`'),
                 keyword: Keyword::NoKeyword,
             };
-            out.extend([spanned(Token::make_keyword("AS")), spanned(Token::Word(alias))]);
+            out.extend([
+                spanned(Token::make_keyword("AS")),
+                spanned(Token::Word(alias)),
+            ]);
         }
     }
     Ok(out)

@@ -16,8 +16,22 @@ use crate::{SqlError, text};
 
 /// The names that are understood, for hints.
 const NAMES: &[&str] = &[
-    "BOOLEAN", "TINYINT", "SMALLINT", "INT", "BIGINT", "FLOAT", "DOUBLE", "DECIMAL", "STRING",
-    "BINARY", "DATE", "TIMESTAMP", "TIMESTAMP_NTZ", "ARRAY", "MAP", "STRUCT",
+    "BOOLEAN",
+    "TINYINT",
+    "SMALLINT",
+    "INT",
+    "BIGINT",
+    "FLOAT",
+    "DOUBLE",
+    "DECIMAL",
+    "STRING",
+    "BINARY",
+    "DATE",
+    "TIMESTAMP",
+    "TIMESTAMP_NTZ",
+    "ARRAY",
+    "MAP",
+    "STRUCT",
 ];
 
 /// Types nest this deep at most.
@@ -260,7 +274,9 @@ fn decimal(arguments: &[i64]) -> Result<DataType, SqlError> {
     let precision = arguments.first().copied().unwrap_or(10);
     let scale = arguments.get(1).copied().unwrap_or(0);
     match (u8::try_from(precision), i8::try_from(scale)) {
-        (Ok(p @ 1..=38), Ok(s @ 0..)) if i64::from(s) <= precision => Ok(DataType::Decimal128(p, s)),
+        (Ok(p @ 1..=38), Ok(s @ 0..)) if i64::from(s) <= precision => {
+            Ok(DataType::Decimal128(p, s))
+        }
         _ => Err(SqlError::Types {
             message: format!(
                 "a decimal has 1 to 38 digits and a scale of at most these precision={precision} scale={scale}"
@@ -271,7 +287,10 @@ fn decimal(arguments: &[i64]) -> Result<DataType, SqlError> {
 
 /// The type in Spark's words.
 #[must_use]
-#[expect(clippy::wildcard_enum_match_arm, reason = "the rest keeps arrow's names")]
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "the rest keeps arrow's names"
+)]
 pub fn spark_name(data_type: &DataType) -> String {
     match data_type {
         DataType::Boolean => "BOOLEAN".into(),

@@ -172,7 +172,8 @@ fn is_deterministic(expr: &Expr) -> bool {
         .exists(|part| {
             Ok(match part {
                 Expr::ScalarFunction(call) => {
-                    call.func.signature().volatility == Volatility::Volatile && !is_clock(&call.func)
+                    call.func.signature().volatility == Volatility::Volatile
+                        && !is_clock(&call.func)
                 }
                 _ => false,
             })
@@ -232,27 +233,104 @@ impl UserDefinedLogicalNodeCore for WindowBarrier {
     }
 }
 
-/// Puts a [`WindowBarrier`] above every aggregation by a time window.
-pub(crate) fn guard_windows(plan: LogicalPlan) -> Result<LogicalPlan> {
-    plan.transform_up(|plan| {
-        let LogicalPlan::Aggregate(aggregate) = &plan else {
-            return Ok(Transformed::no(plan));
-        };
-        let columns: Vec<String> = aggregate
-            .group_expr
-            .iter()
-            .filter(|group| is_window(group))
-            .map(|group| group.schema_name().to_string())
-            .collect();
-        if columns.is_empty() {
-            return Ok(Transformed::no(plan));
-        }
-        let input = Arc::new(plan);
-        Ok(Transformed::yes(LogicalPlan::Extension(Extension {
-            node: Arc::new(WindowBarrier { input, columns }),
-        })))
+/// A filter that never moves: one that answers differently each time it is asked, such as
+/// `rand() < 0.5`. DataFusion moves a filter without columns through any extension node, so a plain
+/// one would end below the watermark.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd)]
+pub(crate) struct HeldFilter {
+    pub(crate) input: Arc<LogicalPlan>,
+    pub(crate) predicate: Expr,
+}
+
+impl UserDefinedLogicalNodeCore for HeldFilter {
+    fn name(&self) -> &str {
+        "HeldFilter"
+    }
+
+    fn inputs(&self) -> Vec<&LogicalPlan> {
+        vec![&self.input]
+    }
+
+    fn schema(&self) -> &DFSchemaRef {
+        self.input.schema()
+    }
+
+    fn expressions(&self) -> Vec<Expr> {
+        vec![self.predicate.clone()]
+    }
+
+    fn prevent_predicate_push_down_columns(&self) -> HashSet<String> {
+        HashSet::new()
+    }
+
+    fn fmt_for_explain(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "HeldFilter: {}", self.predicate)
+    }
+
+    fn with_exprs_and_inputs(
+        &self,
+        mut exprs: Vec<Expr>,
+        mut inputs: Vec<LogicalPlan>,
+    ) -> Result<Self> {
+        let input = inputs
+            .pop()
+            .ok_or_else(|| SqlError::internal("a filter lost its input").into_datafusion())?;
+        Ok(HeldFilter {
+            input: Arc::new(input),
+            predicate: exprs.pop().unwrap_or_else(|| self.predicate.clone()),
+        })
+    }
+
+    fn necessary_children_exprs(&self, output_columns: &[usize]) -> Option<Vec<Vec<usize>>> {
+        Some(vec![output_columns.to_vec()])
+    }
+}
+
+/// Before the optimizer: puts a [`WindowBarrier`] above every aggregation by a time window, and
+/// makes a [`HeldFilter`] of every condition that is not deterministic.
+pub(crate) fn guard(plan: LogicalPlan) -> Result<LogicalPlan> {
+    plan.transform_up(|plan| match plan {
+        LogicalPlan::Aggregate(_) => Ok(guard_window(plan)),
+        LogicalPlan::Filter(filter) => Ok(hold(filter)),
+        other => Ok(Transformed::no(other)),
     })
     .map(|transformed| transformed.data)
+}
+
+fn guard_window(plan: LogicalPlan) -> Transformed<LogicalPlan> {
+    let LogicalPlan::Aggregate(aggregate) = &plan else {
+        return Transformed::no(plan);
+    };
+    let columns: Vec<String> = aggregate
+        .group_expr
+        .iter()
+        .filter(|group| is_window(group))
+        .map(|group| group.schema_name().to_string())
+        .collect();
+    if columns.is_empty() {
+        return Transformed::no(plan);
+    }
+    let input = Arc::new(plan);
+    Transformed::yes(LogicalPlan::Extension(Extension {
+        node: Arc::new(WindowBarrier { input, columns }),
+    }))
+}
+
+fn hold(filter: Filter) -> Transformed<LogicalPlan> {
+    let (free, held): (Vec<_>, Vec<_>) = split_conjunction(&filter.predicate)
+        .into_iter()
+        .cloned()
+        .partition(is_deterministic);
+    let Some(predicate) = conjunction(held) else {
+        return Transformed::no(LogicalPlan::Filter(filter));
+    };
+    let input = match conjunction(free) {
+        Some(free) => Arc::new(LogicalPlan::Filter(Filter::new(free, filter.input))),
+        None => filter.input,
+    };
+    Transformed::yes(LogicalPlan::Extension(Extension {
+        node: Arc::new(HeldFilter { input, predicate }),
+    }))
 }
 
 /// The extension node of type `T`, if the plan is one.

@@ -32,7 +32,10 @@ pub(crate) fn divide(left: Expr, right: Expr) -> Expr {
     let function = ScalarUDF::from(Divide {
         signature: Signature::user_defined(Volatility::Immutable),
     });
-    Expr::ScalarFunction(ScalarFunction::new_udf(Arc::new(function), vec![left, right]))
+    Expr::ScalarFunction(ScalarFunction::new_udf(
+        Arc::new(function),
+        vec![left, right],
+    ))
 }
 
 /// Precision and scale of a quotient.

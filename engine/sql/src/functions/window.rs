@@ -240,37 +240,16 @@ impl ScalarUDFImpl for WindowFunction {
     }
 
     fn coerce_types(&self, arg_types: &[DataType]) -> Result<Vec<DataType>> {
-        let allowed = match self.kind {
-            Kind::Window => 2..=4,
-            Kind::Session => 2..=2,
-            Kind::WindowTime | Kind::GapMicros => 1..=1,
-        };
-        if !allowed.contains(&arg_types.len()) {
-            return Err(SqlError::Types {
-                message: format!("{} does not take {} arguments", self.name(), arg_types.len()),
-            }
-            .into_datafusion());
-        }
-        if self.kind == Kind::GapMicros {
+        // What does not fit stays as it is: `return_field_from_args` refuses it with our error,
+        // while an error from here would reach the user inside DataFusion's words.
+        let Some(first) = arg_types.first().filter(|_| self.kind != Kind::GapMicros) else {
             return Ok(arg_types.to_vec());
-        }
-        let time = match &arg_types[0] {
+        };
+        let time = match first {
             DataType::Timestamp(_, None) => DataType::Timestamp(TimeUnit::Microsecond, None),
             DataType::Timestamp(_, Some(_)) | DataType::Date32 => timestamp(),
             DataType::Utf8 | DataType::Utf8View | DataType::LargeUtf8 => timestamp(),
-            DataType::Struct(fields)
-                if fields.len() == 2
-                    && matches!(fields[1].data_type(), DataType::Timestamp(_, _)) =>
-            {
-                arg_types[0].clone()
-            }
-            other => {
-                return Err(SqlError::EventTimeType {
-                    column: format!("{}'s argument", self.name()),
-                    found: crate::types::spark_name(other),
-                }
-                .into_datafusion());
-            }
+            other => other.clone(),
         };
         Ok(std::iter::once(time)
             .chain(arg_types[1..].iter().cloned())
@@ -278,7 +257,9 @@ impl ScalarUDFImpl for WindowFunction {
     }
 
     fn return_type(&self, arg_types: &[DataType]) -> Result<DataType> {
-        let time = arg_types.first().map_or_else(timestamp, |t| time_of(t).clone());
+        let time = arg_types
+            .first()
+            .map_or_else(timestamp, |t| time_of(t).clone());
         Ok(match self.kind {
             Kind::Window | Kind::Session => window_type(&time),
             Kind::WindowTime => time,
@@ -287,6 +268,8 @@ impl ScalarUDFImpl for WindowFunction {
     }
 
     fn return_field_from_args(&self, args: ReturnFieldArgs) -> Result<FieldRef> {
+        self.check(args.arg_fields)
+            .map_err(SqlError::into_datafusion)?;
         if self.kind == Kind::Window {
             let literals: Option<Vec<&ScalarValue>> =
                 args.scalar_arguments.iter().skip(1).copied().collect();
@@ -302,7 +285,11 @@ impl ScalarUDFImpl for WindowFunction {
             .iter()
             .map(|field| field.data_type().clone())
             .collect();
-        Ok(Arc::new(Field::new(self.name(), self.return_type(&types)?, true)))
+        Ok(Arc::new(Field::new(
+            self.name(),
+            self.return_type(&types)?,
+            true,
+        )))
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
@@ -338,6 +325,33 @@ impl ScalarUDFImpl for WindowFunction {
     }
 }
 
+impl WindowFunction {
+    /// Number of arguments, and a time in front.
+    fn check(&self, arguments: &[FieldRef]) -> Result<(), SqlError> {
+        let name = self.name();
+        let allowed = match self.kind {
+            Kind::Window => 2..=4,
+            Kind::Session => 2..=2,
+            Kind::WindowTime | Kind::GapMicros => 1..=1,
+        };
+        let count = arguments.len();
+        if !allowed.contains(&count) {
+            return Err(SqlError::Types {
+                message: format!("{name} does not take {count} arguments"),
+            });
+        }
+        let found = arguments[0].data_type();
+        let is_time = matches!(time_of(found), DataType::Timestamp(_, _));
+        if is_time || self.kind == Kind::GapMicros {
+            return Ok(());
+        }
+        Err(SqlError::EventTimeType {
+            column: arguments[0].name().clone(),
+            found: crate::types::spark_name(found),
+        })
+    }
+}
+
 /// The refusal of what makes several rows of one.
 pub(crate) fn not_alone(what: &str) -> SqlError {
     SqlError::NotOnStream {
@@ -368,12 +382,20 @@ fn event_times(input: &ArrayRef) -> Result<TimestampMicrosecondArray> {
     Ok(TimestampMicrosecondArray::new(last.values().clone(), nulls))
 }
 
-fn windows(time: &TimestampMicrosecondArray, spec: WindowSpec, zone: &DataType) -> Result<ArrayRef> {
+fn windows(
+    time: &TimestampMicrosecondArray,
+    spec: WindowSpec,
+    zone: &DataType,
+) -> Result<ArrayRef> {
     let start = time.unary::<_, TimestampMicrosecondType>(|at| spec.last_start(EventTime(at)));
     let end = start.unary::<_, TimestampMicrosecondType>(|start| start.wrapping_add(spec.size));
     let columns: Vec<ArrayRef> = vec![with_zone(start, zone)?, with_zone(end, zone)?];
     let nulls = time.nulls().cloned();
-    Ok(Arc::new(StructArray::try_new(window_fields(zone), columns, nulls)?))
+    Ok(Arc::new(StructArray::try_new(
+        window_fields(zone),
+        columns,
+        nulls,
+    )?))
 }
 
 fn with_zone(array: TimestampMicrosecondArray, zone: &DataType) -> Result<ArrayRef> {
@@ -391,18 +413,28 @@ fn gaps(value: &ColumnarValue, rows: usize) -> Result<ColumnarValue> {
     }
     let array = value.to_array(rows)?;
     let micros: arrow::array::Int64Array = if let DataType::Interval(_) = array.data_type() {
-        let array = cast(&array, &DataType::Interval(arrow::datatypes::IntervalUnit::MonthDayNano))?;
+        let array = cast(
+            &array,
+            &DataType::Interval(arrow::datatypes::IntervalUnit::MonthDayNano),
+        )?;
         let array = array.as_primitive::<IntervalMonthDayNanoType>();
         array
             .iter()
-            .map(|gap| gap.and_then(|gap| duration_micros(&ScalarValue::IntervalMonthDayNano(Some(gap))).ok()))
+            .map(|gap| {
+                gap.and_then(|gap| {
+                    duration_micros(&ScalarValue::IntervalMonthDayNano(Some(gap))).ok()
+                })
+            })
             .collect()
     } else {
         let array = cast(&array, &DataType::Utf8)?;
         array
             .as_string::<i32>()
             .iter()
-            .map(|gap| gap.and_then(|gap| parse_interval(gap).ok()).map(|gap| gap.micros()))
+            .map(|gap| {
+                gap.and_then(|gap| parse_interval(gap).ok())
+                    .map(|gap| gap.micros())
+            })
             .collect()
     };
     Ok(ColumnarValue::Array(Arc::new(micros)))

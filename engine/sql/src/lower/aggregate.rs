@@ -19,10 +19,7 @@ use datafusion::{
         expressions::{Column, Literal},
     },
 };
-use millstream_operators::{
-    aggregate::{AggregateCall, AggregateSpec, TimeKey},
-    chain::Step,
-};
+use millstream_operators::aggregate::{AggregateCall, AggregateSpec, TimeKey};
 use millstream_runtime::plan::Node;
 use millstream_types::{OperatorId, OutputMode};
 
@@ -113,10 +110,7 @@ impl Lowering {
             .collect::<DataFusionResult<Vec<_>>>()
             .map_err(from_datafusion)?;
         let expressions = columns.physical;
-        stream.steps.push(Step::Project {
-            expressions,
-            schema: Arc::clone(&input),
-        });
+        stream.project(expressions, Arc::clone(&input))?;
         stream.schema = Arc::new(
             datafusion::common::DFSchema::try_from(input.as_ref().clone())
                 .map_err(from_datafusion)?,
@@ -171,7 +165,10 @@ fn unalias(expr: &Expr) -> &Expr {
 
 /// Finds the time key: a window call, or else a marked window, or else a marked instant.
 fn time_key(groups: &[Expr], columns: &mut Columns<'_>) -> Result<Option<Time>, SqlError> {
-    let mut calls = groups.iter().enumerate().filter(|(_, group)| is_window(group));
+    let mut calls = groups
+        .iter()
+        .enumerate()
+        .filter(|(_, group)| is_window(group));
     if let Some((position, group)) = calls.next() {
         if calls.any(|(_, other)| unalias(other) != unalias(group)) {
             return Err(SqlError::TwoWindows);
@@ -200,13 +197,9 @@ fn time_key(groups: &[Expr], columns: &mut Columns<'_>) -> Result<Option<Time>, 
     Ok(None)
 }
 
-fn window_key(
-    position: usize,
-    group: &Expr,
-    columns: &mut Columns<'_>,
-) -> Result<Time, SqlError> {
-    let window = time_window(group)?
-        .ok_or_else(|| SqlError::internal("a window call that is none"))?;
+fn window_key(position: usize, group: &Expr, columns: &mut Columns<'_>) -> Result<Time, SqlError> {
+    let window =
+        time_window(group)?.ok_or_else(|| SqlError::internal("a window call that is none"))?;
     let (TimeWindow::Regular { time, .. } | TimeWindow::Session { time, .. }) = &window;
     let marked = columns.stream.mark_of(time).is_some();
     let data_type = time
@@ -244,7 +237,9 @@ struct PendingCall {
 fn call(expr: &Expr, columns: &mut Columns<'_>) -> Result<PendingCall, SqlError> {
     let name = expr.schema_name().to_string();
     let Expr::AggregateFunction(function) = unalias(expr) else {
-        return Err(SqlError::internal(format!("{name} is no aggregate function")));
+        return Err(SqlError::internal(format!(
+            "{name} is no aggregate function"
+        )));
     };
     if function.params.distinct {
         return Err(refuse::distinct_call());

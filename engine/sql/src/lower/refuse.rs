@@ -5,7 +5,10 @@ use datafusion::logical_expr::{Expr, LogicalPlan};
 use crate::SqlError;
 
 /// The refusal of a node.
-#[expect(clippy::wildcard_enum_match_arm, reason = "rare nodes share one refusal")]
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "rare nodes share one refusal"
+)]
 pub(super) fn node(plan: &LogicalPlan) -> SqlError {
     match plan {
         LogicalPlan::Sort(_) => SqlError::NotOnStream {
@@ -49,7 +52,9 @@ fn over(expr: &Expr) -> String {
 
 /// A static table where a stream is needed.
 pub(super) fn batch_scan(table: &str) -> SqlError {
-    SqlError::unsupported(format!("reading table {table} (mode = 'batch') in this place"))
+    SqlError::unsupported(format!(
+        "reading table {table} (mode = 'batch') in this place"
+    ))
 }
 
 /// A union of a stream and a static table.

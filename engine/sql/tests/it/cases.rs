@@ -21,14 +21,18 @@ fn internal(error: datafusion::error::DataFusionError) -> SqlError {
 fn a_logical_plan_needs_no_text() -> Result<(), SqlError> {
     let fixture = Fixture::with_tables();
     let Entry::Table(table) = fixture.catalog.get("plain")? else {
-        return Err(SqlError::Internal { what: "plain is a table".to_owned() });
+        return Err(SqlError::Internal {
+            what: "plain is a table".to_owned(),
+        });
     };
     let scan = fixture.planner.scan(table)?;
     let marked = with_watermark(scan, "ts", "5 seconds".parse().unwrap_or_default())?;
     let window = fixture
         .planner
         .expression("window(ts, '1 minute') AS w", marked.schema())?;
-    let quotient = fixture.planner.expression("sum(v) / 2 AS half", marked.schema())?;
+    let quotient = fixture
+        .planner
+        .expression("sum(v) / 2 AS half", marked.schema())?;
     let plan = LogicalPlanBuilder::from(marked)
         .filter(col("k").is_not_null())
         .and_then(|plan| plan.project(vec![window, col("v")]))
@@ -36,9 +40,30 @@ fn a_logical_plan_needs_no_text() -> Result<(), SqlError> {
         .and_then(LogicalPlanBuilder::build)
         .map_err(internal)?;
     let settings = fixture.settings;
-    let stream = fixture.planner.plan_query(plan, OutputMode::Append, &settings)?;
-    expect![[""]].assert_eq(&explain(&stream, millstream_sql::ExplainFormat::Tree));
-    expect![[""]].assert_eq(&stream.identity);
+    let stream = fixture
+        .planner
+        .plan_query(plan, OutputMode::Append, &settings)?;
+    expect![[r#"
+        Sink mode=append
+          Aggregate #0 emits=append
+            | time: window w
+            | calls: sum(plain.v) BIGINT
+            | state: one row a key and window, removed when the watermark reaches the window's end
+            Chain
+              | filter: k@1 IS NOT NULL
+              | mark: plain.ts delay 5 seconds
+              | project: window(ts@0, 1 minute) AS w, v
+              | project: w, v@1 AS plain.v
+              Source plain connector=memory
+                | columns: ts TIMESTAMP, k STRING, v BIGINT
+        watermark: plain.ts delay 5 seconds
+        modes: append, update, complete, changes
+    "#]]
+    .assert_eq(&explain(&stream, millstream_sql::ExplainFormat::Tree));
+    expect![[r#"
+        source 0 plain connector=memory
+        aggregate 0 time=windowed(w@0:STRUCT<start: TIMESTAMP, end: TIMESTAMP>) keys=[] calls=[sum(v@1:BIGINT)]
+    "#]].assert_eq(&stream.identity);
     Ok(())
 }
 
@@ -54,7 +79,9 @@ fn quotient_argument(expr: &datafusion::logical_expr::Expr) -> datafusion::logic
 fn a_second_watermark_on_one_path_is_refused() -> Result<(), SqlError> {
     let fixture = Fixture::with_tables();
     let Entry::Table(table) = fixture.catalog.get("clicks")? else {
-        return Err(SqlError::Internal { what: "clicks is a table".to_owned() });
+        return Err(SqlError::Internal {
+            what: "clicks is a table".to_owned(),
+        });
     };
     let again = with_watermark(fixture.planner.scan(table)?, "at", Default::default())?;
     let error = fixture
@@ -75,8 +102,17 @@ fn functions_know_where_they_come_from() {
             .find(|function| function.name == name && function.kind == kind)
             .map(|function| function.origin)
     };
-    assert_eq!(origin("window", FunctionKind::Scalar), Some(FunctionOrigin::Millstream));
-    assert_eq!(origin("if", FunctionKind::Scalar), Some(FunctionOrigin::Spark));
-    assert_eq!(origin("sum", FunctionKind::Aggregate), Some(FunctionOrigin::DataFusion));
+    assert_eq!(
+        origin("window", FunctionKind::Scalar),
+        Some(FunctionOrigin::Millstream)
+    );
+    assert_eq!(
+        origin("if", FunctionKind::Scalar),
+        Some(FunctionOrigin::Spark)
+    );
+    assert_eq!(
+        origin("sum", FunctionKind::Aggregate),
+        Some(FunctionOrigin::DataFusion)
+    );
     assert!(functions.len() > 300, "{}", functions.len());
 }

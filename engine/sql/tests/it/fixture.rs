@@ -8,8 +8,8 @@ use millstream_connectors_api::{
     SourceRequest,
 };
 use millstream_sql::{
-    Catalog, ExplainFormat, PlanSettings, Planner, QueryText, SqlError, Statement, explain::explain,
-    parse_script,
+    Catalog, ExplainFormat, PlanSettings, Planner, QueryText, SqlError, Statement,
+    explain::explain, parse_script,
 };
 use millstream_types::{Coded, OutputMode};
 
@@ -123,8 +123,10 @@ impl Fixture {
     }
 
     pub(crate) fn plan(&self, mode: OutputMode, sql: &str, format: ExplainFormat) -> String {
-        let plan = QueryText::new(sql)
-            .and_then(|query| self.planner.plan_sql(&self.catalog, &query, mode, &self.settings));
+        let plan = QueryText::new(sql).and_then(|query| {
+            self.planner
+                .plan_sql(&self.catalog, &query, mode, &self.settings)
+        });
         match plan {
             Ok(plan) => explain(&plan, format),
             Err(error) => show(&error),

@@ -5,3 +5,4 @@ mod fixture;
 mod plans;
 mod refusals;
 mod statements;
+mod values;
