@@ -30,7 +30,7 @@ pub(crate) struct Stat {
 pub(crate) struct Entry {
     pub(crate) name: String,
     pub(crate) path: PathBuf,
-    pub(crate) stat: Stat,
+    pub(crate) is_dir: bool,
 }
 
 /// The error for an operation that the system refused.
@@ -80,8 +80,8 @@ fn stat_of(metadata: &fs::Metadata) -> Stat {
     }
 }
 
-/// The entries of a directory, in order of their names; none if it does not exist. What vanishes
-/// while it is listed, and names that are not UTF-8, are left out.
+/// The entries of a directory, in order of their names; none if it does not exist. Names that are
+/// not UTF-8 are left out. Files are not looked at: a directory may hold very many.
 pub(crate) fn list(dir: &Path) -> Result<Vec<Entry>, ConnectorError> {
     let entries = match fs::read_dir(dir) {
         Ok(entries) => entries,
@@ -92,10 +92,14 @@ pub(crate) fn list(dir: &Path) -> Result<Vec<Entry>, ConnectorError> {
     for entry in entries {
         let entry = entry.map_err(|error| refused("list", dir, error))?;
         let path = entry.path();
-        let (Ok(name), Some(stat)) = (entry.file_name().into_string(), stat(&path)?) else {
+        let Ok(name) = entry.file_name().into_string() else {
             continue;
         };
-        found.push(Entry { name, path, stat });
+        let is_dir = match entry.file_type() {
+            Ok(kind) if !kind.is_symlink() => kind.is_dir(),
+            _ => stat(&path)?.is_some_and(|stat| stat.is_dir),
+        };
+        found.push(Entry { name, path, is_dir });
     }
     found.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(found)

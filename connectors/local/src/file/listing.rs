@@ -53,69 +53,87 @@ pub(super) fn base(settings: &Settings) -> String {
     plain.join("/")
 }
 
-/// All files that belong to the source now, oldest first.
-pub(super) fn list(settings: &Settings) -> Result<Vec<InputFile>, ConnectorError> {
-    let mut found = Vec::new();
+/// A search for files that are not known yet.
+struct Search<'a> {
+    settings: &'a Settings,
+    name_patterns: Option<Vec<String>>,
+    known: &'a dyn Fn(&str) -> bool,
+    found: Vec<InputFile>,
+}
+
+/// The files that belong to the source now and are not `known` by their path, oldest first.
+pub(super) fn list(
+    settings: &Settings,
+    known: &dyn Fn(&str) -> bool,
+) -> Result<Vec<InputFile>, ConnectorError> {
+    let mut search = Search {
+        settings,
+        name_patterns: settings.name_filter.as_deref().map(glob::expand),
+        known,
+        found: Vec::new(),
+    };
     for root in roots(settings)? {
         let Some(stat) = files::stat(&root)? else {
             continue;
         };
         if !stat.is_dir {
-            add(settings, &root, stat, &mut found);
+            search.add(&root)?;
         } else if let Some(listed) = log::listed_files(&root)? {
             for path in listed {
-                if let Some(stat) = files::stat(&path)? {
-                    add(settings, &path, stat, &mut found);
-                }
+                search.add(&path)?;
             }
         } else {
-            walk(settings, &root, 0, &mut found)?;
+            search.walk(&root, 0)?;
         }
     }
+    let mut found = search.found;
     found.sort_by(InputFile::order);
     found.dedup_by(|a, b| a.path == b.path);
     Ok(found)
 }
 
-fn add(settings: &Settings, path: &Path, stat: files::Stat, found: &mut Vec<InputFile>) {
-    let name = path.file_name().and_then(|name| name.to_str());
-    let (Some(path), Some(name)) = (path.to_str(), name) else {
-        return;
-    };
-    let wanted = settings
-        .name_filter
-        .as_ref()
-        .is_none_or(|filter| glob::expand(filter).iter().any(|p| glob::matches(p, name)));
-    if wanted && !stat.is_dir && !is_hidden(name) {
-        found.push(InputFile {
-            path: path.to_owned(),
-            size: stat.size,
-            mtime: stat.modified_ms,
-        });
+impl Search<'_> {
+    fn add(&mut self, path: &Path) -> Result<(), ConnectorError> {
+        let name = path.file_name().and_then(|name| name.to_str());
+        let (Some(text), Some(name)) = (path.to_str(), name) else {
+            return Ok(());
+        };
+        let wanted = match &self.name_patterns {
+            Some(patterns) => patterns.iter().any(|p| glob::matches(p, name)),
+            None => true,
+        };
+        // Files are looked at only once: a directory of old ones costs no more than its names.
+        if !wanted || is_hidden(name) || (self.known)(text) {
+            return Ok(());
+        }
+        match files::stat(path)? {
+            Some(stat) if !stat.is_dir => self.found.push(InputFile {
+                path: text.to_owned(),
+                size: stat.size,
+                mtime: stat.modified_ms,
+            }),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn walk(&mut self, dir: &Path, depth: usize) -> Result<(), ConnectorError> {
+        for entry in files::list(dir)? {
+            if !entry.is_dir {
+                self.add(&entry.path)?;
+            } else if !is_hidden(&entry.name)
+                && (self.settings.recursive || entry.name.contains('='))
+                && depth < DEPTH_MAX
+            {
+                self.walk(&entry.path, depth + 1)?;
+            }
+        }
+        Ok(())
     }
 }
 
 fn is_hidden(name: &str) -> bool {
     name.starts_with(['_', '.']) && !(name.starts_with('_') && name.contains('='))
-}
-
-fn walk(
-    settings: &Settings,
-    dir: &Path,
-    depth: usize,
-    found: &mut Vec<InputFile>,
-) -> Result<(), ConnectorError> {
-    for entry in files::list(dir)? {
-        if !entry.stat.is_dir {
-            add(settings, &entry.path, entry.stat, found);
-        } else if !is_hidden(&entry.name)
-            && (settings.recursive || entry.name.contains('='))
-            && depth < DEPTH_MAX
-        {
-            walk(settings, &entry.path, depth + 1, found)?;
-        }
-    }
-    Ok(())
 }
 
 /// The paths that the path option stands for.

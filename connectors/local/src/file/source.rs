@@ -56,13 +56,17 @@ impl Default for Seen {
 
 impl Seen {
     fn is_new(&self, settings: &Settings, file: &InputFile) -> bool {
-        file.mtime >= self.horizon_ms && !self.files.contains_key(key(settings, file))
+        file.mtime >= self.horizon_ms && !self.knows(settings, &file.path)
+    }
+
+    fn knows(&self, settings: &Settings, path: &str) -> bool {
+        self.files.contains_key(key(settings, path))
     }
 
     fn add(&mut self, settings: &Settings, files: &[InputFile]) {
         for file in files {
             self.files
-                .insert(key(settings, file).to_owned(), file.mtime);
+                .insert(key(settings, &file.path).to_owned(), file.mtime);
             self.newest_ms = self.newest_ms.max(file.mtime);
         }
         self.horizon_ms = self
@@ -78,11 +82,11 @@ impl Seen {
 }
 
 /// What makes two files the same file.
-fn key<'a>(settings: &Settings, file: &'a InputFile) -> &'a str {
+fn key<'a>(settings: &Settings, path: &'a str) -> &'a str {
     if settings.name_only {
-        file.path.rsplit('/').next().unwrap_or(&file.path)
+        path.rsplit('/').next().unwrap_or(path)
     } else {
-        &file.path
+        path
     }
 }
 
@@ -113,7 +117,8 @@ impl FileSource {
 
     /// Lists the files that are new, in the order in which they are taken.
     fn look(&mut self) -> Result<(), ConnectorError> {
-        let mut files = listing::list(&self.settings)?;
+        let known = |path: &str| self.seen.knows(&self.settings, path);
+        let mut files = listing::list(&self.settings, &known)?;
         files.retain(|file| self.seen.is_new(&self.settings, file));
         if self.settings.latest_first {
             files.reverse();

@@ -11,6 +11,8 @@ mod json;
 mod partition;
 mod pattern;
 mod scalar;
+#[cfg(test)]
+mod tests;
 mod text;
 pub(crate) mod time;
 

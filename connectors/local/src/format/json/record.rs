@@ -10,13 +10,16 @@ use super::{
 };
 use crate::format::{Rules, column::Column};
 
-/// Predictions kept for one object; objects with more keys fall back to looking them up.
-const PREDICTED_MAX: usize = 1024;
+/// Keys remembered for one object; when there are more, memory starts anew.
+const PREDICTED_MAX: usize = 512;
+/// How far ahead a key is looked for before it is parsed.
+const AHEAD_MAX: usize = 16;
 /// Longest key that is predicted, in bytes.
 const PREDICTED_KEY_BYTES_MAX: usize = 256;
 
-/// What the key at one place of the object was in the last record: data of one producer has the
-/// same keys in the same order, so a comparison of bytes replaces parsing and hashing.
+/// A key that occurred in an earlier record. Data of one producer has its keys in one order, some
+/// of them left out at times: so the next key is nearly always the next remembered one, or one of
+/// those right behind it, and a comparison of bytes replaces parsing and hashing.
 #[derive(Debug)]
 struct Expected {
     /// From the opening quote to the colon.
@@ -81,10 +84,9 @@ impl Record {
         if scan.peek() == b'}' {
             scan.bump();
         } else {
-            let mut nth = 0;
+            let mut place = 0;
             loop {
-                let target = self.key(scan, nth)?;
-                nth += 1;
+                let target = self.key(scan, &mut place)?;
                 scan.skip_blanks();
                 match target.and_then(|idx| self.columns.get_mut(idx)) {
                     None => scan.skip_value(depth)?,
@@ -114,17 +116,44 @@ impl Record {
         }
     }
 
-    /// Goes over a key and its colon and says which column it belongs to.
+    /// Goes over a key and its colon and says which column it belongs to. `place` is where among
+    /// the remembered keys the next one is expected.
     #[inline(always)]
-    fn key(&mut self, scan: &mut Scan<'_>, nth: usize) -> Result<Option<usize>, Syntax> {
-        match self.expected.get(nth) {
-            Some(expected) if scan.take(&expected.text) => Ok(expected.target),
-            _ => self.unexpected_key(scan, nth),
+    fn key(&mut self, scan: &mut Scan<'_>, place: &mut usize) -> Result<Option<usize>, Syntax> {
+        match self.expected.get(*place) {
+            Some(expected) if scan.take(&expected.text) => {
+                *place += 1;
+                Ok(expected.target)
+            }
+            _ => self.other_key(scan, place),
         }
     }
 
+    #[inline(never)]
+    fn other_key(
+        &mut self,
+        scan: &mut Scan<'_>,
+        place: &mut usize,
+    ) -> Result<Option<usize>, Syntax> {
+        let behind = self.expected.iter().enumerate().skip(*place + 1);
+        for (idx, expected) in behind.take(AHEAD_MAX) {
+            if scan.take(&expected.text) {
+                *place = idx + 1;
+                return Ok(expected.target);
+            }
+        }
+        let before = self.expected.iter().enumerate().take(*place);
+        for (idx, expected) in before.take(AHEAD_MAX) {
+            if scan.take(&expected.text) {
+                *place = idx + 1;
+                return Ok(expected.target);
+            }
+        }
+        self.new_key(scan, place)
+    }
+
     #[cold]
-    fn unexpected_key(&mut self, scan: &mut Scan<'_>, nth: usize) -> Result<Option<usize>, Syntax> {
+    fn new_key(&mut self, scan: &mut Scan<'_>, place: &mut usize) -> Result<Option<usize>, Syntax> {
         let start = scan.at();
         scan.expect(b'"', "object key is no string")?;
         let Quoted { raw, escaped } = scan.quoted()?;
@@ -144,13 +173,13 @@ impl Record {
             .filter(|idx| Some(*idx) != self.corrupt);
         let text = scan.since(start);
         if text.len() <= PREDICTED_KEY_BYTES_MAX {
-            let text: Box<[u8]> = text.into();
-            let expected = Expected { text, target };
-            if let Some(place) = self.expected.get_mut(nth) {
-                *place = expected;
-            } else if nth == self.expected.len() && nth < PREDICTED_MAX {
-                self.expected.push(expected);
+            if self.expected.len() >= PREDICTED_MAX {
+                self.expected.clear();
             }
+            let text: Box<[u8]> = text.into();
+            *place = (*place).min(self.expected.len());
+            self.expected.insert(*place, Expected { text, target });
+            *place += 1;
         }
         Ok(target)
     }

@@ -127,17 +127,18 @@ impl<'a> Scan<'a> {
     /// Moves to the next quote, backslash, control character or end.
     #[inline(always)]
     fn run_to_stop(&mut self) {
-        while let Some(bytes) = self
-            .text
-            .get(self.at..)
-            .and_then(|rest| rest.first_chunk::<8>())
-        {
-            let stop = stops(u64::from_le_bytes(*bytes));
-            if stop != 0 {
-                self.at += (stop.trailing_zeros() / 8) as usize;
+        let rest = self.text.get(self.at..).unwrap_or(&[]);
+        let (words, _) = rest.as_chunks::<8>();
+        let (pairs, _) = words.as_chunks::<2>();
+        for [first, second] in pairs {
+            let low = stops(u64::from_le_bytes(*first));
+            let high = stops(u64::from_le_bytes(*second));
+            if low | high != 0 {
+                let (skipped, stop) = if low != 0 { (0, low) } else { (8, high) };
+                self.at += skipped + (stop.trailing_zeros() / 8) as usize;
                 return;
             }
-            self.at += 8;
+            self.at += 16;
         }
         while let Some(byte) = self.text.get(self.at) {
             if *byte == b'"' || *byte == b'\\' || *byte < 0x20 {
