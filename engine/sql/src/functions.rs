@@ -201,3 +201,10 @@ impl Registry {
 pub fn list() -> Vec<FunctionInfo> {
     Registry::new().list()
 }
+
+/// The scalar function of this name, for expressions that are built without SQL.
+#[must_use]
+pub fn scalar(name: &str) -> Option<Arc<ScalarUDF>> {
+    let own = window::functions();
+    own.iter().find(|function| function.name() == name).cloned()
+}

@@ -5,6 +5,11 @@
 //! which of them carry a watermark. Each refusal stands where the node would be built: to support
 //! a node is to replace its refusal.
 
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "enums of other crates, with many variants and more to come"
+)]
+
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, SchemaRef};
@@ -121,10 +126,6 @@ fn arrow_schema(schema: &DFSchema) -> SchemaRef {
 }
 
 impl Lowering {
-    #[expect(
-        clippy::wildcard_enum_match_arm,
-        reason = "everything else is refused by name"
-    )]
     fn node(&mut self, plan: &LogicalPlan, above: Above) -> Result<Stream, SqlError> {
         match plan {
             LogicalPlan::TableScan(scan) => self.scan(scan),

@@ -77,15 +77,14 @@ fn refusal(plan: &StreamPlan, mode: OutputMode, check_chains: bool) -> Option<Re
         })
         .collect();
     let is_session = |spec: &&AggregateSpec| matches!(spec.time, TimeKey::Session { .. });
-    let reason = match mode {
-        OutputMode::Append if aggregates.iter().any(|spec| !closes(spec)) => {
-            Some("streaming aggregations without watermark")
-        }
-        OutputMode::Update if aggregates.iter().any(is_session) => {
-            Some("session window streaming aggregations")
-        }
-        OutputMode::Complete if aggregates.is_empty() => Some(NO_AGGREGATION),
-        _ => None,
+    let reason = if mode == OutputMode::Append && aggregates.iter().any(|spec| !closes(spec)) {
+        Some("streaming aggregations without watermark")
+    } else if mode == OutputMode::Update && aggregates.iter().any(is_session) {
+        Some("session window streaming aggregations")
+    } else if mode == OutputMode::Complete && aggregates.is_empty() {
+        Some(NO_AGGREGATION)
+    } else {
+        None
     };
     if let Some(what) = reason {
         return Some(Refusal::Mode(what));

@@ -3,6 +3,11 @@
 //! In GROUP BY the first two become the time key of an aggregation; the lowering reads their
 //! arguments with [`time_window`]. Elsewhere a tumbling `window` is a plain function of one row.
 
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "enums of other crates, with many variants and more to come"
+)]
+
 use std::sync::Arc;
 
 use arrow::{
@@ -247,8 +252,11 @@ impl ScalarUDFImpl for WindowFunction {
         };
         let time = match first {
             DataType::Timestamp(_, None) => DataType::Timestamp(TimeUnit::Microsecond, None),
-            DataType::Timestamp(_, Some(_)) | DataType::Date32 => timestamp(),
-            DataType::Utf8 | DataType::Utf8View | DataType::LargeUtf8 => timestamp(),
+            DataType::Timestamp(_, Some(_))
+            | DataType::Date32
+            | DataType::Utf8
+            | DataType::Utf8View
+            | DataType::LargeUtf8 => timestamp(),
             other => other.clone(),
         };
         Ok(std::iter::once(time)

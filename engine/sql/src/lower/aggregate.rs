@@ -287,9 +287,15 @@ impl PendingCall {
             .alias(self.name)
             .with_ignore_nulls(ignore_nulls)
             .build()?;
+        let argument_types = self
+            .arguments
+            .iter()
+            .map(|column| input.field(*column).data_type().clone())
+            .collect();
         Ok(AggregateCall {
             function: Arc::new(function),
             arguments: self.arguments,
+            argument_types,
             filter: self.filter,
         })
     }

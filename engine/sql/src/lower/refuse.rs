@@ -5,10 +5,6 @@ use datafusion::logical_expr::{Expr, LogicalPlan};
 use crate::SqlError;
 
 /// The refusal of a node.
-#[expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "rare nodes share one refusal"
-)]
 pub(super) fn node(plan: &LogicalPlan) -> SqlError {
     match plan {
         LogicalPlan::Sort(_) => SqlError::NotOnStream {

@@ -6,7 +6,7 @@ use millstream_types::OutputMode::{Append, Changes, Complete, Update};
 
 use crate::fixture::{Fixture, plan};
 
-fn check(mode: millstream_types::OutputMode, sql: &str, expected: Expect) {
+fn check(mode: millstream_types::OutputMode, sql: &str, expected: &Expect) {
     expected.assert_eq(&plan(mode, sql));
 }
 
@@ -15,7 +15,7 @@ fn a_projection_and_a_filter_are_one_chain() {
     check(
         Append,
         "SELECT page, n * 2 AS twice FROM clicks WHERE n > 10",
-        expect![[r#"
+        &expect![[r#"
         Sink mode=append
           Chain
             | filter: n@2 > 10
@@ -35,7 +35,7 @@ fn a_tumbling_window() {
         Append,
         "SELECT window(at, '10 seconds').start AS s, who, sum(n) AS n FROM clicks
          GROUP BY window(at, '10 seconds'), who",
-        expect![[r#"
+        &expect![[r#"
             Sink mode=append
               Chain
                 | project: get_field(window(clicks.at,Utf8("10 seconds"))@0, start) AS s, who, sum(clicks.n)@2 AS n
@@ -61,7 +61,7 @@ fn a_bare_window_is_the_grouping_expression() {
         Complete,
         "SELECT window.start, window.end AS e, count(*) FROM clicks GROUP BY window(at, \"20 seconds\")
          HAVING window.start > TIMESTAMP '2024-01-01 00:00:00'",
-        expect![[r#"
+        &expect![[r#"
             Sink mode=complete
               Chain
                 | filter: get_field(window(clicks.at,Utf8("20 seconds"))@0, start) > 1704067200000000
@@ -87,7 +87,7 @@ fn a_sliding_window_with_a_start_and_intervals() {
         Update,
         "SELECT window, page, count(*) AS c FROM clicks
          GROUP BY window(at, INTERVAL 30 MINUTES, INTERVAL '10' MINUTE, '1 minute'), page",
-        expect![[r#"
+        &expect![[r#"
             Sink mode=update
               Chain
                 | project: window(clicks.at,IntervalMonthDayNano("IntervalMonthDayNano { months: 0, days: 0, nanoseconds: 1800000000000 }"),IntervalMonthDayNano("IntervalMonthDayNano { months: 0, days: 0, nanoseconds: 600000000000 }"),Utf8("1 minute"))@0 AS window, page, count(Int64(1))@2 AS c
@@ -113,7 +113,7 @@ fn sessions() {
         Append,
         "SELECT session_window.start AS s, who, sum(n) AS n FROM clicks
          GROUP BY session_window(at, CASE WHEN who = 'a' THEN '5 seconds' ELSE '20 seconds' END), who",
-        expect![[r#"
+        &expect![[r#"
             Sink mode=append
               Chain
                 | project: get_field(session_window(clicks.at,CASE WHEN clicks.who = Utf8("a") THEN Utf8("5 seconds") ELSE Utf8("20 seconds") END)@0, start) AS s, who, sum(clicks.n)@2 AS n
@@ -140,7 +140,7 @@ fn a_window_over_a_window() {
         "SELECT window(window_time(w), '1 minute').start AS s, sum(c) AS c
          FROM (SELECT window(at, '10 seconds') AS w, count(*) AS c FROM clicks GROUP BY window(at, '10 seconds'))
          GROUP BY window(window_time(w), '1 minute')",
-        expect![[r#"
+        &expect![[r#"
             Sink mode=append
               Chain
                 | project: get_field(window(window_time(w),Utf8("1 minute"))@0, start) AS s, sum(c)@1 AS c
@@ -168,7 +168,7 @@ fn a_window_over_a_window() {
         "SELECT window(w, '1 minute') AS w2, sum(c) AS c
          FROM (SELECT window(at, '10 seconds') AS w, count(*) AS c FROM clicks GROUP BY window(at, '10 seconds'))
          GROUP BY window(w, '1 minute')",
-        expect![[r#"
+        &expect![[r#"
             Sink mode=append
               Chain
                 | project: window(w,Utf8("1 minute"))@0 AS w2, sum(c)@1 AS c
@@ -198,7 +198,7 @@ fn the_raw_time_column_is_a_key() {
     check(
         Append,
         "SELECT t, count(*) AS c FROM (SELECT at AS t FROM clicks) GROUP BY t",
-        expect![[r#"
+        &expect![[r#"
             Sink mode=append
               Chain
                 | project: t, count(Int64(1))@1 AS c
@@ -222,7 +222,7 @@ fn a_window_of_one_row_outside_group_by() {
     check(
         Append,
         "SELECT window(at, '10 seconds') AS w, n FROM clicks",
-        expect![[r#"
+        &expect![[r#"
         Sink mode=append
           Chain
             | mark: clicks.at delay 10 seconds
@@ -236,7 +236,7 @@ fn a_window_of_one_row_outside_group_by() {
     check(
         Append,
         "SELECT w, count(*) AS c FROM (SELECT window(at, '10 seconds') AS w FROM clicks) GROUP BY w",
-        expect![[r#"
+        &expect![[r#"
             Sink mode=append
               Chain
                 | project: w, count(Int64(1))@1 AS c
@@ -263,7 +263,7 @@ fn filters_without_the_time_column_go_below_the_mark() {
         "SELECT window(at, '10 seconds').start AS s, count(*) AS c FROM clicks
          WHERE n < 100 AND at < TIMESTAMP '2024-10-05 12:00:00' AND rand() < 0.5
          GROUP BY window(at, '10 seconds')",
-        expect![[r#"
+        &expect![[r#"
             Sink mode=append
               Chain
                 | project: get_field(window(clicks.at,Utf8("10 seconds"))@0, start) AS s, count(Int64(1))@1 AS c
@@ -292,7 +292,7 @@ fn the_clock_is_not_folded() {
         Append,
         "SELECT who, current_timestamp() AS now, current_date AS today FROM clicks
          WHERE current_date() > DATE '2020-01-01'",
-        expect![[r#"
+        &expect![[r#"
             Sink mode=append
               Chain
                 | filter: current_date() > 2020-01-01
@@ -313,7 +313,7 @@ fn a_union_takes_the_mark_of_all() {
         "SELECT window(at, '10 seconds').start AS s, who, sum(n) AS n
          FROM (SELECT at, who, n FROM clicks WHERE n > 0 UNION ALL SELECT at, 'all' AS who, n FROM clicks)
          GROUP BY window(at, '10 seconds'), who",
-        expect![[r#"
+        &expect![[r#"
             Sink mode=append
               Chain
                 | project: get_field(window(at,Utf8("10 seconds"))@0, start) AS s, who, sum(n)@2 AS n
@@ -347,7 +347,7 @@ fn distinct_is_an_aggregation() {
     check(
         Update,
         "SELECT DISTINCT k, v FROM plain",
-        expect![[r#"
+        &expect![[r#"
         Sink mode=update
           Aggregate #0 emits=update
             | keys: plain.k, plain.v
@@ -367,7 +367,7 @@ fn having_filters_above() {
     check(
         Update,
         "SELECT k, count(*) AS c FROM plain GROUP BY k HAVING count(*) > 3 AND k <> 'x'",
-        expect![[r#"
+        &expect![[r#"
             Sink mode=update
               Chain
                 | filter: count(Int64(1))@1 > 3
@@ -393,7 +393,7 @@ fn filters_and_literals_of_functions_are_columns() {
         Update,
         "SELECT k, count(*) FILTER (WHERE v > 1) AS c, percentile_approx(v, 0.5) AS p, first(v, true) AS f,
                 avg(price) AS a FROM plain GROUP BY k",
-        expect![[r#"
+        &expect![[r#"
             Sink mode=update
               Chain
                 | project: k, count(Int64(1)) FILTER (WHERE plain.v > Int64(1))@1 AS c, approx_percentile_cont(plain.v,Decimal128(0.5,1,1))@2 AS p, first_value(plain.v) IGNORE NULLS@3 AS f, avg(plain.price)@4 AS a
@@ -417,7 +417,7 @@ fn sparks_watermark_clause() {
         Append,
         "SELECT window(ts, '10 seconds').start AS s, count(*) AS c
          FROM plain WATERMARK ts DELAY OF INTERVAL 10 SECONDS AS p GROUP BY window(p.ts, '10 seconds')",
-        expect![[r#"
+        &expect![[r#"
             Sink mode=append
               Chain
                 | project: get_field(window(p.ts,Utf8("10 seconds"))@0, start) AS s, count(Int64(1))@1 AS c
@@ -441,7 +441,7 @@ fn changes_allows_chains_that_spark_refuses() {
     check(
         Changes,
         "SELECT c, count(*) AS keys FROM (SELECT k, count(*) AS c FROM plain GROUP BY k) GROUP BY c",
-        expect![[r#"
+        &expect![[r#"
             Sink mode=changes
               Chain
                 | project: c, count(Int64(1))@1 AS keys

@@ -5,7 +5,7 @@ use millstream_types::OutputMode::{self, Append, Complete, Update};
 
 use crate::fixture::{Fixture, plan};
 
-fn check(mode: OutputMode, sql: &str, expected: Expect) {
+fn check(mode: OutputMode, sql: &str, expected: &Expect) {
     expected.assert_eq(&plan(mode, sql));
 }
 
@@ -14,7 +14,7 @@ fn unknown_names() {
     check(
         Append,
         "SELECT who\nFROM clickz",
-        expect![[r#"
+        &expect![[r#"
         error SQL-002 [TABLE_OR_VIEW_NOT_FOUND]: no table or view is named clickz (line 2, column 6)
         hint: did you mean clicks?
     "#]],
@@ -22,14 +22,14 @@ fn unknown_names() {
     check(
         Append,
         "SELECT wo FROM clicks",
-        expect![[r#"
+        &expect![[r#"
         error SQL-003 [UNRESOLVED_COLUMN]: no column is named wo (line 1, column 8)
     "#]],
     );
     check(
         Append,
         "SELECT who,\n  uper(who) FROM clicks",
-        expect![[r#"
+        &expect![[r#"
         error SQL-004 [UNRESOLVED_ROUTINE]: no function is named uper (line 2, column 3)
         hint: did you mean upper?
     "#]],
@@ -41,21 +41,21 @@ fn syntax_and_types() {
     check(
         Append,
         "SELECT FROM clicks WHERE",
-        expect![[r#"
+        &expect![[r#"
         error SQL-001 [PARSE_SYNTAX_ERROR]: expected an expression, found: FROM (line 1, column 13)
     "#]],
     );
     check(
         Append,
         "SELECT who + tags FROM plain, clicks",
-        expect![[r#"
+        &expect![[r#"
         error SQL-005 [DATATYPE_MISMATCH]: Cannot coerce arithmetic expression Utf8 + List(Utf8) to valid types (line 1, column 8)
     "#]],
     );
     check(
         Append,
         "SELECT CAST(n AS STRNG) FROM clicks",
-        expect![[r#"
+        &expect![[r#"
         error SQL-016: unknown data type "STRNG" (line 1, column 18)
         hint: did you mean STRING?
     "#]],
@@ -67,7 +67,7 @@ fn output_modes() {
     check(
         Append,
         "SELECT k, count(*) FROM plain GROUP BY k",
-        expect![[r#"
+        &expect![[r#"
         error SQL-020 [STREAMING_OUTPUT_MODE.UNSUPPORTED_OPERATION]: output mode append is not supported for streaming aggregations without watermark (line 1, column 31)
         hint: this query can run in: update, complete, changes
     "#]],
@@ -76,7 +76,7 @@ fn output_modes() {
         Append,
         "SELECT window(at + INTERVAL '1' SECOND, '10 seconds').start AS s, sum(n) FROM clicks
          GROUP BY window(at + INTERVAL '1' SECOND, '10 seconds')",
-        expect![[r#"
+        &expect![[r#"
             error SQL-020 [STREAMING_OUTPUT_MODE.UNSUPPORTED_OPERATION]: output mode append is not supported for streaming aggregations without watermark (line 2, column 10)
             hint: this query can run in: update, complete, changes
         "#]],
@@ -84,7 +84,7 @@ fn output_modes() {
     check(
         Complete,
         "SELECT k FROM plain",
-        expect![[r#"
+        &expect![[r#"
         error SQL-020 [STREAMING_OUTPUT_MODE.UNSUPPORTED_OPERATION]: output mode complete is not supported for a query with no streaming aggregations (line 1, column 1)
         hint: this query can run in: append, update, changes
     "#]],
@@ -92,7 +92,7 @@ fn output_modes() {
     check(
         Update,
         "SELECT who, count(*) FROM clicks GROUP BY session_window(at, '5 seconds'), who",
-        expect![[r#"
+        &expect![[r#"
             error SQL-020 [STREAMING_OUTPUT_MODE.UNSUPPORTED_OPERATION]: output mode update is not supported for session window streaming aggregations (line 1, column 34)
             hint: this query can run in: append, complete, changes
         "#]],
@@ -100,7 +100,7 @@ fn output_modes() {
     check(
         Update,
         "SELECT c, count(*) FROM (SELECT k, count(*) AS c FROM plain GROUP BY k) GROUP BY c",
-        expect![[r#"
+        &expect![[r#"
             error SQL-032: a stateful operator above an aggregation may see rows that change or come late in output mode update (line 1, column 61)
             hint: this query can run in: changes
         "#]],
@@ -112,21 +112,21 @@ fn windows() {
     check(
         Append,
         "SELECT count(*) FROM clicks GROUP BY window(at, '10 seconds', '20 seconds')",
-        expect![[r#"
+        &expect![[r#"
         error SQL-013: impossible window: the slide must be at most the duration (line 1, column 38)
     "#]],
     );
     check(
         Append,
         "SELECT count(*) FROM clicks GROUP BY window(at, '1 month')",
-        expect![[r#"
+        &expect![[r#"
         error SQL-013: impossible window: intervals of months or years have no fixed length (line 1, column 38)
     "#]],
     );
     check(
         Append,
         "SELECT count(*) FROM clicks GROUP BY window(at, '10')",
-        expect![[r#"
+        &expect![[r#"
         error SQL-010 [CANNOT_PARSE_INTERVAL]: cannot parse interval "10" (line 1, column 38)
         hint: write it like '10 seconds' or INTERVAL '1' MINUTE
     "#]],
@@ -134,7 +134,7 @@ fn windows() {
     check(
         Append,
         "SELECT count(*) FROM clicks GROUP BY window(at, '10 seconds'), window(at, '20 seconds')",
-        expect![[r#"
+        &expect![[r#"
         error SQL-014: multiple time or session windows in one grouping would multiply rows (line 1, column 38)
         hint: group by one window, or aggregate twice
     "#]],
@@ -142,7 +142,7 @@ fn windows() {
     check(
         Append,
         "SELECT count(*) FROM clicks GROUP BY window(n, '10 seconds')",
-        expect![[r#"
+        &expect![[r#"
         error SQL-011 [EVENT_TIME_IS_NOT_ON_TIMESTAMP_TYPE]: event time must be a TIMESTAMP column=n type=INT (line 1, column 38)
         hint: cast it first: CAST(n AS TIMESTAMP)
     "#]],
@@ -150,7 +150,7 @@ fn windows() {
     check(
         Append,
         "SELECT window(at, '10 seconds', '5 seconds') FROM clicks",
-        expect![[r#"
+        &expect![[r#"
         error SQL-030: a sliding window outside GROUP BY is not supported (line 1, column 8)
         hint: put it into GROUP BY
     "#]],
@@ -158,7 +158,7 @@ fn windows() {
     check(
         Append,
         "SELECT session_window(at, '10 seconds') FROM clicks",
-        expect![[r#"
+        &expect![[r#"
         error SQL-030: session_window outside GROUP BY is not supported (line 1, column 8)
         hint: put it into GROUP BY
     "#]],
@@ -170,7 +170,7 @@ fn operations() {
     check(
         Append,
         "SELECT who FROM clicks ORDER BY who",
-        expect![[r#"
+        &expect![[r#"
         error SQL-030: Sorting is not supported on streaming DataFrames/Datasets, unless it is on aggregated DataFrame/Dataset in Complete output mode (line 1, column 24)
         hint: sort where the result is read
     "#]],
@@ -178,14 +178,14 @@ fn operations() {
     check(
         Append,
         "SELECT who FROM clicks LIMIT 3",
-        expect![[r#"
+        &expect![[r#"
         error SQL-007: LIMIT on a stream is not supported (line 1, column 1)
     "#]],
     );
     check(
         Append,
         "SELECT who, row_number() OVER (PARTITION BY who ORDER BY at) FROM clicks",
-        expect![[r#"
+        &expect![[r#"
         error SQL-031 [NON_TIME_WINDOW_NOT_SUPPORTED_IN_STREAMING]: windows over rows (OVER) are not supported on a stream function=row_number (line 1, column 26)
         hint: group by window(time, duration) instead
     "#]],
@@ -193,7 +193,7 @@ fn operations() {
     check(
         Update,
         "SELECT k, count(DISTINCT v) FROM plain GROUP BY k",
-        expect![[r#"
+        &expect![[r#"
         error SQL-030: Distinct aggregations are not supported on streaming DataFrames/Datasets (line 1, column 17)
         hint: consider using approx_count_distinct() instead
     "#]],
@@ -201,7 +201,7 @@ fn operations() {
     check(
         Update,
         "SELECT k, count(*) FROM plain GROUP BY ROLLUP(k)",
-        expect![[r#"
+        &expect![[r#"
         error SQL-030: Grouping Sets is not supported on streaming DataFrames/Datasets (line 1, column 31)
         hint: write one query for each grouping
     "#]],
@@ -209,21 +209,21 @@ fn operations() {
     check(
         Append,
         "SELECT c.who FROM clicks c JOIN plain p ON c.who = p.k",
-        expect![[r#"
+        &expect![[r#"
         error SQL-007: a join in a streaming query is not supported (line 1, column 28)
     "#]],
     );
     check(
         Append,
         "SELECT k FROM dim",
-        expect![[r#"
+        &expect![[r#"
         error SQL-007: a query that reads no stream (all its tables have mode = 'batch') is not supported (line 1, column 1)
     "#]],
     );
     check(
         Append,
         "SELECT k FROM plain UNION ALL SELECT k FROM dim",
-        expect![[r#"
+        &expect![[r#"
         error SQL-030: Union between streaming and batch DataFrames/Datasets is not supported (line 1, column 21)
         hint: read the static table as a stream, or join with it
     "#]],
@@ -236,7 +236,7 @@ fn limits() {
     check(
         Append,
         &chain,
-        expect![[r#"
+        &expect![[r#"
         error SQL-001 [PARSE_SYNTAX_ERROR]: the statement is too large: operators in one chain limit=200 (line 1, column 810)
     "#]],
     );
@@ -244,7 +244,7 @@ fn limits() {
     check(
         Append,
         &nested,
-        expect![[r#"
+        &expect![[r#"
         error SQL-001 [PARSE_SYNTAX_ERROR]: the statement is too large: parentheses are nested too deeply limit=40 (line 1, column 47)
     "#]],
     );
@@ -254,90 +254,90 @@ fn limits() {
 
 #[test]
 fn tables() {
-    let check = |sql: &str, expected: Expect| {
+    let check = |sql: &str, expected: &Expect| {
         expected.assert_eq(&Fixture::with_tables().run(sql));
     };
     check(
         "CREATE TABLE t (a INT) WITH (connector = 'memry')",
-        expect![[r#"
+        &expect![[r#"
         error CON-001 [DATA_SOURCE_NOT_FOUND]: unknown connector name="memry" known=memory (line 1, column 14)
         hint: did you mean "memory"?
     "#]],
     );
     check(
         "CREATE TABLE t (a INT) WITH (connector = 'memory', maxRowPerTrigger = '1')",
-        expect![[r#"
+        &expect![[r#"
         error CON-002: connector memory has no option "maxRowPerTrigger" (line 1, column 14)
         hint: did you mean "maxRowsPerTrigger"?
     "#]],
     );
     check(
         "CREATE TABLE t (a INT)",
-        expect![[r#"
+        &expect![[r#"
         error CON-004: option connector is not specified for connector table (line 1, column 14)
     "#]],
     );
     check(
         "CREATE TABLE CLICKS (a INT) WITH (connector = 'memory')",
-        expect![[r#"
+        &expect![[r#"
         error SQL-008 [TABLE_OR_VIEW_ALREADY_EXISTS]: a table or view named CLICKS exists (line 1, column 14)
     "#]],
     );
     check(
         "CREATE TABLE t (a INT, WATERMARK FOR b AS b) WITH (connector = 'memory')",
-        expect![[r#"
+        &expect![[r#"
         error SQL-003 [UNRESOLVED_COLUMN]: no column is named b (line 1, column 24)
     "#]],
     );
     check(
         "CREATE TABLE t (at INT, WATERMARK FOR at AS at) WITH (connector = 'memory')",
-        expect![[r#"
+        &expect![[r#"
         error SQL-011 [EVENT_TIME_IS_NOT_ON_TIMESTAMP_TYPE]: event time must be a TIMESTAMP column=at type=INT (line 1, column 25)
         hint: cast it first: CAST(at AS TIMESTAMP)
     "#]],
     );
     check(
         "CREATE TABLE t (s STRUCT<at TIMESTAMP>, WATERMARK FOR s.at AS s.at) WITH (connector = 'memory')",
-        expect![[r#"
+        &expect![[r#"
         error SQL-012 [EVENT_TIME_MUST_BE_TOP_LEVEL_COLUMN]: a watermark must be defined on a top-level column, not on s.at (line 1, column 41)
     "#]],
     );
     check(
         "CREATE TABLE t (at TIMESTAMP,\n WATERMARK FOR at AS at + INTERVAL '1' SECOND) WITH (connector = 'memory')",
-        expect![[r#"
+        &expect![[r#"
             error SQL-015: the delay of a watermark must not be negative delay=-1 second (line 2, column 2)
         "#]],
     );
     check(
         "CREATE TABLE t (at TIMESTAMP, WATERMARK FOR at AS at - INTERVAL '1' PARSEC) WITH (connector = 'memory')",
-        expect![[r#"
+        &expect![[r#"
         error SQL-001 [PARSE_SYNTAX_ERROR]: unexpected PARSEC after WATERMARK (line 1, column 69)
     "#]],
     );
     check(
         "CREATE TABLE t (a INTT) WITH (connector = 'memory')",
-        expect![[r#"
+        &expect![[r#"
         error SQL-016: unknown data type "INTT" (line 1, column 19)
         hint: did you mean INT?
     "#]],
     );
     check(
         "CREATE TABLE t (a INT) WITH (connector = 'memory', output_mode = 'upsert')",
-        expect![[r#"
+        &expect![[r#"
         error SQL-021 [STREAMING_OUTPUT_MODE.INVALID]: unknown output mode "upsert" (line 1, column 14)
         hint: use append, update, complete or changes
     "#]],
     );
     check(
         "SET 'spark.sql.streaming.multipleWatermarkPolicy' = 'mean'",
-        expect![[r#"
+        &expect![[r#"
         error SQL-016: unknown watermark policy "mean"
         hint: known are: min, max
     "#]],
     );
     check(
         "DROP TABLE clikcs",
-        expect![[r#"
+        &expect![[r#"
         error SQL-002 [TABLE_OR_VIEW_NOT_FOUND]: no table or view is named clikcs
         hint: did you mean clicks?
     "#]],

@@ -5,7 +5,8 @@ use millstream_sql::{Statement, parse_script};
 
 use crate::fixture::show;
 
-fn check(sql: &str, expected: Expect) {
+#[expect(clippy::wildcard_enum_match_arm, reason = "the rest prints itself")]
+fn check(sql: &str, expected: &Expect) {
     let text = match parse_script(sql) {
         Err(error) => show(&error),
         Ok(statements) => statements
@@ -43,7 +44,7 @@ fn check(sql: &str, expected: Expect) {
                             .map(|w| (&w.column, w.delay.to_string())),
                         t.options.iter().collect::<Vec<_>>()
                     ),
-                    other => format!("{other:?}"),
+                    _ => format!("{:?}", s.statement),
                 };
                 format!("{}:{} {what}\n", s.position.line, s.position.column)
             })
@@ -67,7 +68,7 @@ fn a_script_of_everything() {
          SET 'trigger' = 'processing-time 2 seconds'; SET spark.sql.shuffle.partitions = 8; RESET; RESET 'trigger';
          SHOW QUERIES; SHOW TABLES; DESCRIBE t; STOP QUERY q; DROP VIEW IF EXISTS v; DROP TABLE t;
          WITH c AS (SELECT 1 AS a) SELECT a FROM c;;",
-        expect![[r#"
+        &expect![[r#"
             2:10 CreateTable t columns=4 watermark=Some(("at", "1 minute")) options=[("connector", "memory"), ("kafka.bootstrap.servers", "a;b"), ("kafka.x", "true"), ("maxFilesPerTrigger", "3")]
             6:18 CreateView v materialized=false "SELECT 'a;b' AS x FROM t"
             7:10 CreateView m materialized=true "SELECT s, count(*) FROM t GROUP BY s"
@@ -93,50 +94,50 @@ fn a_script_of_everything() {
 fn slips_are_found_before_anything_runs() {
     check(
         "SELECT 1;\nSELEC 2",
-        expect![[r#"
+        &expect![[r#"
         error SQL-001 [PARSE_SYNTAX_ERROR]: expected SELECT, found SELEC (line 2, column 1)
     "#]],
     );
     check(
         "SELECT 'open",
-        expect![[r#"
+        &expect![[r#"
         error SQL-001 [PARSE_SYNTAX_ERROR]: unterminated string literal (line 1, column 8)
     "#]],
     );
     check(
         "SELECT 1;\n  SELECT a FRM t WHERE x y",
-        expect![[r#"
+        &expect![[r#"
         error SQL-001 [PARSE_SYNTAX_ERROR]: expected the end of the statement, found t (line 2, column 16)
     "#]],
     );
     check(
         "CREATE TABLE t (a INT",
-        expect![[r#"
+        &expect![[r#"
         error SQL-001 [PARSE_SYNTAX_ERROR]: a parenthesis is not closed (line 1, column 16)
     "#]],
     );
     check(
         "CREATE TABLE t (a INT) WITH (connector)",
-        expect![[r#"
+        &expect![[r#"
         error SQL-001 [PARSE_SYNTAX_ERROR]: expected key = value (line 1, column 30)
     "#]],
     );
     check(
         "INSERT sink SELECT 1",
-        expect![[r#"
+        &expect![[r#"
         error SQL-001 [PARSE_SYNTAX_ERROR]: expected INTO, found sink (line 1, column 8)
     "#]],
     );
     check(
         "EXPLAIN FORMAT xml SELECT 1",
-        expect![[r#"
+        &expect![[r#"
         error SQL-016: unknown explain format "xml" (line 1, column 16)
         hint: known are: tree, dot, json
     "#]],
     );
     check(
         "SHOW QUERIES please",
-        expect![[r#"
+        &expect![[r#"
         error SQL-001 [PARSE_SYNTAX_ERROR]: expected the end of the statement, found please (line 1, column 14)
     "#]],
     );

@@ -110,10 +110,10 @@ fn try_evaluate(fixture: &Fixture, sql: &str, input: &str) -> Result<String, Fai
 }
 
 fn fixture_schema(fixture: &Fixture, table: &str) -> Result<SchemaRef, Failure> {
-    match fixture.catalog.get(table)? {
-        millstream_sql::catalog::Entry::Table(table) => Ok(table.describe()),
-        other => Err(format!("{} is no table", other.name()).into()),
-    }
+    let millstream_sql::catalog::Entry::Table(table) = fixture.catalog.get(table)? else {
+        return Err(format!("{table} is no table").into());
+    };
+    Ok(table.describe())
 }
 
 /// The rows that a query without state makes of `input`, or why not.
@@ -132,7 +132,7 @@ pub(crate) fn evaluate(ddl: &str, sql: &str, input: &str) -> String {
     }
 }
 
-fn check(columns: &str, sql: &str, input: &str, expected: Expect) {
+fn check(columns: &str, sql: &str, input: &str, expected: &Expect) {
     let ddl = format!("CREATE TABLE v ({columns}) WITH (connector = 'memory')");
     expected.assert_eq(&evaluate(&ddl, sql, input));
 }
@@ -143,7 +143,7 @@ fn division() {
         "a INT, b INT, x DECIMAL(5,2), y DECIMAL(10,4)",
         "SELECT a / b AS q, x / y AS z, a / 4.0 AS f, x / 3 AS t FROM v",
         "7 | 2 | 10.25 | 3.3333\n-7 | 2 | -0.05 | 0.0001\n1 | 3 | 999.99 | 123456.7891\nnull | 3 | null | 1.0000",
-        expect![[r#"
+        &expect![[r#"
             3.5 | 3.0750307503075 | 1.750000 | 3.416667
             -3.5 | -500.0000000000000 | -1.750000 | -0.016667
             0.3333333333333333 | 0.0080999190671 | 0.250000 | 333.330000
@@ -154,7 +154,7 @@ fn division() {
         "a INT, b INT",
         "SELECT a / b AS q FROM v",
         "1 | 0",
-        expect![[r#"
+        &expect![[r#"
         failed: Arrow error: Divide by zero error
     "#]],
     );
@@ -162,7 +162,7 @@ fn division() {
         "a INT, b INT",
         "SELECT a * b AS q FROM v",
         "2000000000 | 2",
-        expect![[r#"
+        &expect![[r#"
         failed: Arrow error: Arithmetic overflow: Overflow happened on: 2000000000 * 2
     "#]],
     );
@@ -175,7 +175,7 @@ fn windows_before_1970_and_window_time() {
         "SELECT window(at, '10 seconds').start AS s, window_time(window(at, '10 seconds')) AS t,
                 window(at, '10 seconds', '10 seconds', '3 seconds').end AS e FROM v",
         "1970-01-01 00:00:07\n1969-12-31 23:59:55\nnull",
-        expect![[r#"
+        &expect![[r#"
             1970-01-01 00:00:00 | 1970-01-01 00:00:09.999999 | 1970-01-01 00:00:13
             1969-12-31 23:59:50 | 1969-12-31 23:59:59.999999 | 1970-01-01 00:00:03
             null | null | null
@@ -189,7 +189,7 @@ fn strings_in_double_quotes_and_backslashes() {
         "s STRING",
         r#"SELECT concat("<", s, '\t>') AS a, s <=> NULL AS n, `s` AS b FROM v WHERE s != "y""#,
         "x\ny",
-        expect![[r#"
+        &expect![[r#"
             <x	> | false | x
         "#]],
     );
