@@ -1,1 +1,56 @@
-//! Millstream: Spark Structured Streaming's programs as a native library
+//! Millstream: Spark Structured Streaming's programs, native.
+//!
+//! A [`Session`] holds tables, settings and queries. Frames come from
+//! [`read_stream`](Session::read_stream), [`sql`](Session::sql) or [`table`](Session::table), are
+//! shaped with Spark's methods, and start with [`write_stream`](DataFrame::write_stream):
+//!
+//! ```
+//! use millstream::prelude::*;
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> millstream::Result<()> {
+//! let session = Session::builder().app_name("Ticks").workers(1).build()?;
+//! let ticks = session.read_stream().format("rate-micro-batch").option("rowsPerBatch", 10).load().await?;
+//! let query = ticks
+//!     .with_watermark("timestamp", "10 seconds")?
+//!     .group_by([window(col("timestamp"), "1 minute")])
+//!     .count()?
+//!     .write_stream()
+//!     .query_name("ticks")
+//!     .output_mode(OutputMode::Update)
+//!     .trigger(Trigger::Once)
+//!     .format("memory")
+//!     .start()
+//!     .await?;
+//! query.await_termination().await?;
+//! assert_eq!(session.memory().read("ticks").len(), 1);
+//! # Ok(())
+//! # }
+//! ```
+
+mod dataframe;
+mod error;
+pub mod functions;
+pub mod prelude;
+mod query;
+mod reader;
+mod session;
+mod settings;
+mod writer;
+
+pub use dataframe::{DataFrame, GroupedData};
+pub use error::{Error, Result};
+pub use millstream_connectors::{MemoryHub, SignedRows};
+pub use millstream_runtime::{
+    Channels,
+    clock::{Clock, SystemClock, VirtualClock},
+    progress::Progress,
+    settings::{KillPoint, Trigger},
+};
+pub use millstream_sql::{ExplainFormat, catalog::Entry, functions::FunctionInfo};
+pub use millstream_types::{Coded, Fault, OutputMode};
+pub use query::{QueryStatus, StreamingQuery, StreamingQueryListener};
+pub use reader::DataStreamReader;
+pub use session::{Outcome, Session, SessionBuilder, fault};
+pub use settings::{Checkpoint, SETTINGS, SessionSettings, SettingInfo, parse_trigger};
+pub use writer::DataStreamWriter;

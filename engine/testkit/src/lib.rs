@@ -1,3 +1,4 @@
-//! Stream scripts, the batch oracle, the baton scheduler and generators
+//! What tests of streaming behaviour need: scripts and the host that plays them on the engine.
 
+pub mod host;
 pub mod script;

@@ -1,6 +1,7 @@
 //! Stream scripts against a hand-written host: cells, parsing, playing, rewriting, and our own suite.
 
 mod cells;
+mod engine;
 mod host;
 mod parse;
 mod play;

@@ -1,0 +1,496 @@
+//! `Session`: tables, settings and queries that belong together.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard},
+};
+
+use datafusion::logical_expr::LogicalPlan;
+use millstream_connectors::{MemoryHub, registry};
+use millstream_connectors_api::{ConnectorFactory, SinkRequest};
+use millstream_runtime::{query::Query, settings::QuerySettings};
+use millstream_sql::{
+    Catalog, ExplainFormat, Planner, QueryText, ScriptStatement, SqlError, Statement, Table,
+    catalog::Entry, explain::explain, parse_script,
+};
+use millstream_types::{Coded, Fault, OutputMode};
+use uuid::Uuid;
+
+use crate::{
+    dataframe::DataFrame,
+    error::{Error, Result},
+    query::{History, Inner, StreamingQuery, StreamingQueryListener},
+    reader::DataStreamReader,
+    settings::{Checkpoint, SessionSettings},
+};
+
+/// Tables, settings and queries that belong together. Cloning gives another handle.
+#[derive(Clone)]
+pub struct Session {
+    pub(crate) inner: Arc<SessionInner>,
+}
+
+pub(crate) struct SessionInner {
+    app_name: String,
+    pub(crate) planner: Planner,
+    catalog: RwLock<Catalog>,
+    settings: Mutex<SessionSettings>,
+    hub: MemoryHub,
+    queries: Mutex<BTreeMap<String, StreamingQuery>>,
+    listeners: Mutex<Vec<Arc<dyn StreamingQueryListener>>>,
+}
+
+impl std::fmt::Debug for Session {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Session").field("app_name", &self.inner.app_name).finish_non_exhaustive()
+    }
+}
+
+/// Makes a [`Session`].
+#[derive(Default)]
+pub struct SessionBuilder {
+    app_name: Option<String>,
+    settings: SessionSettings,
+    connectors: Vec<Arc<dyn ConnectorFactory>>,
+    error: Option<Error>,
+}
+
+impl std::fmt::Debug for SessionBuilder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SessionBuilder").field("app_name", &self.app_name).finish_non_exhaustive()
+    }
+}
+
+impl SessionBuilder {
+    /// A name for people.
+    #[must_use]
+    pub fn app_name(mut self, name: impl Into<String>) -> Self {
+        self.app_name = Some(name.into());
+        self
+    }
+
+    /// Worker threads of each query; all cores without it.
+    #[must_use]
+    pub fn workers(mut self, workers: usize) -> Self {
+        self.settings.workers = workers.max(1);
+        self
+    }
+
+    /// A setting by its key, as `SET` takes it. An unknown key fails in [`build`](Self::build).
+    #[must_use]
+    pub fn config(mut self, key: &str, value: &str) -> Self {
+        if let Err(error) = self.settings.set(key, value) {
+            self.error.get_or_insert(error);
+        }
+        self
+    }
+
+    /// All settings at once.
+    #[must_use]
+    pub fn settings(mut self, settings: SessionSettings) -> Self {
+        self.settings = settings;
+        self
+    }
+
+    /// One more connector; it takes the place of a built-in one with the same name.
+    #[must_use]
+    pub fn connector(mut self, connector: Arc<dyn ConnectorFactory>) -> Self {
+        self.connectors.push(connector);
+        self
+    }
+
+    /// The session.
+    ///
+    /// # Errors
+    /// The first setting that was wrong.
+    pub fn build(self) -> Result<Session> {
+        if let Some(error) = self.error {
+            return Err(error);
+        }
+        let hub = MemoryHub::new();
+        let mut connectors = self.connectors;
+        connectors.extend(registry(hub.clone()));
+        Ok(Session {
+            inner: Arc::new(SessionInner {
+                app_name: self.app_name.unwrap_or_else(|| "millstream".to_owned()),
+                planner: Planner::new(),
+                catalog: RwLock::new(Catalog::new(connectors)),
+                settings: Mutex::new(self.settings),
+                hub,
+                queries: Mutex::default(),
+                listeners: Mutex::default(),
+            }),
+        })
+    }
+}
+
+/// What a statement of a script did.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Outcome {
+    /// Nothing to show.
+    Done,
+    /// Lines of text, such as those of EXPLAIN.
+    Text(String),
+    /// A table to show: column names, then rows.
+    Listing(Vec<&'static str>, Vec<Vec<String>>),
+    /// INSERT INTO started a query.
+    Started(StreamingQuery),
+    /// SELECT: a frame that nobody runs yet.
+    Frame(DataFrame),
+}
+
+/// Where rows of a query go.
+pub(crate) struct Target {
+    pub(crate) factory: Arc<dyn ConnectorFactory>,
+    pub(crate) request: SinkRequest,
+}
+
+impl Session {
+    /// Begins a session.
+    #[must_use]
+    pub fn builder() -> SessionBuilder {
+        SessionBuilder::default()
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn app_name(&self) -> &str {
+        &self.inner.app_name
+    }
+
+    /// Reads something that grows.
+    #[must_use]
+    pub fn read_stream(&self) -> DataStreamReader {
+        DataStreamReader::new(self.clone())
+    }
+
+    /// A frame over a table or view.
+    ///
+    /// # Errors
+    /// When there is none of this name, or it cannot be read.
+    pub fn table(&self, name: &str) -> Result<DataFrame> {
+        let plan = match self.catalog().get(name)? {
+            Entry::Table(table) => self.inner.planner.scan(table)?,
+            Entry::View { plan, .. } => plan.as_ref().clone(),
+            _ => return Err(Error::NotYet { what: "this kind of table" }),
+        };
+        Ok(DataFrame::new(self.clone(), plan))
+    }
+
+    /// A frame over a query text.
+    ///
+    /// # Errors
+    /// Errors of syntax, names and types, with their place in the text.
+    pub fn sql(&self, query: &str) -> Result<DataFrame> {
+        let query = QueryText::new(query)?;
+        let plan = self.inner.planner.logical(&self.catalog(), &query)?;
+        Ok(DataFrame::new(self.clone(), plan))
+    }
+
+    /// Runs all statements of a script in order; the first error ends it.
+    ///
+    /// # Errors
+    /// The first statement that fails.
+    pub fn execute(&self, script: &str) -> Result<Vec<Outcome>> {
+        parse_script(script)?.iter().map(|statement| self.run_statement(statement)).collect()
+    }
+
+    /// Runs one statement of a script.
+    ///
+    /// # Errors
+    /// When it cannot be planned or started.
+    pub fn run_statement(&self, statement: &ScriptStatement) -> Result<Outcome> {
+        match &statement.statement {
+            Statement::CreateTable(create) => {
+                self.catalog_mut(|catalog| catalog.create_table(create))?;
+            }
+            Statement::CreateView { name, or_replace, materialized, query } => {
+                if *materialized {
+                    return Err(Error::NotYet { what: "CREATE MATERIALIZED VIEW" });
+                }
+                let planner = &self.inner.planner;
+                self.catalog_mut(|catalog| planner.create_view(catalog, name, query, *or_replace))?;
+            }
+            Statement::Drop { name, if_exists } => {
+                self.catalog_mut(|catalog| catalog.drop(name, *if_exists).map(drop))?;
+            }
+            Statement::Insert { sink, query } => {
+                return self.insert(sink, query).map(Outcome::Started);
+            }
+            Statement::Select(query) => {
+                let plan = self.inner.planner.logical(&self.catalog(), query)?;
+                return Ok(Outcome::Frame(DataFrame::new(self.clone(), plan)));
+            }
+            Statement::Explain { format, sink, query } => {
+                return self.explain_text(sink.as_deref(), query, *format).map(Outcome::Text);
+            }
+            Statement::Set { key, value } => self.settings_mut(|settings| settings.set(key, value))?,
+            Statement::Reset { key } => {
+                self.settings_mut(|settings| settings.reset(key.as_deref()))?;
+            }
+            Statement::ShowQueries => return Ok(self.show_queries()),
+            Statement::ShowTables => return Ok(self.show_tables()),
+            Statement::Describe { name } => return self.describe(name),
+            Statement::StopQuery { name } => self.query(name)?.request_stop(),
+            _ => return Err(Error::NotYet { what: "this statement" }),
+        }
+        Ok(Outcome::Done)
+    }
+
+    /// The explanation of a query text in the mode of its sink, or in one that it can run in.
+    fn explain_text(
+        &self,
+        sink: Option<&str>,
+        query: &QueryText,
+        format: ExplainFormat,
+    ) -> Result<String> {
+        let catalog = self.catalog();
+        let settings = self.settings();
+        let asked = match sink {
+            Some(name) => self.sink_table(&catalog, name)?.output_mode,
+            None => None,
+        };
+        let planner = &self.inner.planner;
+        let mode = match asked.or(settings.output_mode) {
+            Some(mode) => mode,
+            None => {
+                let logical = planner.logical(&catalog, query)?;
+                let allowed = planner.allowed_modes(&logical, &settings.plan);
+                allowed.first().copied().unwrap_or_default()
+            }
+        };
+        let plan = planner.plan_sql(&catalog, query, mode, &settings.plan)?;
+        Ok(explain(&plan, format))
+    }
+
+    fn sink_table(&self, catalog: &Catalog, name: &str) -> Result<Arc<Table>> {
+        match catalog.get(name)? {
+            Entry::Table(table) => Ok(table.clone()),
+            _ => Err(SqlError::NoTable { name: name.to_owned(), near: None }.into()),
+        }
+    }
+
+    fn insert(&self, sink: &str, query: &QueryText) -> Result<StreamingQuery> {
+        let (plan, target, mode) = {
+            let catalog = self.catalog();
+            let table = self.sink_table(&catalog, sink)?;
+            let settings = self.settings();
+            let mode = table.output_mode.or(settings.output_mode).unwrap_or_default();
+            let plan = self.inner.planner.plan_sql(&catalog, query, mode, &settings.plan)?;
+            let target =
+                Target { factory: table.factory.clone(), request: table.sink_request() };
+            (plan, target, mode)
+        };
+        debug_assert_eq!(plan.mode, mode);
+        let settings = self.settings();
+        let query = self.start_plan(plan, &target, settings);
+        // The settings of "the next query" hold for one.
+        self.settings_mut(|settings| {
+            settings.query_name = None;
+            if matches!(settings.checkpoint, Checkpoint::Directory(_)) {
+                settings.checkpoint = Checkpoint::None;
+            }
+            Ok::<_, Error>(())
+        })?;
+        query
+    }
+
+    /// Plans and starts a logical plan.
+    pub(crate) fn start_logical(
+        &self,
+        plan: LogicalPlan,
+        mode: OutputMode,
+        target: &Target,
+        settings: SessionSettings,
+    ) -> Result<StreamingQuery> {
+        let plan = self.inner.planner.plan_query(plan, mode, &settings.plan)?;
+        self.start_plan(plan, target, settings)
+    }
+
+    fn start_plan(
+        &self,
+        plan: millstream_runtime::plan::StreamPlan,
+        target: &Target,
+        settings: SessionSettings,
+    ) -> Result<StreamingQuery> {
+        let name = settings.query_name.clone();
+        self.check_name(name.as_deref())?;
+        let checkpoint = checkpoint_of(&settings);
+        if matches!(checkpoint, Checkpoint::None) && target.factory.capabilities().needs_checkpoint
+        {
+            return Err(Error::CheckpointRequired { sink: target.factory.name() });
+        }
+        if matches!(checkpoint, Checkpoint::None) && target.factory.name() == "memory" {
+            // The query starts anew: epochs of a former one of this name are not its own.
+            self.inner.hub.drop_output(&target.request.table);
+        }
+        let explanation = explain(&plan, ExplainFormat::Tree);
+        let sink = target.factory.sink(&target.request)?;
+        let history = Arc::<History>::default();
+        let (listeners, kept) = (self.listeners(), history.clone());
+        let listener = Box::new(move |progress: &_| {
+            kept.add(progress);
+            listeners.iter().for_each(|listener| listener.on_query_progress(progress));
+        });
+        let run_id = Uuid::new_v4().to_string();
+        let query_settings = QuerySettings {
+            name: name.clone(),
+            run_id: run_id.clone(),
+            new_id: Uuid::new_v4().to_string(),
+            workers: settings.workers,
+            trigger: settings.trigger,
+            open_epochs_max: settings.open_epochs_max,
+            snapshot_interval: settings.snapshot_interval,
+            no_data_epochs: settings.no_data_epochs,
+            polling_delay: settings.polling_delay,
+            channels: settings.channels,
+            kill_at: settings.kill_at,
+            clock: settings.clock,
+        };
+        let query = Query::start(plan, sink, checkpoint.disk(), query_settings, listener)?;
+        for listener in &self.listeners() {
+            listener.on_query_started(query.id(), name.as_deref());
+        }
+        let handle =
+            StreamingQuery { inner: Arc::new(Inner { query, run_id, name, history, explanation }) };
+        let key = handle.name().unwrap_or(handle.run_id()).to_owned();
+        self.queries().insert(key, handle.clone());
+        Ok(handle)
+    }
+
+    fn check_name(&self, name: Option<&str>) -> Result<()> {
+        let Some(name) = name else { return Ok(()) };
+        match self.queries().get(name) {
+            Some(query) if query.is_active() => Err(Error::NameTaken { name: name.to_owned() }),
+            _ => Ok(()),
+        }
+    }
+
+    /// The queries that run.
+    #[must_use]
+    pub fn active_queries(&self) -> Vec<StreamingQuery> {
+        self.queries().values().filter(|query| query.is_active()).cloned().collect()
+    }
+
+    /// The query of this name or id.
+    ///
+    /// # Errors
+    /// [`Error::NoQuery`].
+    pub fn query(&self, name: &str) -> Result<StreamingQuery> {
+        let queries = self.queries();
+        let found = queries.get(name).or_else(|| queries.values().find(|q| q.id() == name));
+        found.filter(|query| query.is_active()).cloned().ok_or_else(|| Error::NoQuery {
+            name: name.to_owned(),
+            active: queries.values().filter(|q| q.is_active()).map(label).collect(),
+        })
+    }
+
+    /// Tells a listener of all queries that start from now on.
+    pub fn add_listener(&self, listener: Arc<dyn StreamingQueryListener>) {
+        self.inner.listeners.lock().unwrap_or_else(PoisonError::into_inner).push(listener);
+    }
+
+    /// The memory tables of this session: rows in, rows out.
+    #[must_use]
+    pub fn memory(&self) -> &MemoryHub {
+        &self.inner.hub
+    }
+
+    /// A copy of the settings.
+    #[must_use]
+    pub fn settings(&self) -> SessionSettings {
+        self.inner.settings.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Changes the settings.
+    ///
+    /// # Errors
+    /// What the change says.
+    pub fn settings_mut<E>(
+        &self,
+        change: impl FnOnce(&mut SessionSettings) -> std::result::Result<(), E>,
+    ) -> std::result::Result<(), E> {
+        change(&mut self.inner.settings.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The tables, views and connectors.
+    pub fn catalog(&self) -> RwLockReadGuard<'_, Catalog> {
+        self.inner.catalog.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn catalog_mut(
+        &self,
+        change: impl FnOnce(&mut Catalog) -> std::result::Result<(), SqlError>,
+    ) -> Result<()> {
+        let mut catalog = self.inner.catalog.write().unwrap_or_else(PoisonError::into_inner);
+        Ok(change(&mut catalog)?)
+    }
+
+    fn queries(&self) -> MutexGuard<'_, BTreeMap<String, StreamingQuery>> {
+        self.inner.queries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn listeners(&self) -> Vec<Arc<dyn StreamingQueryListener>> {
+        self.inner.listeners.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn show_queries(&self) -> Outcome {
+        let queries = self.queries();
+        let rows = queries.values().map(|query| {
+            let progress = query.last_progress();
+            vec![
+                label(query),
+                query.id().to_owned(),
+                query.status().message,
+                progress.map_or_else(String::new, |progress| progress.batch_id.to_string()),
+            ]
+        });
+        Outcome::Listing(vec!["name", "id", "status", "epoch"], rows.collect())
+    }
+
+    fn show_tables(&self) -> Outcome {
+        let catalog = self.catalog();
+        let rows = catalog.entries().map(|entry| {
+            let kind = match entry {
+                Entry::Table(table) => table.factory.name(),
+                _ => "view",
+            };
+            vec![entry.name().to_owned(), kind.to_owned()]
+        });
+        Outcome::Listing(vec!["name", "connector"], rows.collect())
+    }
+
+    fn describe(&self, name: &str) -> Result<Outcome> {
+        let schema = match self.catalog().get(name)? {
+            Entry::Table(table) => table.describe(),
+            Entry::View { plan, .. } => Arc::new(plan.schema().as_arrow().clone()),
+            _ => return Err(Error::NotYet { what: "DESCRIBE of this" }),
+        };
+        let rows = schema.fields().iter().map(|field| {
+            vec![field.name().clone(), millstream_sql::types::spark_name(field.data_type())]
+        });
+        Ok(Outcome::Listing(vec!["column", "type"], rows.collect()))
+    }
+}
+
+fn label(query: &StreamingQuery) -> String {
+    query.name().unwrap_or(query.run_id()).to_owned()
+}
+
+/// The checkpoint of the next query: its own, or one under the session's root.
+fn checkpoint_of(settings: &SessionSettings) -> Checkpoint {
+    match (&settings.checkpoint, &settings.checkpoint_root, &settings.query_name) {
+        (Checkpoint::None, Some(root), Some(name)) => Checkpoint::Directory(root.join(name)),
+        (checkpoint, _, _) => checkpoint.clone(),
+    }
+}
+
+/// A fault as the library's error, for hosts that speak in faults.
+#[must_use]
+pub fn fault(error: &Error) -> Fault {
+    match error {
+        Error::Terminated { fault, .. } => fault.clone(),
+        other => other.fault(),
+    }
+}
