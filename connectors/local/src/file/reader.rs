@@ -113,7 +113,9 @@ impl Cut<'_> {
         chunk_bytes: usize,
         line_bytes_max: usize,
     ) -> Result<Option<(u64, Vec<u8>)>, ConnectorError> {
-        let mut bytes = Vec::with_capacity(chunk_bytes + self.carry.len());
+        let fresh_bytes =
+            usize::try_from(self.left).map_or(chunk_bytes, |left| left.min(chunk_bytes));
+        let mut bytes = Vec::with_capacity(fresh_bytes + self.carry.len());
         bytes.append(&mut self.carry);
         let mut searched = bytes.len();
         loop {
@@ -124,14 +126,14 @@ impl Cut<'_> {
                 None if self.left == 0 => bytes.len(),
                 None => {
                     searched = bytes.len();
-                    self.check_line(searched, line_bytes_max)?;
+                    self.check_line(0, searched, line_bytes_max)?;
                     continue;
                 }
             };
             self.carry
                 .extend_from_slice(bytes.get(end..).unwrap_or(&[]));
             bytes.truncate(end);
-            self.check_line(first_line_end(&bytes), line_bytes_max)?;
+            self.check_lines(&bytes, line_bytes_max)?;
             let offset = self.offset;
             self.offset += bytes.len() as u64;
             return Ok((!bytes.is_empty()).then_some((offset, bytes)));
@@ -155,19 +157,27 @@ impl Cut<'_> {
         Ok(())
     }
 
-    fn check_line(&self, len: usize, limit: usize) -> Result<(), ConnectorError> {
+    /// Fails if a line of the piece is too long.
+    fn check_lines(&self, bytes: &[u8], limit: usize) -> Result<(), ConnectorError> {
+        if bytes.len() <= limit {
+            return Ok(());
+        }
+        let mut start = 0;
+        for end in memchr::memchr_iter(b'\n', bytes).chain([bytes.len()]) {
+            self.check_line(start, end.saturating_sub(start), limit)?;
+            start = end + 1;
+        }
+        Ok(())
+    }
+
+    fn check_line(&self, start: usize, len: usize, limit: usize) -> Result<(), ConnectorError> {
         if len > limit {
             return Err(ConnectorError::LineTooLong {
                 origin: self.planned.path.clone(),
-                offset: self.offset,
+                offset: self.offset + start as u64,
                 limit,
             });
         }
         Ok(())
     }
-}
-
-/// Only the first line of a piece can be longer than a piece: it began in the one before.
-fn first_line_end(bytes: &[u8]) -> usize {
-    memchr::memchr(b'\n', bytes).unwrap_or(bytes.len())
 }
