@@ -80,62 +80,15 @@ const CASES: &[Case] = &[
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let wanted = std::env::args().skip(1).find(|arg| !arg.starts_with('-'));
-    let json = bids(|bid, out| {
-        let Bid {
-            auction,
-            bidder,
-            price,
-            channel,
-            url,
-            extra,
-            ..
-        } = bid;
-        let at = instant(bid.date_time);
-        writeln!(
-            out,
-            r#"{{"auction":{auction},"bidder":{bidder},"price":{price},"channel":"{channel}","url":"{url}","date_time":"{at}","extra":"{extra}"}}"#
-        )
-    })?;
-    let csv = bids(|bid, out| {
-        let Bid {
-            auction,
-            bidder,
-            price,
-            channel,
-            url,
-            extra,
-            ..
-        } = bid;
-        let at = instant(bid.date_time);
-        writeln!(
-            out,
-            "{auction},{bidder},{price},{channel},{url},{at},{extra}"
-        )
-    })?;
-    // Fields that are sometimes left out, as Spark's own writer does with nulls.
-    let sparse = bids(|bid, out| {
-        let Bid {
-            auction,
-            price,
-            channel,
-            url,
-            extra,
-            ..
-        } = bid;
-        write!(out, r#"{{"auction":{auction}"#)?;
-        if auction % 3 > 0 {
-            write!(out, r#","channel":"{channel}""#)?;
-        }
-        if price % 2 > 0 {
-            write!(out, r#","url":"{url}""#)?;
-        }
-        writeln!(out, r#","price":{price},"extra":"{extra}"}}"#)
-    })?;
+    let (json, sparse, csv) = (bids(json_line)?, bids(sparse_line)?, bids(csv_line)?);
     let mut stdout = io::stdout();
-    for case in CASES
-        .iter()
-        .filter(|case| wanted.as_deref().is_none_or(|w| case.name.contains(w)))
-    {
+    for case in CASES {
+        if wanted
+            .as_deref()
+            .is_some_and(|name| !case.name.contains(name))
+        {
+            continue;
+        }
         let text = match case.format {
             "json" if case.name.starts_with("sparse") => &sparse,
             "json" => &json,
@@ -155,6 +108,60 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         )?;
     }
     Ok(())
+}
+
+fn json_line(bid: &Bid, out: &mut String) -> std::fmt::Result {
+    let Bid {
+        auction,
+        bidder,
+        price,
+        channel,
+        url,
+        extra,
+        ..
+    } = bid;
+    let at = instant(bid.date_time);
+    writeln!(
+        out,
+        r#"{{"auction":{auction},"bidder":{bidder},"price":{price},"channel":"{channel}","url":"{url}","date_time":"{at}","extra":"{extra}"}}"#
+    )
+}
+
+/// Fields that are sometimes left out, as Spark's own writer does with nulls.
+fn sparse_line(bid: &Bid, out: &mut String) -> std::fmt::Result {
+    let Bid {
+        auction,
+        price,
+        channel,
+        url,
+        extra,
+        ..
+    } = bid;
+    write!(out, r#"{{"auction":{auction}"#)?;
+    if auction % 3 > 0 {
+        write!(out, r#","channel":"{channel}""#)?;
+    }
+    if price % 2 > 0 {
+        write!(out, r#","url":"{url}""#)?;
+    }
+    writeln!(out, r#","price":{price},"extra":"{extra}"}}"#)
+}
+
+fn csv_line(bid: &Bid, out: &mut String) -> std::fmt::Result {
+    let Bid {
+        auction,
+        bidder,
+        price,
+        channel,
+        url,
+        extra,
+        ..
+    } = bid;
+    let at = instant(bid.date_time);
+    writeln!(
+        out,
+        "{auction},{bidder},{price},{channel},{url},{at},{extra}"
+    )
 }
 
 /// CPU seconds of this thread for one pass over `text`.
