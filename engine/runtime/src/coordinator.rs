@@ -444,13 +444,14 @@ impl Coordinator {
         let done = self.settings.clock.monotonic();
         open.durations.commit_offsets = millis(done.saturating_sub(ran));
         open.durations.trigger_execution = millis(done.saturating_sub(open.planned_at));
-        if open.facts.snapshot_after {
-            self.write_snapshot(epoch, &mut open)?;
-        }
         let progress = self.reports.progress(self, epoch, &open, receipt, done);
         self.reports.last_trigger = Some(open.planned_at);
         if !open.suppressed {
             (self.listener)(&progress);
+        }
+        // After the report: whoever counts must not miss an epoch that the sink has.
+        if open.facts.snapshot_after {
+            self.write_snapshot(epoch, &mut open)?;
         }
         Ok(())
     }

@@ -46,6 +46,9 @@ impl Rows<'_> {
 
 /// The state of one function for all groups of a table.
 pub(super) trait Function {
+    /// Number of state columns.
+    fn width(&self) -> usize;
+
     /// Makes room for groups `0..groups`; new ones are empty.
     fn resize(&mut self, groups: usize);
 

@@ -139,6 +139,10 @@ impl General {
 }
 
 impl Function for General {
+    fn width(&self) -> usize {
+        self.codec.columns()
+    }
+
     fn resize(&mut self, groups: usize) {
         self.states.resize(groups, None);
     }
@@ -176,6 +180,9 @@ impl Function for General {
     }
 
     fn state(&self, groups: &[u32]) -> Result<Vec<ArrayRef>> {
+        if groups.is_empty() {
+            return self.codec.decode(std::iter::empty());
+        }
         let mut accumulator = self.load(groups)?;
         pad(accumulator.as_mut(), groups.len(), &self.call)?;
         accumulator
@@ -184,6 +191,10 @@ impl Function for General {
     }
 
     fn evaluate(&self, groups: &[u32]) -> Result<ArrayRef> {
+        if groups.is_empty() {
+            // An accumulator without groups cannot say of what type nothing is.
+            return Ok(arrow::array::new_empty_array(self.call.function.field().data_type()));
+        }
         let mut accumulator = self.load(groups)?;
         pad(accumulator.as_mut(), groups.len(), &self.call)?;
         accumulator

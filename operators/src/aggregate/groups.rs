@@ -114,8 +114,7 @@ impl Groups {
             self.rows[*group as usize] += rows;
         }
         for function in &mut self.functions {
-            let width = function.state(&[])?.len();
-            let (own, rest) = states.split_at(width);
+            let (own, rest) = states.split_at(function.width());
             function.merge(own, groups)?;
             states = rest;
         }

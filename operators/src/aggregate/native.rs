@@ -167,6 +167,10 @@ struct Count {
 }
 
 impl Function for Count {
+    fn width(&self) -> usize {
+        1
+    }
+
     fn resize(&mut self, groups: usize) {
         self.counts.resize(groups, 0);
     }
@@ -292,6 +296,10 @@ impl<T: Summable> Sum<T> {
 }
 
 impl<T: Summable> Function for Sum<T> {
+    fn width(&self) -> usize {
+        2
+    }
+
     fn resize(&mut self, groups: usize) {
         self.sums.resize(groups, T::Native::ZERO);
         self.counts.resize(groups, 0);
@@ -359,6 +367,9 @@ impl<T: Summable> Function for Avg<T>
 where
     Sum<T>: Mean,
 {
+    fn width(&self) -> usize {
+        self.sum.width()
+    }
     fn resize(&mut self, groups: usize) {
         self.sum.resize(groups);
     }
@@ -457,6 +468,10 @@ impl<T: ArrowPrimitiveType> Extreme<T> {
 }
 
 impl<T: ArrowPrimitiveType> Function for Extreme<T> {
+    fn width(&self) -> usize {
+        1
+    }
+
     fn resize(&mut self, groups: usize) {
         self.values.resize(groups, T::Native::default());
         self.seen.resize(groups, false);
