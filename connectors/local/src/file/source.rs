@@ -3,7 +3,10 @@
 //! A file seen once is never read again. What was seen is bounded by `maxFileAge`, measured against
 //! the newest file and not against a clock, so that a replay decides the same.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
 
 use arrow::datatypes::SchemaRef;
 use millstream_connectors_api::{
@@ -99,7 +102,7 @@ pub(super) struct FileSource {
     planned: u64,
     seen: Seen,
     /// The rest of the last listing, in the order in which it will be taken.
-    unread: Vec<InputFile>,
+    unread: VecDeque<InputFile>,
     frozen: bool,
 }
 
@@ -110,7 +113,7 @@ impl FileSource {
             schema,
             planned: 0,
             seen: Seen::default(),
-            unread: Vec::new(),
+            unread: VecDeque::new(),
             frozen: false,
         }
     }
@@ -123,8 +126,15 @@ impl FileSource {
         if self.settings.latest_first {
             files.reverse();
         }
-        self.unread = files;
+        self.unread = files.into();
         Ok(())
+    }
+
+    /// A listing from before a restart may hold what was taken since. A frozen one is all there is.
+    fn forget_listing(&mut self) {
+        if !self.frozen {
+            self.unread.clear();
+        }
     }
 
     /// Whether the last listing still fills an epoch, so that no new one is needed.
@@ -132,26 +142,37 @@ impl FileSource {
         let backlog = match cap {
             Cap::Everything => false,
             Cap::Files(max) => self.unread.len() >= max,
-            Cap::Bytes(max) => self.unread.iter().map(|file| file.size).sum::<u64>() > max,
+            Cap::Bytes(max) => {
+                let mut sum: u64 = 0;
+                self.unread.iter().any(|file| {
+                    sum = sum.saturating_add(file.size);
+                    sum > max
+                })
+            }
         };
         backlog && !self.settings.latest_first
     }
 
     fn take(&mut self, cap: Cap) -> Vec<InputFile> {
-        let count = match cap {
-            Cap::Everything => self.unread.len(),
-            Cap::Files(max) => max.min(self.unread.len()),
-            Cap::Bytes(max) => {
-                let mut sum: u64 = 0;
-                let fits = self.unread.iter().take_while(|file| {
-                    sum = sum.saturating_add(file.size);
-                    sum <= max
-                });
-                fits.count().max(1).min(self.unread.len())
+        let mut taken: Vec<InputFile> = Vec::new();
+        let mut bytes: u64 = 0;
+        while let Some(file) = self.unread.pop_front() {
+            let full = match cap {
+                Cap::Everything => false,
+                Cap::Files(max) => taken.len() >= max,
+                Cap::Bytes(max) => !taken.is_empty() && bytes.saturating_add(file.size) > max,
+            };
+            if full {
+                self.unread.push_front(file);
+                break;
             }
-        };
-        let rest = self.unread.split_off(count);
-        std::mem::replace(&mut self.unread, rest)
+            // It was new when it was listed; epochs since then may have brought its like.
+            if self.seen.is_new(&self.settings, &file) {
+                bytes = bytes.saturating_add(file.size);
+                taken.push(file);
+            }
+        }
+        taken
     }
 }
 
@@ -179,10 +200,7 @@ impl Source for FileSource {
             ReadLimit::Configured => self.settings.cap,
             ReadLimit::Everything => Cap::Everything,
         };
-        if self.frozen {
-            let (seen, settings) = (&self.seen, &self.settings);
-            self.unread.retain(|file| seen.is_new(settings, file));
-        } else if !self.has_backlog(cap) {
+        if !self.frozen && !self.has_backlog(cap) {
             self.look()?;
         }
         let files = self.take(cap);
@@ -210,7 +228,7 @@ impl Source for FileSource {
         let (planned, seen) = position::parse(state, "the state of a file source is damaged")?;
         self.planned = planned;
         self.seen = seen;
-        self.unread.clear();
+        self.forget_listing();
         Ok(())
     }
 
@@ -218,7 +236,7 @@ impl Source for FileSource {
         let last = position::number(&range.end, "logOffset")?;
         self.seen.add(&self.settings, &Detail::of(range)?.files);
         self.planned = last + 1;
-        self.unread.clear();
+        self.forget_listing();
         Ok(())
     }
 

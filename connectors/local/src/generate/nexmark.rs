@@ -200,6 +200,7 @@ impl ConnectorFactory for NexmarkConnector {
             settings: parse(request)?,
             start_ms: None,
             planned: 0,
+            frozen_ms: None,
             frozen: None,
         }))
     }
@@ -231,6 +232,9 @@ struct NexmarkSource {
     start_ms: Option<i64>,
     /// Events planned so far.
     planned: u64,
+    /// The clock at which the end was fixed.
+    frozen_ms: Option<i64>,
+    /// The end, known with the first plan: until then a replay may still say when event 0 was due.
     frozen: Option<u64>,
 }
 
@@ -262,9 +266,7 @@ impl Source for NexmarkSource {
     }
 
     fn freeze(&mut self, now_ms: i64) -> Result<(), ConnectorError> {
-        // A stream without rate and end has no end to fix: such a run takes one epoch.
-        let one_epoch = self.planned.saturating_add(self.settings.events_per_epoch);
-        self.frozen = Some(self.due(now_ms).unwrap_or(one_epoch));
+        self.frozen_ms = Some(now_ms);
         Ok(())
     }
 
@@ -274,8 +276,12 @@ impl Source for NexmarkSource {
         now_ms: i64,
     ) -> Result<Option<PlannedRange>, ConnectorError> {
         let one_epoch = self.planned.saturating_add(self.settings.events_per_epoch);
-        let due = self.due(now_ms);
+        let due = self.due(self.frozen_ms.unwrap_or(now_ms));
         let available = self.frozen.or(due).unwrap_or(one_epoch);
+        if self.frozen_ms.is_some() {
+            // A stream without rate and end has no end to fix: such a run takes one epoch.
+            self.frozen = Some(available);
+        }
         let to = match limit {
             ReadLimit::Configured => available.min(one_epoch),
             ReadLimit::Everything => available,

@@ -76,7 +76,9 @@ struct RateSource {
     start_ms: Option<i64>,
     /// The last second planned.
     planned: Option<u64>,
-    frozen: Option<u64>,
+    /// The clock at which the end was fixed. Seconds are counted only when a range is planned:
+    /// until then a replay may still say when the first one began.
+    frozen_ms: Option<i64>,
 }
 
 fn parse(request: &SourceRequest) -> Result<Speed, ConnectorError> {
@@ -120,7 +122,7 @@ impl ConnectorFactory for RateConnector {
             speed: parse(request)?,
             start_ms: None,
             planned: None,
-            frozen: None,
+            frozen_ms: None,
         }))
     }
 
@@ -151,7 +153,7 @@ impl Source for RateSource {
     }
 
     fn freeze(&mut self, now_ms: i64) -> Result<(), ConnectorError> {
-        self.frozen = Some(self.seconds(now_ms));
+        self.frozen_ms = Some(now_ms);
         Ok(())
     }
 
@@ -160,8 +162,7 @@ impl Source for RateSource {
         _limit: ReadLimit,
         now_ms: i64,
     ) -> Result<Option<PlannedRange>, ConnectorError> {
-        let now_s = self.seconds(now_ms);
-        let to_s = self.frozen.unwrap_or(now_s);
+        let to_s = self.seconds(self.frozen_ms.unwrap_or(now_ms));
         if self.planned.is_some_and(|planned| planned >= to_s) {
             return Ok(None);
         }
