@@ -385,9 +385,7 @@ pub fn from_datafusion(error: DataFusionError) -> SqlError {
         },
         DataFusionError::Plan(message) => from_message(&message),
         DataFusionError::NotImplemented(message) => SqlError::Unsupported {
-            what: first_line(&message)
-                .trim_end_matches(" is not supported")
-                .to_owned(),
+            what: what_is_missing(&message),
         },
         DataFusionError::Execution(message) | DataFusionError::Configuration(message) => {
             SqlError::plan(first_line(&message))
@@ -399,6 +397,21 @@ pub fn from_datafusion(error: DataFusionError) -> SqlError {
             what: first_line(&other.to_string()),
         },
     }
+}
+
+/// What DataFusion has not implemented, without the syntax tree that it prints.
+fn what_is_missing(message: &str) -> String {
+    if message.contains("ScalarSubquery") {
+        return "a subquery in an expression".to_owned();
+    }
+    let line = first_line(message);
+    let end = line.find(['{', '(']).unwrap_or(line.len());
+    line.get(..end)
+        .unwrap_or(&line)
+        .trim()
+        .replace("Unsupported ast node in sqltorel: ", "")
+        .trim_end_matches(" is not supported")
+        .to_owned()
 }
 
 fn first_line(message: &str) -> String {

@@ -11,6 +11,7 @@ use datafusion_spark::planner::SparkFunctionPlanner;
 
 pub(crate) mod clock;
 pub(crate) mod divide;
+mod subscript;
 pub(crate) mod window;
 
 /// What a function is.
@@ -83,6 +84,9 @@ impl Registry {
             origins: BTreeMap::new(),
         };
         registry.planners.insert(0, Arc::new(SparkFunctionPlanner));
+        registry
+            .planners
+            .insert(0, Arc::new(subscript::SparkSubscripts));
         let ours = FunctionOrigin::Millstream;
         for function in SessionStateDefaults::default_scalar_functions() {
             registry.add_scalar(&function, FunctionOrigin::DataFusion);

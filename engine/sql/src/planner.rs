@@ -31,7 +31,7 @@ use datafusion::{
     sql::planner::{ParserOptions, PlannerContext, SqlToRel},
 };
 use millstream_runtime::plan::{MarkPolicy, StreamPlan};
-use millstream_types::{Coded, OutputMode, TextPosition, did_you_mean};
+use millstream_types::{OutputMode, TextPosition, did_you_mean};
 
 use crate::{
     Catalog, QueryText, SqlError, Table,
@@ -169,7 +169,7 @@ impl Planner {
 
     fn try_logical(&self, catalog: &Catalog, query: &QueryText) -> Result<LogicalPlan, SqlError> {
         let mut tree = parse_query(query, known_names(catalog))?;
-        rewrite::rewrite(&mut tree);
+        rewrite::rewrite(&mut tree)?;
         let provider = self.provider(catalog);
         let planner = SqlToRel::new_with_options(&provider, parser_options());
         let statement = datafusion::sql::sqlparser::ast::Statement::Query(Box::new(tree));
@@ -292,22 +292,33 @@ impl Planner {
 
     /// Gives an error its place, and its near names.
     fn explain_error(&self, error: SqlError, query: &QueryText) -> SqlError {
+        let (position, error) = match error {
+            SqlError::At { position, error } => (Some(position), *error),
+            other => (None, other),
+        };
         let error = match error {
-            SqlError::NoFunction { name, .. } if GENERATORS.contains(&name.as_str()) => {
-                let position = query.locate(&name);
-                return SqlError::unsupported(format!("{name} in a streaming query")).at(position);
-            }
-            SqlError::NoFunction { name, near: None } => {
-                let near = did_you_mean(&name, self.registry.names()).map(str::to_owned);
-                SqlError::NoFunction { name, near }
-            }
+            SqlError::NoFunction { name, .. } => self.missing_function(name),
             other => other,
         };
-        if error.position().is_some() {
-            return error;
-        }
-        let position = anchor(&error, query).or_else(|| query.position());
+        let position = position
+            .or_else(|| anchor(&error, query))
+            .or_else(|| query.position());
         error.at(position)
+    }
+
+    /// A function that Spark has and a stream cannot have, or a slip.
+    fn missing_function(&self, name: String) -> SqlError {
+        if GENERATORS.contains(&name.as_str()) {
+            return SqlError::unsupported(format!("{name} in a streaming query"));
+        }
+        if name == "monotonically_increasing_id" {
+            return SqlError::NotOnStream {
+                what: format!("Expression(s): {name} is not supported with streaming"),
+                hint: "use uuid()",
+            };
+        }
+        let near = did_you_mean(&name, self.registry.names()).map(str::to_owned);
+        SqlError::NoFunction { name, near }
     }
 }
 
@@ -395,6 +406,8 @@ fn anchor(error: &SqlError, query: &QueryText) -> Option<TextPosition> {
         SqlError::NotOnStream { what, .. } | SqlError::Unsupported { what } => {
             let words = [
                 ("ort", "ORDER"),
+                ("ampling", "TABLESAMPLE"),
+                ("monotonically", "monotonically_increasing_id"),
                 ("imit", "LIMIT"),
                 ("ffset", "OFFSET"),
                 ("oin", "JOIN"),

@@ -11,25 +11,33 @@
 use std::{collections::HashMap, ops::ControlFlow};
 
 use datafusion::sql::sqlparser::ast::{
-    AccessExpr, CastKind, DataType, ExactNumberInfo, Expr, FunctionArg, FunctionArgExpr,
-    FunctionArguments, GroupByExpr, Ident, NullTreatment, OrderByKind, Query, Select, SelectItem,
-    SetExpr, Value, VisitMut, VisitorMut,
+    AccessExpr, BinaryOperator, CastKind, DataType, ExactNumberInfo, Expr, FunctionArg,
+    FunctionArgExpr, FunctionArguments, GroupByExpr, Ident, NullTreatment, ObjectName, OrderByKind,
+    Query, Select, SelectItem, SetExpr, TableFactor, Value, VisitMut, VisitorMut,
 };
+
+use crate::SqlError;
 
 /// Names that stand for the grouping expression of the same name.
 const WINDOWS: [&str; 2] = ["window", "session_window"];
 
 /// Rewrites a whole query.
-pub(crate) fn rewrite(query: &mut Query) {
-    let _ = query.visit(&mut Rewriter);
+///
+/// # Errors
+/// Clauses that DataFusion would pass over in silence.
+pub(crate) fn rewrite(query: &mut Query) -> Result<(), SqlError> {
+    match query.visit(&mut Rewriter) {
+        ControlFlow::Break(error) => Err(error),
+        ControlFlow::Continue(()) => Ok(()),
+    }
 }
 
 struct Rewriter;
 
 impl VisitorMut for Rewriter {
-    type Break = ();
+    type Break = SqlError;
 
-    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
+    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<SqlError> {
         let windows = match query.body.as_ref() {
             SetExpr::Select(select) => grouping_windows(select),
             _ => HashMap::new(),
@@ -44,7 +52,7 @@ impl VisitorMut for Rewriter {
         ControlFlow::Continue(())
     }
 
-    fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
+    fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<SqlError> {
         let windows = grouping_windows(select);
         for item in &mut select.projection {
             name_item(item, &windows);
@@ -58,10 +66,24 @@ impl VisitorMut for Rewriter {
         ControlFlow::Continue(())
     }
 
-    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+    fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<SqlError> {
+        match factor {
+            TableFactor::Table {
+                sample: Some(_), ..
+            } => ControlFlow::Break(SqlError::NotOnStream {
+                what: "Sampling is not supported on streaming DataFrames/Datasets".to_owned(),
+                hint: "filter with rand() < fraction",
+            }),
+            _ => ControlFlow::Continue(()),
+        }
+    }
+
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<SqlError> {
         ignore_nulls(expr);
         double(expr);
         field_access(expr);
+        matches_pattern(expr);
+        count_if(expr);
         ControlFlow::Continue(())
     }
 }
@@ -241,6 +263,48 @@ fn field_access(expr: &mut Expr) {
             *access = AccessExpr::Dot(Expr::Value(name));
         }
     }
+}
+
+/// `a RLIKE b`.
+fn matches_pattern(expr: &mut Expr) {
+    let Expr::RLike {
+        negated,
+        expr: text,
+        pattern,
+        ..
+    } = expr
+    else {
+        return;
+    };
+    *expr = Expr::BinaryOp {
+        left: text.clone(),
+        op: if *negated {
+            BinaryOperator::PGRegexNotMatch
+        } else {
+            BinaryOperator::PGRegexMatch
+        },
+        right: pattern.clone(),
+    };
+}
+
+/// `count_if(x)` is `count(*) FILTER (WHERE x)`.
+fn count_if(expr: &mut Expr) {
+    let Expr::Function(call) = expr else { return };
+    if !call.name.to_string().eq_ignore_ascii_case("count_if") || call.filter.is_some() {
+        return;
+    }
+    let FunctionArguments::List(list) = &mut call.args else {
+        return;
+    };
+    let [argument] = list.args.as_mut_slice() else {
+        return;
+    };
+    let FunctionArg::Unnamed(FunctionArgExpr::Expr(condition)) = argument.clone() else {
+        return;
+    };
+    *argument = FunctionArg::Unnamed(FunctionArgExpr::Wildcard);
+    call.filter = Some(Box::new(condition));
+    call.name = ObjectName::from(vec![Ident::new("count")]);
 }
 
 /// `1e3` is a double, unlike `1000.0`.

@@ -239,7 +239,7 @@ impl UserDefinedLogicalNodeCore for WindowBarrier {
 }
 
 /// A filter that never moves: one that answers differently each time it is asked, such as
-/// `rand() < 0.5`. DataFusion moves a filter without columns through any extension node, so a plain
+/// `rand() < 0.5`, or one on the clock above an aggregation. DataFusion moves a filter without columns through any extension node, so a plain
 /// one would end below the watermark.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd)]
 pub(crate) struct HeldFilter {
@@ -322,10 +322,18 @@ fn guard_window(plan: LogicalPlan) -> Transformed<LogicalPlan> {
 }
 
 fn hold(filter: Filter) -> Transformed<LogicalPlan> {
+    // Above an aggregation, a condition on the clock alone asks when a group leaves, not when its
+    // rows came.
+    let above_groups = filter
+        .input
+        .exists(|node| Ok(matches!(node, LogicalPlan::Aggregate(_))))
+        .unwrap_or(true);
     let (free, held): (Vec<_>, Vec<_>) = split_conjunction(&filter.predicate)
         .into_iter()
         .cloned()
-        .partition(is_deterministic);
+        .partition(|part| {
+            is_deterministic(part) && !(above_groups && part.column_refs().is_empty())
+        });
     let Some(predicate) = conjunction(held) else {
         return Transformed::no(LogicalPlan::Filter(filter));
     };

@@ -621,3 +621,72 @@ fn the_other_forms() {
     "#]]
     .assert_eq(&fixture.plan(Update, sql, ExplainFormat::Json));
 }
+
+#[test]
+fn a_condition_on_the_clock_alone_stays_above_the_groups() {
+    check(
+        Update,
+        "SELECT k, count_if(v > 1) FROM plain GROUP BY k
+         HAVING current_timestamp() > TIMESTAMP '2020-01-01 00:00:00'",
+        &expect![[r#"
+            Sink mode=update
+              Chain
+                | filter: current_timestamp() > 1577836800000000
+                | project: k, count(Int64(1)) FILTER (WHERE plain.v > Int64(1))@1 AS count_if((v > 1))
+                Aggregate #0 emits=update
+                  | keys: plain.k
+                  | calls: count(*) FILTER (WHERE plain.v > Int64(1)) BIGINT
+                  | state: one row a key, never removed
+                  Chain
+                    | project: k@0 AS plain.k, 1 AS Int32(1), v@1 > 1 AS plain.v > Int64(1)
+                    Source plain connector=memory
+                      | columns: k STRING, v BIGINT
+            watermark: none
+            modes: update, complete, changes
+        "#]],
+    );
+}
+
+#[test]
+fn a_filter_on_a_sliding_window_stays_above_it() {
+    check(
+        Append,
+        "SELECT window(at, '10 seconds', '5 seconds').start s, count(*) c FROM clicks
+         GROUP BY window(at, '10 seconds', '5 seconds') HAVING window.start > TIMESTAMP '2020-01-01 00:00:00'",
+        &expect![[r#"
+            Sink mode=append
+              Chain
+                | filter: get_field(window(clicks.at,Utf8("10 seconds"),Utf8("5 seconds"))@0, start) > 1577836800000000
+                | project: get_field(window(clicks.at,Utf8("10 seconds"),Utf8("5 seconds"))@0, start) AS s, count(Int64(1))@1 AS c
+                Aggregate #0 emits=append
+                  | time: window of 10 seconds over clicks.at every 5 seconds
+                  | calls: count(*) BIGINT
+                  | state: one row a key and window, removed when the watermark reaches the window's end
+                  Chain
+                    | mark: clicks.at delay 10 seconds
+                    | project: at@0 AS clicks.at, 1 AS Int32(1)
+                    Source clicks connector=memory
+                      | columns: at TIMESTAMP
+            watermark: clicks.at delay 10 seconds
+            modes: append, update, complete, changes
+        "#]],
+    );
+}
+
+#[test]
+fn subscripts_count_from_zero_and_rlike_is_a_pattern() {
+    check(
+        Append,
+        "SELECT tags[0] AS t FROM plain WHERE k RLIKE '^x+'",
+        &expect![[r#"
+            Sink mode=append
+              Chain
+                | filter: k@0 ~ ^x+
+                | project: array_element(tags@1, 1) AS t
+                Source plain connector=memory
+                  | columns: k STRING, tags ARRAY<STRING>
+            watermark: none
+            modes: append, update, changes
+        "#]],
+    );
+}

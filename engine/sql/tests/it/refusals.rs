@@ -343,3 +343,37 @@ fn tables() {
     "#]],
     );
 }
+
+#[test]
+fn clauses_that_would_be_passed_over() {
+    check(
+        Append,
+        "SELECT who FROM clicks TABLESAMPLE (10 PERCENT)",
+        &expect![[r#"
+            error SQL-030: Sampling is not supported on streaming DataFrames/Datasets (line 1, column 24)
+            hint: filter with rand() < fraction
+        "#]],
+    );
+    check(
+        Append,
+        "SELECT monotonically_increasing_id() FROM clicks",
+        &expect![[r#"
+            error SQL-030: Expression(s): monotonically_increasing_id is not supported with streaming (line 1, column 8)
+            hint: use uuid()
+        "#]],
+    );
+    check(
+        Append,
+        "SELECT explode(tags) FROM plain",
+        &expect![[r#"
+            error SQL-007: explode in a streaming query is not supported (line 1, column 8)
+        "#]],
+    );
+    check(
+        Append,
+        "SELECT (SELECT max(v) FROM plain) AS m, who FROM clicks",
+        &expect![[r#"
+            error SQL-007: a subquery in an expression is not supported (line 1, column 1)
+        "#]],
+    );
+}
