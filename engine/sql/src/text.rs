@@ -388,12 +388,7 @@ fn rewrite_watermarks(tokens: Vec<TokenWithSpan>) -> Result<Vec<TokenWithSpan>, 
             quoted(format!("{} {}", text(count), text(unit))),
             spanned(Token::RParen),
         ]);
-        let has_alias = match rest.peek().map(|t| &t.token) {
-            Some(Token::Word(word)) => {
-                word.keyword == Keyword::AS || word.keyword == Keyword::NoKeyword
-            }
-            _ => false,
-        };
+        let has_alias = rest.peek().is_some_and(starts_alias);
         if !has_alias {
             let alias = Word {
                 value: table,
@@ -407,4 +402,10 @@ fn rewrite_watermarks(tokens: Vec<TokenWithSpan>) -> Result<Vec<TokenWithSpan>, 
         }
     }
     Ok(out)
+}
+
+/// Whether a token behind a table is its alias, or the word before it.
+fn starts_alias(token: &TokenWithSpan) -> bool {
+    matches!(&token.token, Token::Word(word)
+        if word.keyword == Keyword::AS || word.keyword == Keyword::NoKeyword)
 }

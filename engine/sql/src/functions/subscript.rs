@@ -24,15 +24,13 @@ impl ExprPlanner for SparkSubscripts {
             access.expr.get_type(schema)?,
             DataType::List(_) | DataType::LargeList(_)
         );
-        match access.field_access {
-            GetFieldAccess::ListIndex { key } if is_list => {
-                let position = cast(*key, DataType::Int64) + lit(1i64);
-                Ok(PlannerResult::Planned(array_element(access.expr, position)))
-            }
-            field_access => Ok(PlannerResult::Original(RawFieldAccessExpr {
-                field_access,
-                expr: access.expr,
-            })),
+        let GetFieldAccess::ListIndex { key } = access.field_access.clone() else {
+            return Ok(PlannerResult::Original(access));
+        };
+        if !is_list {
+            return Ok(PlannerResult::Original(access));
         }
+        let position = cast(*key, DataType::Int64) + lit(1i64);
+        Ok(PlannerResult::Planned(array_element(access.expr, position)))
     }
 }

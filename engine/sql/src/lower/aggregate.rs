@@ -125,10 +125,7 @@ impl Lowering {
             mode: self.mode_of(above),
             output: arrow_schema(&aggregate.schema),
         };
-        let mut marks = vec![None; aggregate.schema.fields().len()];
-        if let Some(time) = time.filter(|time| time.marked) {
-            marks[time.position] = Some(time.mark);
-        }
+        let marks = marks_above(aggregate, time.as_ref());
         let input = self.seal(stream);
         let operator = OperatorId(self.operators);
         self.operators += 1;
@@ -154,6 +151,15 @@ impl Lowering {
             (Above::State, _) => OutputMode::Append,
         }
     }
+}
+
+/// Of the columns of the result only the time key still knows about event time.
+fn marks_above(aggregate: &Aggregate, time: Option<&Time>) -> Vec<Option<Mark>> {
+    let mut marks = vec![None; aggregate.schema.fields().len()];
+    if let Some(time) = time.filter(|time| time.marked) {
+        marks[time.position] = Some(time.mark);
+    }
+    marks
 }
 
 fn unalias(expr: &Expr) -> &Expr {
