@@ -1,2 +1,76 @@
-//! Benchmarks: Nexmark, operators, the hand-written bound
-fn main() {}
+//! Benchmarks: Nexmark, operators, the hand-written bound.
+//!
+//! Owns what Millstream's speed is measured with; `README.md` beside this crate says how to read
+//! it. Asserts nothing about speed: a benchmark has a goal, not a test.
+
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a benchmark prints its figures"
+)]
+
+mod arguments;
+mod bounds;
+mod checksum;
+mod data;
+mod engine;
+mod error;
+mod measure;
+mod numbers;
+mod suite;
+
+use std::{error::Error, process::ExitCode};
+
+use crate::{
+    arguments::Arguments,
+    error::{BenchError, Result},
+};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+const HELP: &str = "\
+millstream-benches COMMAND
+
+  data [--dir DIR] [--events N] [--small] [--words]      make the input
+  nexmark [QUERY…] [--workers 2] [--engine bound|millstream|both] [--runs 3] [--dir DIR] [--small]
+  micro [arrange|aggregate|keys|hash|exchange]           operators, M rows/s of thread CPU
+  codecs                                                 wire formats over the same rows
+";
+
+fn command(mut arguments: impl Iterator<Item = String>) -> Result<()> {
+    let name = arguments.next().unwrap_or_default();
+    let mut print = |line: String| println!("{line}");
+    match name.as_str() {
+        "data" => {
+            let known = ["dir", "events", "small", "words"];
+            let lines = data::run(&Arguments::parse(arguments, &known)?)?;
+            lines.into_iter().for_each(print);
+        }
+        "nexmark" => {
+            let known = ["workers", "engine", "runs", "dir", "small"];
+            suite::run(&Arguments::parse(arguments, &known)?, &mut print)?;
+        }
+        "run-once" => {
+            let known = ["workers", "engine", "dir"];
+            print(suite::run_once(&Arguments::parse(arguments, &known)?)?);
+        }
+        _ => return Err(BenchError::Usage(format!("what shall I run?\n\n{HELP}"))),
+    }
+    Ok(())
+}
+
+fn main() -> ExitCode {
+    match command(std::env::args().skip(1)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            let mut source = error.source();
+            while let Some(cause) = source {
+                eprintln!("  because {cause}");
+                source = cause.source();
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
