@@ -512,29 +512,31 @@ fn numbers_are_sparks() {
          FROM v",
         ExplainFormat::Json,
     );
-    let columns: Vec<&str> = text
+    let columns: String = text
         .lines()
         .filter(|line| line.contains("\"type\""))
+        .map(|line| format!("{}\n", line.trim()))
         .collect();
     expect![[r#"
-              "type": "DOUBLE"
-              "type": "INT"
-              "type": "BIGINT"
-              "type": "DOUBLE"
-              "type": "DECIMAL(11,4)"
-              "type": "DECIMAL(13,2)"
-              "type": "DECIMAL(16,6)"
-              "type": "DECIMAL(20,13)"
-              "type": "DECIMAL(5,2)"
-              "type": "DECIMAL(13,1)"
-              "type": "DECIMAL(17,6)"
-              "type": "DECIMAL(6,2)"
-              "type": "DOUBLE"
-              "type": "DECIMAL(5,2)"
-              "type": "DECIMAL(13,2)"
-              "type": "INT"
-              "type": "DOUBLE""#]]
-    .assert_eq(&columns.join("\n"));
+        "type": "DOUBLE"
+        "type": "INT"
+        "type": "BIGINT"
+        "type": "DOUBLE"
+        "type": "DECIMAL(11,4)"
+        "type": "DECIMAL(13,2)"
+        "type": "DECIMAL(16,6)"
+        "type": "DECIMAL(20,13)"
+        "type": "DECIMAL(5,2)"
+        "type": "DECIMAL(13,1)"
+        "type": "DECIMAL(17,6)"
+        "type": "DECIMAL(6,2)"
+        "type": "DOUBLE"
+        "type": "DECIMAL(5,2)"
+        "type": "DECIMAL(13,2)"
+        "type": "INT"
+        "type": "DOUBLE"
+    "#]]
+    .assert_eq(&columns);
 }
 
 #[test]
