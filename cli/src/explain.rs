@@ -1,0 +1,54 @@
+//! `millstream explain`.
+
+use millstream::{ExplainFormat, Outcome, Session};
+use millstream_sql::{ScriptStatement, Statement};
+
+use crate::{
+    arguments::{ExplainArguments, Format},
+    exit::{Exit, Failure},
+    run::statements,
+    terminal::print,
+};
+
+/// Explains every query of a script; other statements are run, queries are not.
+pub(crate) fn explain(arguments: &ExplainArguments) -> Result<Exit, Failure> {
+    let statements = statements(arguments.file.as_deref(), arguments.command.as_deref())?;
+    let format = match arguments.format {
+        Format::Tree => ExplainFormat::Tree,
+        Format::Dot => ExplainFormat::Dot,
+        Format::Json => ExplainFormat::Json,
+    };
+    let session = Session::builder().app_name("millstream explain").build()?;
+    for ScriptStatement {
+        statement,
+        position,
+    } in statements
+    {
+        let statement = match statement {
+            Statement::Insert { sink, query } => Statement::Explain {
+                format,
+                sink: Some(sink),
+                query,
+            },
+            Statement::Select(query) => Statement::Explain {
+                format,
+                sink: None,
+                query,
+            },
+            Statement::Explain { sink, query, .. } => Statement::Explain {
+                format,
+                sink,
+                query,
+            },
+            other => other,
+        };
+        match session.run_statement(&ScriptStatement {
+            statement,
+            position,
+        })? {
+            Outcome::Text(text) => print(&text),
+            _ => continue,
+        }
+    }
+    Ok(Exit::Done)
+}

@@ -1,0 +1,90 @@
+//! Progress on its way to people and files.
+
+use std::{
+    fs::{File, OpenOptions},
+    io::Write,
+    path::Path,
+    sync::{Mutex, PoisonError},
+};
+
+use millstream::{Progress, StreamingQueryListener};
+
+use crate::{
+    arguments::ProgressStyle,
+    exit::Failure,
+    terminal::{complain, is_watched, status},
+};
+
+/// Shows and writes the progress of all queries of a process.
+#[derive(Debug)]
+pub(crate) struct Reporter {
+    style: ProgressStyle,
+    file: Option<Mutex<File>>,
+}
+
+impl Reporter {
+    /// # Errors
+    /// When the file cannot be opened.
+    pub(crate) fn new(style: ProgressStyle, file: Option<&Path>) -> Result<Reporter, Failure> {
+        let open = |path: &Path| {
+            OpenOptions::new()
+                .create(true)
+                .append(true)
+                .open(path)
+                .map_err(|error| {
+                    Failure::Usage(format!(
+                        "cannot write progress to {}: {error}",
+                        path.display()
+                    ))
+                })
+        };
+        let file = file.map(open).transpose()?.map(Mutex::new);
+        let style = match style {
+            ProgressStyle::Auto if !is_watched() => ProgressStyle::None,
+            other => other,
+        };
+        Ok(Reporter { style, file })
+    }
+}
+
+impl StreamingQueryListener for Reporter {
+    fn on_query_progress(&self, progress: &Progress) {
+        let json = || serde_json::to_string(progress).unwrap_or_default();
+        if let Some(file) = &self.file {
+            let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Err(error) = writeln!(file, "{}", json()) {
+                complain(&format!("cannot write progress: {error}"));
+            }
+        }
+        match self.style {
+            ProgressStyle::None => {}
+            ProgressStyle::Auto => status(&line(progress)),
+            ProgressStyle::Line => complain(&line(progress)),
+            ProgressStyle::Json => complain(&json()),
+        }
+    }
+}
+
+/// One epoch in one line.
+fn line(progress: &Progress) -> String {
+    let name = progress.name.as_deref().unwrap_or("query");
+    let rate = progress.processed_rows_per_second.unwrap_or(0.0);
+    let state: u64 = progress
+        .state_operators
+        .iter()
+        .map(|one| one.num_rows_total)
+        .sum();
+    let late: u64 = progress
+        .state_operators
+        .iter()
+        .map(|one| one.num_rows_dropped_by_watermark)
+        .sum();
+    let mark = progress
+        .event_time
+        .as_ref()
+        .map_or_else(String::new, |time| format!("  mark {}", time.watermark));
+    format!(
+        "{name}  epoch {}  in {}  out {}  {rate:.0} rows/s  state {state}  late {late}{mark}",
+        progress.batch_id, progress.num_input_rows, progress.sink.num_output_rows,
+    )
+}
