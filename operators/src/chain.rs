@@ -12,9 +12,11 @@ use std::{
 };
 
 use arrow::{
-    array::{Array, AsArray, BooleanArray, Int64Array, RecordBatch, RecordBatchOptions},
+    array::{
+        Array, AsArray, BooleanArray, Int64Array, RecordBatch, RecordBatchOptions, UInt32Array,
+    },
     compute,
-    datatypes::{SchemaRef, TimestampMicrosecondType},
+    datatypes::{DataType, Field, SchemaRef, TimestampMicrosecondType},
 };
 use datafusion_common::cast::as_boolean_array;
 use datafusion_physical_expr::PhysicalExpr;
@@ -45,6 +47,15 @@ pub enum Step {
         /// One expression a column.
         expressions: Vec<Arc<dyn PhysicalExpr>>,
         /// The columns they make.
+        schema: SchemaRef,
+    },
+    /// One row for each element of a list column, which then holds the element.
+    Unnest {
+        /// A `List` or `LargeList` column of the input.
+        column: usize,
+        /// Whether a row with an empty or null list stays, with a null element.
+        outer: bool,
+        /// The columns afterwards: as before, but for the element's type.
         schema: SchemaRef,
     },
     /// Notes the newest event time for a watermark definition; rows pass unchanged.
@@ -94,7 +105,7 @@ impl ChainSpec {
                         expressions: expressions.iter().map(&mut bound).collect::<Result<_>>()?,
                         schema: schema.clone(),
                     },
-                    Step::Mark { .. } => step.clone(),
+                    Step::Mark { .. } | Step::Unnest { .. } => step.clone(),
                 })
             })
             .collect::<Result<Vec<_>>>()?;
@@ -162,6 +173,13 @@ impl Chain {
                 } => {
                     batch = projected(expressions, schema, &batch)?;
                 }
+                Step::Unnest {
+                    column,
+                    outer,
+                    schema,
+                } => {
+                    (batch, diff) = unnested(&batch, diff.as_ref(), (*column, *outer), schema)?;
+                }
                 Step::Mark { definition, column } => {
                     if let Some(statistics) = statistics(*definition, batch.column(*column)) {
                         mark(statistics);
@@ -222,6 +240,63 @@ fn projected(
     let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
     RecordBatch::try_new_with_options(schema.clone(), columns, &options)
         .map_err(OperatorError::arrow("projecting rows"))
+}
+
+/// Repeats each row for the elements of its list.
+fn unnested(
+    batch: &RecordBatch,
+    diff: Option<&Int64Array>,
+    (column, outer): (usize, bool),
+    schema: &SchemaRef,
+) -> Result<(RecordBatch, Option<Int64Array>)> {
+    let contract = || OperatorError::contract("explode over a column that is no list");
+    let lists = compute::cast(
+        batch.column(column),
+        &DataType::List(Arc::new(Field::new_list_field(
+            schema.field(column).data_type().clone(),
+            true,
+        ))),
+    )
+    .map_err(OperatorError::arrow("exploding a list"))?;
+    let lists = lists.as_list_opt::<i32>().ok_or_else(contract)?;
+    let mut rows: Vec<u32> = Vec::new();
+    let mut elements: Vec<Option<u32>> = Vec::new();
+    for (row, number) in (0..lists.len()).zip(0u32..) {
+        let (start, end) = (lists.value_offsets()[row], lists.value_offsets()[row + 1]);
+        if lists.is_null(row) || start == end {
+            if outer {
+                rows.push(number);
+                elements.push(None);
+            }
+            continue;
+        }
+        for element in start..end {
+            rows.push(number);
+            elements.push(Some(element.unsigned_abs()));
+        }
+    }
+    let rows = UInt32Array::from(rows);
+    let elements = UInt32Array::from(elements);
+    let take = |array: &dyn Array, indices: &UInt32Array| {
+        compute::take(array, indices, None).map_err(OperatorError::arrow("exploding a list"))
+    };
+    let columns = batch
+        .columns()
+        .iter()
+        .enumerate()
+        .map(|(index, array)| {
+            if index == column {
+                take(lists.values(), &elements)
+            } else {
+                take(array, &rows)
+            }
+        })
+        .collect::<Result<Vec<_>>>()?;
+    let options = RecordBatchOptions::new().with_row_count(Some(rows.len()));
+    let batch = RecordBatch::try_new_with_options(schema.clone(), columns, &options)
+        .map_err(OperatorError::arrow("exploding a list"))?;
+    let diff = diff.map(|diff| take(diff, &rows)).transpose()?;
+    Ok((batch, diff.map(|diff| Int64Array::from(diff.to_data()))))
 }
 
 /// Newest, oldest, sum and count of the times that are not null.

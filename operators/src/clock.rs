@@ -78,7 +78,10 @@ impl Hash for EpochClock {
 }
 
 impl fmt::Display for EpochClock {
-    #[expect(clippy::wildcard_enum_match_arm, reason = "arrow has more types than this function serves")]
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "arrow has more types than this function serves"
+    )]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.data_type {
             DataType::Date32 => "current_date()",

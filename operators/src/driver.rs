@@ -44,7 +44,7 @@ pub type MarkStream<'s> = Stream<'s, u64, Vec<(i64, i64)>>;
 pub enum Routing {
     /// They stay on their worker.
     Local,
-    /// They go to the owner of their key hash.
+    /// They go to the owner of their key hash; rows without one to the first worker.
     ByKey,
 }
 
@@ -123,6 +123,11 @@ impl Emitter {
         if delta.rows() > 0 {
             self.deltas.push(delta);
         }
+    }
+
+    /// What was emitted, for operators that work on the output of another.
+    pub(crate) fn into_deltas(self) -> Vec<Delta> {
+        self.deltas
     }
 }
 

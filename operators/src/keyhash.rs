@@ -77,7 +77,10 @@ macro_rules! chain_primitive {
     }};
 }
 
-#[expect(clippy::wildcard_enum_match_arm, reason = "arrow has more types than this function serves")]
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "arrow has more types than this function serves"
+)]
 fn chain(column: &ArrayRef, hashes: &mut [u64]) -> Result<()> {
     // Integers of all widths hash alike, so that a widened column keeps its owner.
     match column.data_type() {

@@ -187,7 +187,10 @@ impl KeyTable {
 }
 
 impl Words {
-    #[expect(clippy::wildcard_enum_match_arm, reason = "arrow has more types than this function serves")]
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "arrow has more types than this function serves"
+    )]
     fn intern(&mut self, column: &ArrayRef, groups: &mut Vec<u32>) -> Result<()> {
         match column.data_type() {
             DataType::Int8 => self.each(
@@ -291,7 +294,10 @@ impl Words {
         Ok(group)
     }
 
-    #[expect(clippy::wildcard_enum_match_arm, reason = "arrow has more types than this function serves")]
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "arrow has more types than this function serves"
+    )]
     fn column(&self, groups: Option<&[u32]>) -> Result<ArrayRef> {
         let value = |group: u32| (self.null != Some(group)).then(|| self.words[group as usize]);
         let words: Int64Array = match groups {

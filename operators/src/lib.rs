@@ -7,6 +7,7 @@
 //! Tests: beside each module; whole operators on real workers in `tests/it`.
 
 pub mod aggregate;
+pub mod arrange;
 pub mod board;
 pub mod chain;
 pub mod clock;

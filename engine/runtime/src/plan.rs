@@ -9,6 +9,7 @@ use arrow::datatypes::SchemaRef;
 use millstream_connectors_api::{ConnectorFactory, SourceRequest};
 use millstream_operators::{
     aggregate::{AggregateSpec, TimeKey},
+    arrange::SortColumn,
     chain::ChainSpec,
 };
 use millstream_types::{OperatorId, OutputMode, SourceId};
@@ -77,6 +78,27 @@ pub enum Node {
         /// Where its rows come from.
         inputs: Vec<NodeId>,
     },
+    /// The whole rows of each epoch in order, or the first of them: ORDER BY and LIMIT above an
+    /// aggregation in complete mode. Only as the last node.
+    Arrange {
+        /// Where its rows come from.
+        input: NodeId,
+        /// By what, most significant first; empty for a LIMIT alone.
+        order: Vec<SortColumn>,
+        /// How many rows of an epoch leave.
+        limit: Option<usize>,
+    },
+    /// The first rows over the life of the query: LIMIT in append mode.
+    Limit {
+        /// Where its rows come from.
+        input: NodeId,
+        /// Name of its state in checkpoints and progress.
+        operator: OperatorId,
+        /// Its columns.
+        schema: SchemaRef,
+        /// How many rows leave.
+        rows: u64,
+    },
     /// Groups and functions: partial aggregation, exchange, final aggregation.
     Aggregate {
         /// Where its rows come from.
@@ -116,7 +138,11 @@ impl StreamPlan {
             Node::Aggregate { spec, .. } => {
                 spec.marked && spec.time != TimeKey::None && spec.mode != OutputMode::Complete
             }
-            Node::Source(_) | Node::Chain { .. } | Node::Union { .. } => false,
+            Node::Source(_)
+            | Node::Chain { .. }
+            | Node::Union { .. }
+            | Node::Arrange { .. }
+            | Node::Limit { .. } => false,
         })
     }
 }

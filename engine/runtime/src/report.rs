@@ -123,19 +123,24 @@ fn state_operators(query: &Coordinator, open: &OpenEpoch) -> Vec<StateOperatorPr
         .plan
         .nodes
         .iter()
-        .filter_map(|node| match node {
-            Node::Aggregate { operator, .. } => {
-                let report = open.operators.get(operator).copied().unwrap_or_default();
-                Some(StateOperatorProgress {
-                    operator_name: "stateStoreSave".to_owned(),
-                    num_rows_total: report.rows_total,
-                    num_rows_updated: report.rows_updated,
-                    num_rows_removed: report.rows_removed,
-                    num_rows_dropped_by_watermark: report.rows_late,
-                    memory_used_bytes: report.bytes,
-                })
-            }
-            Node::Source(_) | Node::Chain { .. } | Node::Union { .. } => None,
+        .filter_map(|node| {
+            let (operator, name) = match node {
+                Node::Aggregate { operator, .. } => (operator, "stateStoreSave"),
+                Node::Limit { operator, .. } => (operator, "globalLimit"),
+                Node::Source(_)
+                | Node::Chain { .. }
+                | Node::Union { .. }
+                | Node::Arrange { .. } => return None,
+            };
+            let report = open.operators.get(operator).copied().unwrap_or_default();
+            Some(StateOperatorProgress {
+                operator_name: name.to_owned(),
+                num_rows_total: report.rows_total,
+                num_rows_updated: report.rows_updated,
+                num_rows_removed: report.rows_removed,
+                num_rows_dropped_by_watermark: report.rows_late,
+                memory_used_bytes: report.bytes,
+            })
         })
         .collect();
     operators.reverse();

@@ -56,7 +56,10 @@ pub(super) struct Part {
 }
 
 impl Buckets {
-    #[expect(clippy::wildcard_enum_match_arm, reason = "arrow has more types than this function serves")]
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "arrow has more types than this function serves"
+    )]
     pub(super) fn new(spec: &AggregateSpec) -> Result<Buckets> {
         match spec.time {
             TimeKey::Window { spec, .. } if !spec.is_tumbling() => Err(OperatorError::contract(
@@ -78,7 +81,10 @@ impl Buckets {
     }
 
     /// Type of the key column that stands before the keys of the query, if there is one.
-    #[expect(clippy::wildcard_enum_match_arm, reason = "arrow has more types than this function serves")]
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "arrow has more types than this function serves"
+    )]
     pub(super) fn extra_key(&self, input: &arrow::datatypes::Schema) -> Option<Field> {
         match self.time {
             TimeKey::None | TimeKey::Window { .. } | TimeKey::Session { .. } => None,

@@ -193,7 +193,9 @@ impl Function for General {
     fn evaluate(&self, groups: &[u32]) -> Result<ArrayRef> {
         if groups.is_empty() {
             // An accumulator without groups cannot say of what type nothing is.
-            return Ok(arrow::array::new_empty_array(self.call.function.field().data_type()));
+            return Ok(arrow::array::new_empty_array(
+                self.call.function.field().data_type(),
+            ));
         }
         let mut accumulator = self.load(groups)?;
         pad(accumulator.as_mut(), groups.len(), &self.call)?;

@@ -29,7 +29,10 @@ enum Kind {
     Extreme { data_type: DataType, greatest: bool },
 }
 
-#[expect(clippy::wildcard_enum_match_arm, reason = "arrow has more types than this function serves")]
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "arrow has more types than this function serves"
+)]
 fn kind(call: &AggregateCall) -> Option<Kind> {
     let function = &call.function;
     if function.is_distinct() {
@@ -116,7 +119,10 @@ pub(super) fn function(call: &AggregateCall) -> Option<Box<dyn Function>> {
     })
 }
 
-#[expect(clippy::wildcard_enum_match_arm, reason = "arrow has more types than this function serves")]
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "arrow has more types than this function serves"
+)]
 fn extreme(data_type: DataType, greatest: bool) -> Option<Box<dyn Function>> {
     fn of<T: ArrowPrimitiveType>(data_type: DataType, greatest: bool) -> Option<Box<dyn Function>> {
         Some(Box::new(Extreme::<T> {

@@ -404,7 +404,11 @@ impl TotalAggregate {
                     self.emit(bucket, &self.all(bucket), out)?;
                 }
                 OutputMode::Append | OutputMode::Complete => {}
-                other => return Err(OperatorError::contract(format!("no aggregation in mode {other}"))),
+                other => {
+                    return Err(OperatorError::contract(format!(
+                        "no aggregation in mode {other}"
+                    )));
+                }
             }
         }
         Ok(())
