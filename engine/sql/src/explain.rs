@@ -7,6 +7,7 @@ use std::{fmt::Write, str::FromStr};
 
 use millstream_operators::{
     aggregate::{AggregateSpec, TimeKey},
+    arrange::SortColumn,
     chain::{ChainSpec, Step},
 };
 use millstream_runtime::plan::{MarkPolicy, Node, NodeId, StreamPlan};
@@ -93,6 +94,28 @@ fn describe(plan: &StreamPlan, node: NodeId) -> Description {
             details: Vec::new(),
             inputs: inputs.clone(),
         },
+        Node::Arrange {
+            input,
+            order,
+            limit,
+        } => Description {
+            title: "Arrange".to_owned(),
+            details: arrange(plan, order, *limit),
+            inputs: vec![*input],
+        },
+        Node::Limit {
+            input,
+            operator,
+            rows,
+            ..
+        } => Description {
+            title: format!("Limit #{}", operator.0),
+            details: vec![
+                format!("rows: {rows}"),
+                "state: how many rows have left".to_owned(),
+            ],
+            inputs: vec![*input],
+        },
         Node::Aggregate {
             input,
             operator,
@@ -103,6 +126,25 @@ fn describe(plan: &StreamPlan, node: NodeId) -> Description {
             inputs: vec![*input],
         },
     }
+}
+
+fn arrange(plan: &StreamPlan, order: &[SortColumn], limit: Option<usize>) -> Vec<String> {
+    let mut details = Vec::new();
+    if !order.is_empty() {
+        let columns: Vec<String> = order
+            .iter()
+            .map(|sort| {
+                let direction = if sort.descending { "DESC" } else { "ASC" };
+                let nulls = if sort.nulls_first { "FIRST" } else { "LAST" };
+                let name = plan.schema.fields().get(sort.column).map(|f| f.name());
+                let name = name.map_or("", String::as_str);
+                format!("{name} {direction} NULLS {nulls}")
+            })
+            .collect();
+        details.push(format!("order: {}", columns.join(", ")));
+    }
+    details.extend(limit.map(|limit| format!("limit: {limit}")));
+    details
 }
 
 fn steps(plan: &StreamPlan, chain: &ChainSpec) -> Vec<String> {
@@ -133,6 +175,14 @@ fn steps(plan: &StreamPlan, chain: &ChainSpec) -> Vec<String> {
                     })
                     .collect();
                 format!("project: {}", columns.join(", "))
+            }
+            Step::Unnest {
+                column,
+                outer,
+                schema,
+            } => {
+                let outer = if *outer { " outer" } else { "" };
+                format!("unnest{outer}: {}", schema.field(*column).name())
             }
             Step::Mark { definition, .. } => format!("mark: {}", mark(plan, *definition)),
         })

@@ -21,18 +21,19 @@ pub(crate) fn identity(sources: &[SourceNode], nodes: &[Node]) -> String {
         let _ = writeln!(text, "source {idx} {} connector={name}", source.table);
     }
     for node in nodes {
-        if let Node::Aggregate {
-            input,
-            operator,
-            spec,
-        } = node
-        {
-            let _ = writeln!(
-                text,
-                "aggregate {} {}",
-                operator.0,
-                state(spec, nodes, *input)
-            );
+        match node {
+            Node::Aggregate {
+                input,
+                operator,
+                spec,
+            } => {
+                let state = state(spec, nodes, *input);
+                let _ = writeln!(text, "aggregate {} {state}", operator.0);
+            }
+            Node::Limit { operator, rows, .. } => {
+                let _ = writeln!(text, "limit {} rows={rows}", operator.0);
+            }
+            Node::Source(_) | Node::Chain { .. } | Node::Union { .. } | Node::Arrange { .. } => {}
         }
     }
     text
@@ -88,7 +89,7 @@ fn state(spec: &AggregateSpec, nodes: &[Node], input: NodeId) -> String {
 pub(crate) fn computed(chain: &ChainSpec, idx: usize) -> String {
     let project = chain.steps.iter().rev().find_map(|step| match step {
         Step::Project { expressions, .. } => expressions.get(idx),
-        Step::Filter(_) | Step::Mark { .. } => None,
+        Step::Filter(_) | Step::Mark { .. } | Step::Unnest { .. } => None,
     });
     project.map_or_else(
         || chain.output.field(idx).name().clone(),

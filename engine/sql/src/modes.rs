@@ -73,7 +73,11 @@ fn refusal(plan: &StreamPlan, mode: OutputMode, check_chains: bool) -> Option<Re
         .iter()
         .filter_map(|node| match node {
             Node::Aggregate { spec, .. } => Some(spec),
-            Node::Source(_) | Node::Chain { .. } | Node::Union { .. } => None,
+            Node::Source(_)
+            | Node::Chain { .. }
+            | Node::Union { .. }
+            | Node::Arrange { .. }
+            | Node::Limit { .. } => None,
         })
         .collect();
     let is_session = |spec: &&AggregateSpec| matches!(spec.time, TimeKey::Session { .. });
@@ -111,7 +115,11 @@ fn closes(spec: &AggregateSpec) -> bool {
 fn is_chained(plan: &StreamPlan) -> bool {
     plan.nodes.iter().any(|node| match node {
         Node::Aggregate { input, .. } => reaches_state(plan, *input),
-        Node::Source(_) | Node::Chain { .. } | Node::Union { .. } => false,
+        Node::Source(_)
+        | Node::Chain { .. }
+        | Node::Union { .. }
+        | Node::Arrange { .. }
+        | Node::Limit { .. } => false,
     })
 }
 
@@ -119,7 +127,9 @@ fn reaches_state(plan: &StreamPlan, node: NodeId) -> bool {
     match &plan.nodes[node.0] {
         Node::Aggregate { .. } => true,
         Node::Source(_) => false,
-        Node::Chain { input, .. } => reaches_state(plan, *input),
+        Node::Chain { input, .. } | Node::Arrange { input, .. } | Node::Limit { input, .. } => {
+            reaches_state(plan, *input)
+        }
         Node::Union { inputs } => inputs.iter().any(|input| reaches_state(plan, *input)),
     }
 }
