@@ -14,21 +14,23 @@ mod windows;
 
 use std::path::Path;
 
+pub(crate) use bid::Parser;
+
 use crate::{checksum::Outcome, error::Result};
 
-/// A query by hand: data directory, number of workers.
-pub(crate) type Bound = fn(&Path, usize) -> Result<Outcome>;
+/// A query by hand: data directory, number of workers, how lines are read.
+pub(crate) type Bound = fn(&Path, usize, Parser) -> Result<Outcome>;
 
 /// All that are written, by the names of the suite.
 pub(crate) const BOUNDS: [(&str, Bound); 5] = [
-    ("w2", |dir, workers| {
-        flow::windowed::<windows::BidsPerAuction>(stateless::bids(dir), workers)
+    ("w2", |dir, workers, parser| {
+        flow::windowed::<windows::BidsPerAuction>(stateless::bids(dir), workers, parser)
     }),
     ("q0", stateless::q0),
     ("q1", stateless::q1),
     ("q2", stateless::q2),
-    ("q7", |dir, workers| {
-        flow::windowed::<windows::HighestBid>(stateless::bids(dir), workers)
+    ("q7", |dir, workers, parser| {
+        flow::windowed::<windows::HighestBid>(stateless::bids(dir), workers, parser)
     }),
 ];
 

@@ -9,7 +9,9 @@ pub(crate) enum BenchError {
     Usage(String),
     #[error("BEN-02: cannot read or write path={path}")]
     Io { path: PathBuf, source: io::Error },
-    #[error("BEN-03: no data in path={0}; make it with `cargo run --release -p millstream-benches -- data`")]
+    #[error(
+        "BEN-03: no data in path={0}; make it with `cargo run --release -p millstream-benches -- data`"
+    )]
     NoData(PathBuf),
     #[error("BEN-04: a line is not what the generator writes: {what}")]
     Line { what: &'static str },

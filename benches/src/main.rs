@@ -12,10 +12,12 @@
 mod arguments;
 mod bounds;
 mod checksum;
+mod codecs;
 mod data;
 mod engine;
 mod error;
 mod measure;
+mod micro;
 mod numbers;
 mod suite;
 
@@ -33,7 +35,7 @@ const HELP: &str = "\
 millstream-benches COMMAND
 
   data [--dir DIR] [--events N] [--small] [--words]      make the input
-  nexmark [QUERY…] [--workers 2] [--engine bound|millstream|both] [--runs 3] [--dir DIR] [--small]
+  nexmark [QUERY…] [--workers 2] [--engine bound|bound-serde|millstream|both|all] [--runs 3] [--dir DIR] [--small]
   micro [arrange|aggregate|keys|hash|exchange]           operators, M rows/s of thread CPU
   codecs                                                 wire formats over the same rows
 ";
@@ -55,6 +57,8 @@ fn command(mut arguments: impl Iterator<Item = String>) -> Result<()> {
             let known = ["workers", "engine", "dir"];
             print(suite::run_once(&Arguments::parse(arguments, &known)?)?);
         }
+        "micro" => micro::run(Arguments::parse(arguments, &[])?.words(), &mut print)?,
+        "codecs" => codecs::run(&mut print)?,
         _ => return Err(BenchError::Usage(format!("what shall I run?\n\n{HELP}"))),
     }
     Ok(())

@@ -4,17 +4,14 @@
 //! memory and CPU time are its own. The parent repeats, takes the run with the middle CPU time,
 //! and insists that all runs of a query gave the same rows.
 
-use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::{collections::BTreeMap, path::PathBuf, process::Command};
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
     arguments::Arguments,
-    bounds, data, engine,
+    bounds::{self, Parser},
+    data, engine,
     error::{BenchError, Result},
     measure::{float, memory_mb, timed},
 };
@@ -23,6 +20,8 @@ use crate::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Engine {
     Bound,
+    /// The same programs over `serde_json`.
+    BoundSerde,
     Millstream,
 }
 
@@ -30,13 +29,14 @@ impl Engine {
     fn name(self) -> &'static str {
         match self {
             Engine::Bound => "bound",
+            Engine::BoundSerde => "bound-serde",
             Engine::Millstream => "millstream",
         }
     }
 
     fn knows(self, query: &str) -> bool {
         match self {
-            Engine::Bound => bounds::find(query).is_some(),
+            Engine::Bound | Engine::BoundSerde => bounds::find(query).is_some(),
             Engine::Millstream => engine::QUERIES.contains(&query),
         }
     }
@@ -71,9 +71,12 @@ fn options(arguments: &Arguments) -> Result<Options> {
     let engines = match arguments.text("engine").unwrap_or("both") {
         "bound" => vec![Engine::Bound],
         "millstream" => vec![Engine::Millstream],
+        "bound-serde" => vec![Engine::BoundSerde],
         "both" => vec![Engine::Bound, Engine::Millstream],
+        "all" => vec![Engine::Bound, Engine::BoundSerde, Engine::Millstream],
         other => {
-            let message = format!("--engine is bound, millstream or both, not {other}");
+            let message =
+                format!("--engine is bound, bound-serde, millstream, both or all, not {other}");
             return Err(BenchError::Usage(message));
         }
     };
@@ -103,13 +106,16 @@ pub(crate) fn run(arguments: &Arguments, print: &mut dyn FnMut(String)) -> Resul
         for line in &lines {
             print(serde_json::json!(line).to_string());
         }
-        if let [bound, ours] = &lines[..] {
-            ratios.push(format!(
-                "{query}: millstream / bound = {:.2} of wall throughput, {:.2} of CPU throughput, {:.2} of memory",
+        if let [bounds @ .., ours] = &lines[..]
+            && ours.engine == Engine::Millstream.name()
+        {
+            ratios.extend(bounds.iter().map(|bound| format!(
+                "{query}: millstream / {} = {:.2} of wall throughput, {:.2} of CPU throughput, {:.2} of memory",
+                bound.engine,
                 ours.events_per_s / bound.events_per_s,
                 ours.events_per_cpu_s / bound.events_per_cpu_s,
                 ours.peak_rss_mb / bound.peak_rss_mb,
-            ));
+            )));
         }
     }
     ratios.into_iter().for_each(print);
@@ -188,12 +194,17 @@ pub(crate) fn run_once(arguments: &Arguments) -> Result<String> {
     let [engine] = options.engines[..] else {
         return Err(BenchError::Usage("run-once takes one engine".to_owned()));
     };
-    let work: &dyn Fn(&Path, usize) -> Result<_> = match engine {
-        Engine::Bound => &bounds::find(query)
-            .ok_or_else(|| BenchError::Usage(format!("no bound is written for query {query}")))?,
-        Engine::Millstream => &|dir, workers| engine::run_engine(query, dir, workers),
+    let by_hand = |parser: Parser| match bounds::find(query) {
+        Some(bound) => bound(&options.dir, options.workers, parser),
+        None => Err(BenchError::Usage(format!(
+            "no bound is written for query {query}"
+        ))),
     };
-    let (outcome, wall, cpu_s) = timed(|| work(&options.dir, options.workers));
+    let (outcome, wall, cpu_s) = timed(|| match engine {
+        Engine::Bound => by_hand(Parser::Hand),
+        Engine::BoundSerde => by_hand(Parser::Serde),
+        Engine::Millstream => engine::run_engine(query, &options.dir, options.workers),
+    });
     let outcome = outcome?;
     let wall_s = wall.as_secs_f64();
     let events = float(outcome.events);

@@ -7,7 +7,6 @@
 
 use std::{
     path::{Path, PathBuf},
-    rc::Rc,
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -23,7 +22,7 @@ use timely::{
     worker::Worker,
 };
 
-use super::blocks::Blocks;
+use super::{bid::Parser, blocks::Blocks};
 use crate::{
     checksum::Outcome,
     error::{BenchError, Result},
@@ -192,9 +191,12 @@ where
 }
 
 /// A query over windows: pre-aggregation of blocks, an exchange, groups that close.
-pub(crate) trait Windowed: Default + 'static {
+pub(crate) trait Windowed: 'static {
     /// Groups of one block with the worker that owns them.
     type Part: Clone + Send + Serialize + DeserializeOwned + 'static;
+
+    /// A query that has seen nothing.
+    fn new(parser: Parser) -> Self;
 
     /// Pre-aggregates lines; gives parts to their owners.
     fn read(
@@ -220,10 +222,14 @@ enum Message<P> {
 }
 
 /// Runs a windowed query.
-pub(crate) fn windowed<Q: Windowed>(folder: PathBuf, workers: usize) -> Result<Outcome> {
+pub(crate) fn windowed<Q: Windowed>(
+    folder: PathBuf,
+    workers: usize,
+    parser: Parser,
+) -> Result<Outcome> {
     run(workers, move |worker, shared| {
         worker.dataflow::<u64, _, _>(|scope| {
-            let mut query = Q::default();
+            let mut query = Q::new(parser);
             let mut newest_ms = 0;
             let parts = read(scope, &folder, &shared, move |block, out: &mut Vec<_>| {
                 let mut messages = Vec::new();
@@ -239,7 +245,7 @@ pub(crate) fn windowed<Q: Windowed>(folder: PathBuf, workers: usize) -> Result<O
                 out.push(messages);
                 Ok(seen)
             });
-            close(parts, &Rc::new(shared.clone()), Q::default());
+            close(parts, &shared, Q::new(parser));
         });
     })
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use timely::Accountable;
 
 use super::{
-    bid::{self, BidScanner},
+    bid::{self, BidScanner, Parser},
     flow::{Rows, stateless},
 };
 use crate::{
@@ -78,10 +78,10 @@ impl Rows for Bids {
 }
 
 /// q0: auction, bidder, price, channel, url, time, extra.
-pub(crate) fn q0(dir: &Path, workers: usize) -> Result<Outcome> {
+pub(crate) fn q0(dir: &Path, workers: usize, parser: Parser) -> Result<Outcome> {
     const ALL: u8 = 127;
-    stateless(bids(dir), workers, || {
-        let mut scanner = BidScanner::<ALL>::default();
+    stateless(bids(dir), workers, move || {
+        let mut scanner = BidScanner::<ALL>::new(parser);
         move |block: &[u8], rows: &mut Bids| {
             scanner.scan(block, |bid| {
                 rows.auction.push(bid.auction);
@@ -127,10 +127,10 @@ impl Rows for Euros {
 }
 
 /// q1: auction, bidder, 0.908 × price, time, extra.
-pub(crate) fn q1(dir: &Path, workers: usize) -> Result<Outcome> {
+pub(crate) fn q1(dir: &Path, workers: usize, parser: Parser) -> Result<Outcome> {
     const NEED: u8 = bid::AUCTION | bid::BIDDER | bid::PRICE | bid::TIME | bid::EXTRA;
-    stateless(bids(dir), workers, || {
-        let mut scanner = BidScanner::<NEED>::default();
+    stateless(bids(dir), workers, move || {
+        let mut scanner = BidScanner::<NEED>::new(parser);
         move |block: &[u8], rows: &mut Euros| {
             scanner.scan(block, |bid| {
                 rows.auction.push(bid.auction);
@@ -162,10 +162,10 @@ impl Rows for Prices {
 }
 
 /// q2: auction, price where auction is a multiple of 123.
-pub(crate) fn q2(dir: &Path, workers: usize) -> Result<Outcome> {
+pub(crate) fn q2(dir: &Path, workers: usize, parser: Parser) -> Result<Outcome> {
     const NEED: u8 = bid::AUCTION | bid::PRICE;
-    stateless(bids(dir), workers, || {
-        let mut scanner = BidScanner::<NEED>::default();
+    stateless(bids(dir), workers, move || {
+        let mut scanner = BidScanner::<NEED>::new(parser);
         move |block: &[u8], rows: &mut Prices| {
             scanner.scan(block, |bid| {
                 if bid.auction % 123 == 0 {

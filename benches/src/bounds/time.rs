@@ -24,11 +24,8 @@ impl TimeParser {
             self.minute.copy_from_slice(&text[..MINUTE_BYTES]);
         }
         let digit = |at: usize| i64::from(text[at].wrapping_sub(b'0'));
-        let ms = digit(17) * 10_000
-            + digit(18) * 1_000
-            + digit(20) * 100
-            + digit(21) * 10
-            + digit(22);
+        let ms =
+            digit(17) * 10_000 + digit(18) * 1_000 + digit(20) * 100 + digit(21) * 10 + digit(22);
         Ok(self.minute_ms + ms)
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    bid::{self, BidScanner},
+    bid::{self, BidScanner, Parser},
     flow::{Seen, Windowed},
     table::{Table, owner},
 };
@@ -37,7 +37,7 @@ pub(crate) struct CountsPart {
 }
 
 /// w2: window start, window end, auction, number of bids.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct BidsPerAuction {
     scanner: BidScanner<{ bid::AUCTION | bid::TIME }>,
     newest_ms: i64,
@@ -48,6 +48,15 @@ pub(crate) struct BidsPerAuction {
 
 impl Windowed for BidsPerAuction {
     type Part = CountsPart;
+
+    fn new(parser: Parser) -> BidsPerAuction {
+        BidsPerAuction {
+            scanner: BidScanner::new(parser),
+            newest_ms: 0,
+            block: Vec::new(),
+            windows: BTreeMap::new(),
+        }
+    }
 
     fn read(
         &mut self,
@@ -112,7 +121,7 @@ impl Windowed for BidsPerAuction {
 }
 
 /// q7: window start, window end, highest price.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct HighestBid {
     scanner: BidScanner<{ bid::PRICE | bid::TIME }>,
     newest_ms: i64,
@@ -121,6 +130,14 @@ pub(crate) struct HighestBid {
 
 impl Windowed for HighestBid {
     type Part = (i64, i64);
+
+    fn new(parser: Parser) -> HighestBid {
+        HighestBid {
+            scanner: BidScanner::new(parser),
+            newest_ms: 0,
+            windows: BTreeMap::new(),
+        }
+    }
 
     fn read(
         &mut self,

@@ -1,0 +1,98 @@
+//! Insertions into an arrangement: 24-byte keys, 32-byte values, a million uniform keys.
+
+use arrow::{
+    array::Array,
+    datatypes::{DataType, Field, Schema},
+};
+use differential_dataflow::input::Input;
+use millstream_operators::state::{Bucket, Spread, StateTable};
+use millstream_types::Epoch;
+use timely::dataflow::operators::probe::{Handle, Probe};
+
+use super::{key, line, rate, strings, value};
+use crate::{error::Result, measure::memory_mb};
+
+const KEYS: u64 = 1_000_000;
+/// Prime to the number of keys: every key comes once before one comes again.
+const STRIDE: u64 = 618_033;
+
+/// Rows an epoch, rows in all, and what was measured before: the stock spine over vectors, the byte
+/// layout in the stock spine.
+const CASES: [(u64, u64, &str, &str); 3] = [
+    (1_000, 1_000_000, "0.85", "2.5-2.8"),
+    (10_000, 3_000_000, "0.71-0.87", "1.5-2.3"),
+    (100_000, 5_000_000, "0.73", "2.1-2.2"),
+];
+
+pub(super) fn run(print: &mut dyn FnMut(String)) -> Result<()> {
+    for (epoch_rows, rows, stock_before, ours_before) in CASES {
+        let what = format!("OrdValSpine<Vec<u8>, Vec<u8>>, epochs of {epoch_rows}");
+        print(line(&what, stock(epoch_rows, rows)?, stock_before));
+        let held_mb = memory_mb("VmRSS");
+        let (upserts, tap) = ours(epoch_rows, rows)?;
+        let what = format!("StateTable::upsert, epochs of {epoch_rows}");
+        print(line(&what, upserts, ours_before));
+        print(format!(
+            "  {:<58} {tap:>8.2}   (memory held: {:.0} MB)",
+            "  then one tap of the whole table",
+            memory_mb("VmRSS") - held_mb
+        ));
+    }
+    print(
+        "  an upsert also finds and retracts the old value; the earlier figures only append".into(),
+    );
+    Ok(())
+}
+
+/// Keys of one epoch, all different.
+fn epoch_keys(epoch: u64, epoch_rows: u64) -> impl Iterator<Item = u64> {
+    (epoch * epoch_rows..(epoch + 1) * epoch_rows).map(|row| row * STRIDE % KEYS)
+}
+
+/// Differential's own arrangement, fed with vectors.
+fn stock(epoch_rows: u64, rows: u64) -> Result<f64> {
+    timely::execute_directly(move |worker| {
+        let probe = Handle::new();
+        let mut input = worker.dataflow::<u64, _, _>(|scope| {
+            let (input, rows) = scope.new_collection::<(Vec<u8>, Vec<u8>), isize>();
+            let arranged = rows.arrange_by_key();
+            arranged.stream.probe_with(&probe);
+            // The trace has no reader: it merges as it likes, as a state nobody looks into would.
+            input
+        });
+        let mut cpu = 0.0;
+        for epoch in 0..rows / epoch_rows {
+            let updates: Vec<_> = epoch_keys(epoch, epoch_rows)
+                .map(|number| (key(number).into_bytes(), value(epoch ^ number).into_bytes()))
+                .collect();
+            let (seconds, ()) = super::seconds(|| {
+                for update in updates {
+                    input.insert(update);
+                }
+                input.advance_to(epoch + 1);
+                input.flush();
+                worker.step_while(|| probe.less_than(input.time()));
+            });
+            cpu += seconds;
+        }
+        Ok(super::million_per_s(rows, cpu))
+    })
+}
+
+/// The engine's state table: rate of upserts, rate of the tap.
+fn ours(epoch_rows: u64, rows: u64) -> Result<(f64, f64)> {
+    let text = |name: &str| Schema::new(vec![Field::new(name, DataType::Utf8, true)]);
+    let mut table = StateTable::new(0, &text("key"), &text("value"), Spread::ByKey)?;
+    let mut cpu = 0.0;
+    for epoch in 0..rows / epoch_rows {
+        let keys = strings(epoch_keys(epoch, epoch_rows).map(key));
+        let values = strings(epoch_keys(epoch, epoch_rows).map(|number| value(epoch ^ number)));
+        let count = keys.len();
+        let (seconds, result) =
+            super::seconds(|| table.upsert(Bucket(0), Epoch(epoch + 1), &[keys], &[values], count));
+        result?;
+        cpu += seconds;
+    }
+    let (tap, _) = rate(rows.min(KEYS), || Ok(table.tap()?))?;
+    Ok((super::million_per_s(rows, cpu), tap))
+}
