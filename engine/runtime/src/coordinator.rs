@@ -7,6 +7,7 @@
 
 use std::{
     collections::BTreeMap,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc,
         mpsc::{Receiver, RecvTimeoutError, Sender},
@@ -34,7 +35,8 @@ use crate::{
     progress::Durations,
     query::{Control, ProgressListener, planned_range},
     report::Reports,
-    settings::{KillPoint, QuerySettings},
+    schedule::{Event, Participant, Seat, Turn, Work},
+    settings::{KillPoint, QuerySettings, Trigger},
     snapshot::{Captured, LivePieces},
 };
 
@@ -120,13 +122,10 @@ pub(crate) struct Coordinator {
     pub(crate) snapshot_at: Duration,
     pacer: Pacer,
     reports: Reports,
+    seat: Seat,
 }
 
 impl Coordinator {
-    #[expect(
-        clippy::type_complexity,
-        reason = "called once, with what belongs together"
-    )]
     pub(crate) fn new(
         (plan, settings, id): (Arc<StreamPlan>, QuerySettings, String),
         (sources, sink, durable): (Vec<SourceControl>, Box<dyn Sink>, Option<Durable>),
@@ -137,6 +136,7 @@ impl Coordinator {
     ) -> Coordinator {
         let pacer = Pacer::new(settings.trigger);
         let snapshot_at = settings.clock.monotonic();
+        let seat = Seat::new(settings.schedule.as_ref(), Participant::Coordinator);
         Coordinator {
             plan,
             settings,
@@ -159,6 +159,7 @@ impl Coordinator {
             snapshot_at,
             pacer,
             reports: Reports::default(),
+            seat,
         }
     }
 
@@ -225,6 +226,7 @@ impl Coordinator {
             // A reader that is gone has sent a fault already.
             let _gone = source.ranges.send((epoch, range.clone()));
         }
+        self.seat.saw(Event::Planned { epoch });
         self.open.insert(epoch, open);
         self.next = epoch.next();
         self.shared.wake();
@@ -232,31 +234,47 @@ impl Coordinator {
 
     /// Runs until the query ends, then ends its threads.
     pub(crate) fn run(mut self) -> Ended {
-        let ended = match self.turns() {
-            Ok(()) => Ended::Finished,
-            Err(ended) => ended,
+        let ended = match catch_unwind(AssertUnwindSafe(|| self.turns())) {
+            Ok(Ok(())) => Ended::Finished,
+            Ok(Err(ended)) => ended,
+            // A source or the sink panicked, or we did. Who waits for this query must hear of it.
+            Err(_panic) => Ended::Failed(RuntimeError::ThreadLost {
+                thread: "coordinator".to_owned(),
+            }),
         };
+        self.end_threads();
+        ended
+    }
+
+    fn end_threads(&mut self) {
         self.shared.stop();
         self.feeds.iter().for_each(|feed| feed.stop());
         self.sources.clear();
+        self.seat.leave();
         if let Some((workers, readers)) = self.threads.take() {
             drop(workers);
             for reader in readers {
                 let _panicked = reader.join();
             }
         }
-        ended
     }
 
     fn turns(&mut self) -> Result<(), Ended> {
+        let mut work = Work::Done;
         loop {
+            if self.seat.turn(work) == Turn::Kill {
+                return Err(Ended::Killed);
+            }
+            work = Work::Done;
+            let mut is_idle = true;
             while let Ok(message) = self.inbox.try_recv() {
                 self.take(message)?;
+                is_idle = false;
             }
             if self.control.wants_kill() {
                 return Err(Ended::Killed);
             }
-            self.commit_ready()?;
+            is_idle &= !self.commit_ready()?;
             let mut pacer = std::mem::take(&mut self.pacer);
             let wish = pacer.turn(self);
             self.pacer = pacer;
@@ -265,7 +283,12 @@ impl Coordinator {
             if wish.is_done && self.open.is_empty() {
                 return Ok(());
             }
-            if let Some(wait) = wish.wait {
+            let Some(wait) = wish.wait else { continue };
+            if self.seat.is_scheduled() {
+                if is_idle {
+                    work = self.idle_work();
+                }
+            } else {
                 match self.inbox.recv_timeout(wait) {
                     Ok(message) => self.take(message)?,
                     Err(RecvTimeoutError::Timeout) => {}
@@ -275,6 +298,16 @@ impl Coordinator {
                     }
                 }
             }
+        }
+    }
+
+    /// What a turn without work was.
+    fn idle_work(&self) -> Work {
+        let serves = matches!(self.settings.trigger, Trigger::Default | Trigger::OnDemand);
+        if self.open.is_empty() && (!serves || self.control.is_served()) {
+            Work::Nothing
+        } else {
+            Work::Waiting
         }
     }
 
@@ -335,7 +368,17 @@ impl Coordinator {
         match message {
             Message::Poke => {}
             Message::Failed(fault) => return Err(RuntimeError::Reported(fault).into()),
-            Message::Rows { epoch, rows, signs } => {
+            Message::Rows {
+                epoch,
+                worker,
+                rows,
+                signs,
+            } => {
+                self.seat.saw(Event::Rows {
+                    epoch,
+                    worker,
+                    rows: rows.num_rows(),
+                });
                 let bytes = batch_bytes(&rows);
                 if let Some(open) = self.open.get_mut(&epoch) {
                     open.rows_out += rows.num_rows() as u64;
@@ -345,10 +388,20 @@ impl Coordinator {
                 }
                 self.shared.sub_backlog(bytes);
             }
-            Message::Counted { epoch, rows } => {
+            Message::Counted {
+                epoch,
+                worker,
+                rows,
+            } => {
+                self.seat.saw(Event::Rows {
+                    epoch,
+                    worker,
+                    rows: usize::try_from(rows).unwrap_or(usize::MAX),
+                });
                 epoch_of(&mut self.open, epoch, &mut |open| open.rows_out += rows);
             }
-            Message::Closed { epoch } => {
+            Message::Closed { epoch, worker } => {
+                self.seat.saw(Event::Closed { epoch, worker });
                 epoch_of(&mut self.open, epoch, &mut |open| open.closed_by += 1);
             }
             Message::Operator {
@@ -392,19 +445,21 @@ impl Coordinator {
         Ok(())
     }
 
-    /// Commits epochs from the oldest on, as far as they are closed everywhere.
-    fn commit_ready(&mut self) -> Result<(), Ended> {
+    /// Commits epochs from the oldest on, as far as they are closed everywhere; says whether any was.
+    fn commit_ready(&mut self) -> Result<bool, Ended> {
+        let mut any = false;
         let workers = self.settings.workers.max(1);
         let has_marks = !self.plan.marks.is_empty();
         while let Some(entry) = self.open.first_entry() {
             let open = entry.get();
             if open.closed_by < workers || (has_marks && open.marks.is_none()) {
-                return Ok(());
+                return Ok(any);
             }
             let (epoch, open) = entry.remove_entry();
             self.commit(epoch, open)?;
+            any = true;
         }
-        Ok(())
+        Ok(any)
     }
 
     fn commit(&mut self, epoch: Epoch, mut open: OpenEpoch) -> Result<(), Ended> {
@@ -435,6 +490,7 @@ impl Coordinator {
             };
             self.sunk.push(planned.stage(outcome).sunk(epoch)?);
         }
+        self.seat.saw(Event::Committed { epoch });
         self.board.forget_through(epoch);
         for (source, range) in self.sources.iter_mut().zip(&open.ranges) {
             if let Some(range) = range {
@@ -486,6 +542,13 @@ impl Coordinator {
         } else {
             Ok(())
         }
+    }
+}
+
+impl Drop for Coordinator {
+    /// Threads of a query that never ran, because the system had none left for the coordinator.
+    fn drop(&mut self) {
+        self.end_threads();
     }
 }
 

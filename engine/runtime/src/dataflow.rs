@@ -342,7 +342,7 @@ impl<'s> Builder<'s> {
         let mut input = builder.new_input(rows, Pipeline);
         let messages = self.messages.clone();
         let (shared, only_counts) = (self.blueprint.shared.clone(), self.blueprint.only_counts);
-        let mut next = self.blueprint.start;
+        let (mut next, worker) = (self.blueprint.start, self.ownership.worker);
         builder.build(move |_capabilities| {
             move |frontiers| {
                 input.for_each(|time, delta| {
@@ -354,12 +354,21 @@ impl<'s> Builder<'s> {
                             &messages,
                             Message::Counted {
                                 epoch,
+                                worker,
                                 rows: signed as u64,
                             },
                         );
                     } else {
                         shared.add_backlog(batch_bytes(&rows));
-                        tell(&messages, Message::Rows { epoch, rows, signs });
+                        tell(
+                            &messages,
+                            Message::Rows {
+                                epoch,
+                                worker,
+                                rows,
+                                signs,
+                            },
+                        );
                     }
                 });
                 // An empty frontier means that the query is stopping: nothing more is closed.
@@ -368,7 +377,13 @@ impl<'s> Builder<'s> {
                     .first()
                     .is_some_and(|open| *open > next.0)
                 {
-                    tell(&messages, Message::Closed { epoch: next });
+                    tell(
+                        &messages,
+                        Message::Closed {
+                            epoch: next,
+                            worker,
+                        },
+                    );
                     next = next.next();
                 }
             }

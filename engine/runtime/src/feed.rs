@@ -11,6 +11,8 @@ use std::{
 use millstream_connectors_api::{Chunk, Flow};
 use millstream_types::Epoch;
 
+use crate::schedule::{Seat, Work};
+
 /// Bytes that wait in a feed at most (one chunk may exceed it). [INV-07]
 const BYTES_MAX: usize = 16 << 20;
 
@@ -54,13 +56,18 @@ impl Feed {
     }
 
     /// Adds a chunk; waits while the queue is full.
-    pub(crate) fn push(&self, epoch: Epoch, chunk: Chunk) -> Flow {
+    pub(crate) fn push(&self, epoch: Epoch, chunk: Chunk, seat: &Seat) -> Flow {
         let mut state = self.lock();
         while state.bytes >= BYTES_MAX && !state.stopped {
-            state = self
-                .space
-                .wait(state)
-                .unwrap_or_else(PoisonError::into_inner);
+            state = if seat.is_scheduled() {
+                drop(state);
+                seat.turn(Work::Waiting);
+                self.lock()
+            } else {
+                self.space
+                    .wait(state)
+                    .unwrap_or_else(PoisonError::into_inner)
+            };
         }
         if state.stopped {
             return Flow::Stop;

@@ -15,6 +15,7 @@ pub mod plan;
 pub mod progress;
 pub mod query;
 mod report;
+pub mod schedule;
 pub mod settings;
 mod snapshot;
 mod threads;

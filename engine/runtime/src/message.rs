@@ -18,13 +18,18 @@ pub(crate) enum Message {
     /// Rows for the sink.
     Rows {
         epoch: Epoch,
+        worker: usize,
         rows: RecordBatch,
         signs: Option<Int64Array>,
     },
     /// Rows for a sink that only counts.
-    Counted { epoch: Epoch, rows: u64 },
+    Counted {
+        epoch: Epoch,
+        worker: usize,
+        rows: u64,
+    },
     /// A worker has nothing more to say about an epoch.
-    Closed { epoch: Epoch },
+    Closed { epoch: Epoch, worker: usize },
     /// An operator closed an epoch on one worker.
     Operator {
         operator: OperatorId,

@@ -26,6 +26,7 @@ use crate::{
     message::{Message, Shared},
     plan::StreamPlan,
     progress::Progress,
+    schedule::{Participant, Schedule, Seat},
     settings::QuerySettings,
     snapshot,
     threads::{read_ranges, spawn, start_workers},
@@ -101,12 +102,21 @@ impl Control {
 }
 
 /// A query that was started.
-#[derive(Debug)]
 pub struct Query {
     id: String,
     control: Arc<Control>,
     messages: Sender<Message>,
+    schedule: Option<Arc<dyn Schedule>>,
     thread: Option<JoinHandle<()>>,
+}
+
+impl std::fmt::Debug for Query {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Query")
+            .field("id", &self.id)
+            .field("control", &self.control)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Query {
@@ -134,6 +144,7 @@ impl Query {
         let id = durable.id.clone();
         let control = Arc::<Control>::default();
         let (messages, inbox) = mpsc::channel();
+        let schedule = settings.schedule.clone();
         let coordinator = durable.build(
             &plan,
             settings,
@@ -154,6 +165,7 @@ impl Query {
             id,
             control,
             messages,
+            schedule,
             thread: Some(thread),
         })
     }
@@ -237,6 +249,9 @@ impl Query {
 
     fn poke(&self) {
         let _gone = self.messages.send(Message::Poke);
+        if let Some(schedule) = &self.schedule {
+            schedule.poke();
+        }
     }
 }
 
@@ -348,21 +363,34 @@ impl Start {
             seeds: self.seeds,
             only_counts: sink.discards_rows(),
         };
-        let decoders = (0..settings.workers.max(1))
+        let workers = settings.workers.max(1);
+        let decoders = (0..workers)
             .map(|_| decoders(plan, &sources))
             .collect::<Result<Vec<_>, _>>()?;
+        let schedule = settings.schedule.clone();
+        if let Some(schedule) = &schedule {
+            let workers = (0..workers).map(Participant::Worker);
+            let readers = (0..sources.len()).map(Participant::Reader);
+            let all: Vec<_> = [Participant::Coordinator]
+                .into_iter()
+                .chain(workers)
+                .chain(readers)
+                .collect();
+            schedule.begin(&all);
+        }
         let mut readers = Vec::new();
         let mut controls = Vec::new();
-        for (source, feed) in sources.into_iter().zip(&feeds) {
+        for (index, (source, feed)) in sources.into_iter().zip(&feeds).enumerate() {
             let (ranges, todo) = mpsc::channel();
             let (feed, shared) = (feed.clone(), shared.clone());
             let (reader, messages) = (source.reader()?, messages.clone());
+            let seat = Seat::new(schedule.as_ref(), Participant::Reader(index));
             readers.push(spawn("millstream-reader".to_owned(), move || {
-                read_ranges(reader, &feed, &shared, &todo, &messages);
+                read_ranges(reader, &feed, &shared, &todo, &messages, &seat);
             })?);
             controls.push(SourceControl::new(source, ranges));
         }
-        let workers = start_workers(blueprint, decoders, settings.channels, messages)?;
+        let workers = start_workers(blueprint, decoders, settings.channels, messages, schedule)?;
         let replay = self
             .recovered
             .as_ref()

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use crate::{clock::Clock, threads::Channels};
+use crate::{clock::Clock, schedule::Schedule, threads::Channels};
 
 /// When epochs are planned.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -60,6 +60,8 @@ pub struct QuerySettings {
     pub channels: Channels,
     /// Where to be killed.
     pub kill_at: Option<KillPoint>,
+    /// Who decides which thread moves next, for tests of interleavings; the system without it.
+    pub schedule: Option<Arc<dyn Schedule>>,
     /// What time it is.
     pub clock: Arc<dyn Clock>,
 }

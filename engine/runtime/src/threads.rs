@@ -1,19 +1,23 @@
 //! Threads of a query: workers over timely, one reader a source.
 
 use std::{
+    cell::Cell,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, Mutex, PoisonError,
-        mpsc::{Receiver, Sender},
+        mpsc::{Receiver, Sender, TryRecvError},
     },
     thread::JoinHandle,
     time::Duration,
 };
 
-use millstream_connectors_api::{PlannedRange, SourceReader};
+use millstream_connectors_api::{ConnectorError, PlannedRange, SourceReader};
 use millstream_types::{Coded, Epoch};
 use timely::{
-    CommunicationConfig, WorkerConfig, communication::WorkerGuards, execute::execute_from,
+    CommunicationConfig, WorkerConfig,
+    communication::{WorkerGuards, initialize_from},
+    execute::execute_from,
+    worker::Worker,
 };
 
 use crate::{
@@ -21,6 +25,7 @@ use crate::{
     error::RuntimeError,
     feed::Feed,
     message::{Message, Shared},
+    schedule::{Participant, Schedule, Seat, Work},
 };
 
 /// How workers of a process hand batches to each other.
@@ -42,6 +47,7 @@ pub(crate) fn start_workers(
     decoders: Vec<Decoders>,
     channels: Channels,
     messages: Sender<Message>,
+    schedule: Option<Arc<dyn Schedule>>,
 ) -> Result<WorkerGuards<()>, RuntimeError> {
     let workers = decoders.len();
     let communication = match channels {
@@ -55,7 +61,8 @@ pub(crate) fn start_workers(
         })?;
     let decoders = Mutex::new(decoders.into_iter().map(Some).collect::<Vec<_>>());
     let messages = Mutex::new(messages);
-    execute_from(builders, others, WorkerConfig::default(), move |worker| {
+    let is_scheduled = schedule.is_some();
+    let body = move |worker: &mut Worker| {
         let index = worker.index();
         let own = decoders.lock().unwrap_or_else(PoisonError::into_inner)[index].take();
         let messages = messages
@@ -63,33 +70,65 @@ pub(crate) fn start_workers(
             .unwrap_or_else(PoisonError::into_inner)
             .clone();
         let ran = catch_unwind(AssertUnwindSafe(|| {
-            run_worker(worker, &blueprint, own.unwrap_or_default(), messages);
+            let seat = Seat::new(schedule.as_ref(), Participant::Worker(index));
+            run_worker(worker, &blueprint, own.unwrap_or_default(), messages, &seat);
         }));
         if ran.is_err() {
             die(index);
         }
-    })
+    };
+    let config = WorkerConfig::default();
+    if is_scheduled {
+        // Without a timer a worker reads no clock and never parks.
+        initialize_from(builders, others, move |allocator| {
+            body(&mut Worker::new(config.clone(), allocator, None));
+        })
+    } else {
+        execute_from(builders, others, config, body)
+    }
     .map_err(|error| RuntimeError::Contract {
         what: format!("workers cannot start: {error}"),
     })
 }
 
 fn run_worker(
-    worker: &mut timely::worker::Worker,
+    worker: &mut Worker,
     blueprint: &Blueprint,
     decoders: Decoders,
     messages: Sender<Message>,
+    seat: &Seat,
 ) {
+    seat.turn(Work::Done);
     if let Err(error) = build(worker, blueprint, decoders, messages.clone()) {
         let _gone = messages.send(Message::Failed(error.fault()));
     }
     drop(messages);
-    while !blueprint.shared.is_stopped() {
-        worker.step_or_park(Some(PARK_MAX));
+    let mut work = Work::Done;
+    loop {
+        seat.turn(work);
+        if blueprint.shared.is_stopped() {
+            break;
+        }
+        if seat.is_scheduled() {
+            worker.step();
+            work = work_of_step(worker);
+        } else {
+            worker.step_or_park(Some(PARK_MAX));
+        }
     }
     for dataflow in worker.installed_dataflows() {
         worker.drop_dataflow(dataflow);
     }
+}
+
+/// Whether the last step ran an operator, or left one to be run.
+fn work_of_step(worker: &Worker) -> Work {
+    let work = Cell::new(Work::Nothing);
+    worker
+        .activations()
+        .borrow()
+        .map_active(|_| work.set(Work::Done));
+    work.get()
 }
 
 /// A worker that panicked leaves its siblings waiting for it for ever, so the process ends: the
@@ -120,30 +159,61 @@ pub(crate) fn spawn<T: Send + 'static>(
     spawned.map_err(|_| RuntimeError::ThreadLost { thread: name })
 }
 
-/// Reads planned ranges of one source into its feed, in order, until the channel closes.
+/// Reads planned ranges of one source into its feed, in order, until the channel closes. What goes
+/// wrong, a panic of the reader too, is told to the coordinator.
 pub(crate) fn read_ranges(
     mut reader: Box<dyn SourceReader>,
     feed: &Feed,
     shared: &Arc<Shared>,
     ranges: &Receiver<(Epoch, Option<PlannedRange>)>,
     messages: &Sender<Message>,
+    seat: &Seat,
 ) {
-    while let Ok((epoch, range)) = ranges.recv() {
-        if let Some(range) = range {
-            let read = reader.read(&range, &mut |chunk| {
-                let flow = feed.push(epoch, chunk);
-                shared.wake();
-                flow
-            });
-            if let Err(error) = read {
-                let _gone = messages.send(Message::Failed(error.fault()));
-                return;
+    seat.turn(Work::Done);
+    let read = catch_unwind(AssertUnwindSafe(|| {
+        while let Some((epoch, range)) = next_range(ranges, seat) {
+            if let Some(range) = range {
+                reader.read(&range, &mut |chunk| {
+                    let flow = feed.push(epoch, chunk, seat);
+                    shared.wake();
+                    seat.turn(Work::Done);
+                    flow
+                })?;
             }
+            if shared.is_stopped() {
+                break;
+            }
+            feed.finish(epoch);
+            shared.wake();
+            seat.turn(Work::Done);
         }
-        if shared.is_stopped() {
-            return;
+        Ok::<_, ConnectorError>(())
+    }));
+    let fault = match read {
+        Ok(Ok(())) => return,
+        Ok(Err(error)) => error.fault(),
+        Err(_panic) => {
+            let thread = "reader".to_owned();
+            RuntimeError::ThreadLost { thread }.fault()
         }
-        feed.finish(epoch);
-        shared.wake();
+    };
+    // A coordinator that is gone has told everybody to stop.
+    let _gone = messages.send(Message::Failed(fault));
+}
+
+/// The next plan; none when the query is ending.
+fn next_range(
+    ranges: &Receiver<(Epoch, Option<PlannedRange>)>,
+    seat: &Seat,
+) -> Option<(Epoch, Option<PlannedRange>)> {
+    if !seat.is_scheduled() {
+        return ranges.recv().ok();
+    }
+    loop {
+        match ranges.try_recv() {
+            Ok(next) => return Some(next),
+            Err(TryRecvError::Disconnected) => return None,
+            Err(TryRecvError::Empty) => seat.turn(Work::Nothing),
+        };
     }
 }

@@ -45,6 +45,7 @@ pub use millstream_runtime::{
     Channels,
     clock::{Clock, SystemClock, VirtualClock},
     progress::Progress,
+    schedule,
     settings::{KillPoint, Trigger},
 };
 pub use millstream_sql::{ExplainFormat, catalog::Entry, functions::FunctionInfo};

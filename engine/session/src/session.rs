@@ -346,6 +346,7 @@ impl Session {
             polling_delay: settings.polling_delay,
             channels: settings.channels,
             kill_at: settings.kill_at,
+            schedule: settings.schedule,
             clock: settings.clock,
         };
         let query = Query::start(plan, sink, checkpoint.disk(), query_settings, listener)?;

@@ -6,6 +6,7 @@ use millstream_epoch::{Disk, RealDisk};
 use millstream_runtime::{
     Channels,
     clock::{Clock, SystemClock},
+    schedule::Schedule,
     settings::{KillPoint, Trigger},
 };
 use millstream_sql::PlanSettings;
@@ -135,6 +136,8 @@ pub struct SessionSettings {
     pub channels: Channels,
     /// Where the next query is killed, for tests of recovery.
     pub kill_at: Option<KillPoint>,
+    /// Who decides which thread of the next query moves next, for tests of interleavings.
+    pub schedule: Option<Arc<dyn Schedule>>,
     /// What changes plans.
     pub plan: PlanSettings,
     /// What time it is.
@@ -165,6 +168,7 @@ impl Default for SessionSettings {
             open_epochs_max: 4,
             channels: Channels::Typed,
             kill_at: None,
+            schedule: None,
             plan: PlanSettings::default(),
             clock: Arc::new(SystemClock::new()),
         }

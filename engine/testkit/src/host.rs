@@ -10,21 +10,68 @@ use millstream::{
 use millstream_epoch::sim::SimDisk;
 use millstream_types::{Code, Fault, OutputMode};
 
-use crate::script::{KillPoint, ScriptHost, Taken};
+use crate::{
+    baton::{Baton, Policy, Random, Trace},
+    script::{KillPoint, ScriptHost, Taken},
+};
 
 /// Where the virtual clock stands when a script begins: 2024-01-01 00:00:00 UTC.
 const CLOCK_START_MS: i64 = 1_704_067_200_000;
+
+/// A kill by the baton comes after fewer turns than this.
+const KILL_TURNS: usize = 400;
 
 /// A session in which one script runs.
 pub struct SessionHost {
     session: Session,
     clock: Arc<VirtualClock>,
     queries: Vec<Running>,
+    batons: Option<Batons>,
+}
+
+/// Makes the batons of a host: one for each start of a query, all from one seed.
+#[derive(Clone, Debug)]
+pub struct Batons {
+    seeds: Random,
+    /// Kills that are still to come.
+    kills: usize,
+}
+
+impl Batons {
+    /// Batons of a seed.
+    #[must_use]
+    pub fn new(seed: u64) -> Batons {
+        Batons {
+            seeds: Random::new(seed),
+            kills: 0,
+        }
+    }
+
+    /// As many starts at most are killed in the middle of a turn that the seed chooses.
+    #[must_use]
+    pub fn with_kills(seed: u64, kills: usize) -> Batons {
+        Batons {
+            kills,
+            ..Batons::new(seed)
+        }
+    }
+
+    fn next(&mut self, workers: usize) -> Baton {
+        let seed = self.seeds.draw();
+        let baton = Baton::new(seed, Policy::of(seed, workers));
+        if self.kills == 0 || seed.is_multiple_of(4) {
+            return baton;
+        }
+        self.kills -= 1;
+        baton.kill_at(self.seeds.below(KILL_TURNS))
+    }
 }
 
 impl std::fmt::Debug for SessionHost {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("SessionHost").field("queries", &self.queries.len()).finish_non_exhaustive()
+        f.debug_struct("SessionHost")
+            .field("queries", &self.queries.len())
+            .finish_non_exhaustive()
     }
 }
 
@@ -41,6 +88,9 @@ struct Running {
     counted: Option<u64>,
     late: u64,
     state: u64,
+    batons: Option<Batons>,
+    /// Those of all starts, the present one last.
+    used: Vec<Arc<Baton>>,
 }
 
 impl SessionHost {
@@ -59,22 +109,57 @@ impl SessionHost {
         };
         let session = Session::builder().settings(settings).build();
         let session = session.map_err(|error| fault(&error))?;
-        Ok(SessionHost { session, clock, queries: Vec::new() })
+        Ok(SessionHost {
+            session,
+            clock,
+            queries: Vec::new(),
+            batons: None,
+        })
+    }
+
+    /// A fresh session whose queries move by batons.
+    ///
+    /// # Errors
+    /// When a session cannot be made.
+    pub fn with_batons(channels: Channels, batons: Batons) -> Result<SessionHost, Fault> {
+        let host = SessionHost::new(channels)?;
+        Ok(SessionHost {
+            batons: Some(batons),
+            ..host
+        })
+    }
+
+    /// What moved when in all starts of all queries, in the order of queries and starts.
+    #[must_use]
+    pub fn traces(&self) -> Vec<Trace> {
+        self.queries
+            .iter()
+            .flat_map(|query| &query.used)
+            .map(|baton| baton.trace())
+            .collect()
     }
 
     fn query(&mut self, name: &str) -> Result<&mut Running, Fault> {
-        self.queries.iter_mut().find(|query| query.name == name).ok_or_else(|| Fault {
-            code: Code("QRY-003"),
-            message: format!("no query has the name {name}"),
-            hint: None,
-            position: None,
-        })
+        self.queries
+            .iter_mut()
+            .find(|query| query.name == name)
+            .ok_or_else(|| Fault {
+                code: Code("QRY-003"),
+                message: format!("no query has the name {name}"),
+                hint: None,
+                position: None,
+            })
     }
 }
 
 impl Running {
     fn start(&mut self, kill_at: Option<Kill>) -> Result<(), Fault> {
         self.settings.kill_at = kill_at;
+        if let Some(batons) = &mut self.batons {
+            let baton = Arc::new(batons.next(self.settings.workers));
+            self.used.push(baton.clone());
+            self.settings.schedule = Some(baton);
+        }
         let writer = self
             .frame
             .write_stream()
@@ -82,9 +167,22 @@ impl Running {
             .query_name(&self.name)
             .output_mode(self.mode)
             .checkpoint(self.settings.checkpoint.clone());
-        let handle = writer.start_with(self.settings.clone()).map_err(|error| fault(&error))?;
+        let handle = writer
+            .start_with(self.settings.clone())
+            .map_err(|error| fault(&error))?;
         self.handle = Some(handle);
+        self.rest();
         Ok(())
+    }
+
+    /// Under a baton a query is touched only while it rests.
+    fn rest(&self) {
+        let stuck = self.used.last().and_then(|baton| baton.rest().err());
+        assert!(
+            stuck.is_none(),
+            "{}",
+            stuck.map_or_else(String::new, |stuck| stuck.to_string())
+        );
     }
 
     /// Ends the query where it stands; its checkpoint and its sink stay.
@@ -112,15 +210,31 @@ impl Running {
         self.process()
     }
 
+    /// Processes what there is, over as many starts as its batons make of it.
     fn process(&mut self) -> Result<(), Fault> {
-        let Some(handle) = &self.handle else { return Ok(()) };
+        self.process_once()?;
+        while self.used.last().is_some_and(|baton| baton.has_killed()) {
+            self.kill();
+            self.start(None)?;
+            self.process_once()?;
+        }
+        Ok(())
+    }
+
+    fn process_once(&mut self) -> Result<(), Fault> {
+        let Some(handle) = &self.handle else {
+            return Ok(());
+        };
         let processed = handle.process_all_available_blocking();
+        self.rest();
         for progress in handle.recent_progress() {
             if self.counted < Some(progress.batch_id) {
                 self.counted = Some(progress.batch_id);
                 let operators = &progress.state_operators;
-                self.late +=
-                    operators.iter().map(|one| one.num_rows_dropped_by_watermark).sum::<u64>();
+                self.late += operators
+                    .iter()
+                    .map(|one| one.num_rows_dropped_by_watermark)
+                    .sum::<u64>();
                 self.state = operators.iter().map(|one| one.num_rows_total).sum();
             }
         }
@@ -133,7 +247,10 @@ impl Running {
 
 impl ScriptHost for SessionHost {
     fn statement(&mut self, sql: &str) -> Result<(), Fault> {
-        self.session.execute(sql).map(drop).map_err(|error| fault(&error))
+        self.session
+            .execute(sql)
+            .map(drop)
+            .map_err(|error| fault(&error))
     }
 
     fn table_schema(&mut self, table: &str) -> Result<SchemaRef, Fault> {
@@ -143,7 +260,7 @@ impl ScriptHost for SessionHost {
             millstream::Entry::Table(table) => {
                 table.readable().map_err(|error| fault(&error.into()))
             }
-            other => Err(Fault {
+            other @ (millstream::Entry::View { .. } | _) => Err(Fault {
                 code: Code("SQL-002"),
                 message: format!("{} takes no rows", other.name()),
                 hint: None,
@@ -173,7 +290,15 @@ impl ScriptHost for SessionHost {
             counted: None,
             late: 0,
             state: 0,
+            batons: None,
+            used: Vec::new(),
         };
+        if let Some(batons) = &mut self.batons {
+            running.batons = Some(Batons {
+                seeds: Random::new(batons.seeds.draw()),
+                ..batons.clone()
+            });
+        }
         running.start(None)?;
         self.queries.push(running);
         Ok(())
@@ -191,9 +316,14 @@ impl ScriptHost for SessionHost {
     fn take(&mut self, query: &str) -> Result<Taken, Fault> {
         let hub = self.session.memory().clone();
         let running = self.query(query)?;
-        let rows = hub.take(query).into_iter().map(|signed| (signed.rows, signed.signs));
+        let rows = hub
+            .take(query)
+            .into_iter()
+            .map(|signed| (signed.rows, signed.signs));
         Ok(Taken {
-            schema: hub.output_schema(query).unwrap_or_else(|| running.frame.schema()),
+            schema: hub
+                .output_schema(query)
+                .unwrap_or_else(|| running.frame.schema()),
             rows: rows.collect(),
             late: std::mem::take(&mut running.late),
             state: running.state,

@@ -1,5 +1,6 @@
 //! Stream scripts against a hand-written host: cells, parsing, playing, rewriting, and our own suite.
 
+mod baton;
 mod cells;
 mod engine;
 mod host;
