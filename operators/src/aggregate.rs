@@ -4,11 +4,16 @@ mod buckets;
 mod function;
 mod general;
 mod groups;
+mod marked;
 mod native;
 mod partial;
+mod session;
+mod sliding;
 mod spec;
 mod total;
 
 pub use partial::PartialAggregate;
+pub use session::{KeyRows, SessionAggregate};
+pub use sliding::SlidingAggregate;
 pub use spec::{AggregateCall, AggregateSpec, TimeKey, WindowSpec};
 pub use total::{Seed, TotalAggregate, state_columns};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::{
     array::{ArrayRef, Int64Array, RecordBatch},
     compute::{self, SortColumn as ArrowSortColumn, SortOptions},
-    datatypes::{DataType, Field, Schema, SchemaRef},
+    datatypes::{DataType, Field, Schema},
 };
 use millstream_types::Epoch;
 
@@ -31,18 +31,16 @@ pub struct SortColumn {
 /// Orders the rows of each epoch and lets the first ones through.
 #[derive(Debug)]
 pub struct Arrange {
-    schema: SchemaRef,
     order: Vec<SortColumn>,
     limit: Option<usize>,
     rows: Vec<RecordBatch>,
 }
 
 impl Arrange {
-    /// An operator for rows of this schema.
+    /// An operator that orders by these columns and lets so many rows of an epoch through.
     #[must_use]
-    pub fn new(schema: SchemaRef, order: Vec<SortColumn>, limit: Option<usize>) -> Arrange {
+    pub fn new(order: Vec<SortColumn>, limit: Option<usize>) -> Arrange {
         Arrange {
-            schema,
             order,
             limit,
             rows: Vec::new(),
@@ -67,11 +65,11 @@ impl EpochOperator for Arrange {
     }
 
     fn on_close(&mut self, _context: &EpochContext, out: &mut Emitter) -> Result<Progress> {
-        if self.rows.is_empty() {
-            return Ok(Progress::Done);
-        }
         let rows = std::mem::take(&mut self.rows);
-        let whole = compute::concat_batches(&self.schema, &rows)
+        let Some(first) = rows.first() else {
+            return Ok(Progress::Done);
+        };
+        let whole = compute::concat_batches(&first.schema(), &rows)
             .map_err(OperatorError::arrow("gathering rows"))?;
         let sorted = sorted(&whole, &self.order, self.limit)?;
         let mut start = 0;
@@ -136,12 +134,7 @@ impl Limit {
     ///
     /// # Errors
     /// When a snapshot piece is of another query.
-    pub fn new(
-        schema: SchemaRef,
-        limit: u64,
-        seed: Option<&Seed>,
-        ownership: Ownership,
-    ) -> Result<Limit> {
+    pub fn new(limit: u64, seed: Option<&Seed>, ownership: Ownership) -> Result<Limit> {
         let values = Schema::new(vec![Field::new("passed", DataType::Int64, false)]);
         let mut state = StateTable::new(0, &Schema::empty(), &values, Spread::ByKey)?;
         let mut passed = 0;
@@ -154,7 +147,7 @@ impl Limit {
                 }
             }
         }
-        let arrange = Arrange::new(schema, Vec::new(), None);
+        let arrange = Arrange::new(Vec::new(), None);
         Ok(Limit {
             left: limit.saturating_sub(passed),
             limit,

@@ -165,6 +165,23 @@ impl KeyTable {
         }
     }
 
+    /// The group of each row, as far as there is one; makes none.
+    ///
+    /// # Errors
+    /// When the columns have other types than the table.
+    pub fn find(&self, columns: &[ArrayRef], rows: usize) -> Result<Vec<Option<u32>>> {
+        match &self.shape {
+            Shape::Single { seen } => Ok(vec![seen.then_some(0); rows]),
+            Shape::Words(table) => match columns {
+                [column] => table.find(column),
+                _ => Err(OperatorError::contract(
+                    "a table of one key was given others",
+                )),
+            },
+            Shape::Rows(table) => table.find(columns),
+        }
+    }
+
     /// The key columns of some groups, or of all in their order.
     ///
     /// # Errors
@@ -283,6 +300,37 @@ impl Words {
         Ok(group)
     }
 
+    fn find(&self, column: &ArrayRef) -> Result<Vec<Option<u32>>> {
+        let mut words: Vec<Option<i64>> = Vec::with_capacity(column.len());
+        let wide = match column.data_type() {
+            // A timestamp has no cast to a number of its own unit; its values are read as they are.
+            DataType::Timestamp(TimeUnit::Microsecond, _) => {
+                let times = column.as_primitive::<TimestampMicrosecondType>();
+                Arc::new(times.reinterpret_cast::<Int64Type>()) as ArrayRef
+            }
+            DataType::Date32 => compute::cast(column, &DataType::Int32)
+                .and_then(|days| compute::cast(&days, &DataType::Int64))
+                .map_err(OperatorError::arrow("widening keys"))?,
+            _ => compute::cast(column, &DataType::Int64)
+                .map_err(OperatorError::arrow("widening keys"))?,
+        };
+        words.extend(wide.as_primitive::<Int64Type>().iter());
+        Ok(words
+            .into_iter()
+            .map(|word| match word {
+                None => self.null,
+                Some(word) => self
+                    .table
+                    .find(spread(word), |group| self.is_it(*group, word))
+                    .copied(),
+            })
+            .collect())
+    }
+
+    fn is_it(&self, group: u32, word: i64) -> bool {
+        self.words[group as usize] == word && self.null != Some(group)
+    }
+
     fn null_group(&mut self) -> Result<u32> {
         if let Some(group) = self.null {
             return Ok(group);
@@ -326,6 +374,16 @@ impl Rows {
         let group = group as usize;
         let start = group.checked_sub(1).map_or(0, |before| self.ends[before]);
         &self.bytes[start..self.ends[group]]
+    }
+
+    fn find(&self, columns: &[ArrayRef]) -> Result<Vec<Option<u32>>> {
+        let encoded = self.codec.encode(columns)?;
+        let find = |row: &[u8]| {
+            let hash = xxh3_64(row);
+            let same = |(seen, group): &(u64, u32)| *seen == hash && self.row(*group) == row;
+            self.table.find(hash, same).map(|(_, group)| *group)
+        };
+        Ok(encoded.iter().map(|row| find(row.data())).collect())
     }
 
     fn intern(&mut self, columns: &[ArrayRef], groups: &mut Vec<u32>) -> Result<()> {
@@ -385,6 +443,11 @@ mod tests {
                 let next = u32::try_from(model.len()).expect("few groups");
                 assert_eq!(*model.entry(text(row)).or_insert(next), *group);
             }
+            let found = table.find(batch, batch[0].len()).expect("finds");
+            assert_eq!(
+                found,
+                groups.iter().map(|group| Some(*group)).collect::<Vec<_>>()
+            );
             let back = table.columns(Some(&groups)).expect("decodes");
             assert_eq!(&back, batch);
         }

@@ -65,7 +65,18 @@ pub struct StateTable {
     values: RowCodec,
     schema: SchemaRef,
     spread: Spread,
+    /// How many leading key columns decide who owns a row.
+    owned_by: usize,
     buckets: BTreeMap<Bucket, Stored>,
+}
+
+/// Whether anybody will ask for state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Snapshots {
+    /// The query has a checkpoint.
+    Taken,
+    /// It has none: what would be noted for a snapshot would only grow.
+    Never,
 }
 
 /// Who owns a key.
@@ -146,8 +157,17 @@ impl StateTable {
             values: RowCodec::of_schema(values)?,
             schema: Arc::new(Schema::new(fields)),
             spread,
+            owned_by: keys.fields().len(),
             buckets: BTreeMap::new(),
         })
+    }
+
+    /// The same table with rows owned by the hash of the first key columns only.
+    #[must_use]
+    pub fn owned_by(mut self, columns: usize) -> StateTable {
+        assert!(columns <= self.keys.columns());
+        self.owned_by = columns;
+        self
     }
 
     /// Columns of its pieces: keys, values, `__diff`.
@@ -236,7 +256,7 @@ impl StateTable {
         keys: &[ArrayRef],
         rows: usize,
     ) -> Result<Vec<(Vec<u8>, usize)>> {
-        let hashes = hash_keys(self.spread.salt(bucket), keys, rows)?;
+        let hashes = hash_keys(self.spread.salt(bucket), &keys[..self.owned_by], rows)?;
         if keys.is_empty() {
             return Ok((0..rows)
                 .map(|row| (hashes[row].to_be_bytes().to_vec(), row))
@@ -366,7 +386,7 @@ impl StateTable {
                 "a snapshot piece has other columns than its table",
             ));
         }
-        let key_columns = &piece.columns()[..self.keys.columns()];
+        let key_columns = &piece.columns()[..self.owned_by];
         let hashes = hash_keys(self.spread.salt(bucket), key_columns, piece.num_rows())?;
         let mine: BooleanArray = hashes
             .iter()

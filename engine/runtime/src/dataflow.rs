@@ -7,15 +7,20 @@ use std::{
 
 use millstream_connectors_api::{ConnectorError, Decoder};
 use millstream_operators::{
-    aggregate::{AggregateSpec, PartialAggregate, Seed, TotalAggregate},
+    aggregate::{
+        AggregateSpec, KeyRows, PartialAggregate, Seed, SessionAggregate, SlidingAggregate,
+        TimeKey, TotalAggregate,
+    },
+    arrange::{Arrange, Limit},
     board::EpochBoard,
     chain::{Chain, chain_operator},
     delta::Delta,
     driver::{
-        DeltaStream, MarkStream, OperatorEnvironment, OperatorEvent, Routing, epoch_operator,
+        DeltaStream, EpochOperator, MarkStream, OperatorEnvironment, OperatorEvent, Routing,
+        epoch_operator,
     },
     error::OperatorError,
-    state::Ownership,
+    state::{Ownership, Snapshots},
     watermark::{MarkRules, MarkState, StatisticsStream, watermark},
 };
 use millstream_types::{Coded, Epoch, Fault, OperatorId, SourceId};
@@ -54,6 +59,8 @@ pub(crate) struct Blueprint {
     pub(crate) seeds: Arc<std::collections::BTreeMap<OperatorId, Seed>>,
     /// Whether the sink only counts rows.
     pub(crate) only_counts: bool,
+    /// Whether state will be asked for.
+    pub(crate) snapshots: Snapshots,
 }
 
 /// Decoders of one worker, one a source.
@@ -171,6 +178,30 @@ impl<'s> Builder<'s> {
                         let input = parts.stream(*input)?;
                         Some(self.aggregate(*operator, spec, input, marks.clone())?)
                     }
+                    Node::Arrange {
+                        input,
+                        order,
+                        limit,
+                    } => {
+                        let operator = Arrange::new(order.clone(), *limit);
+                        // It holds nothing between epochs, so its name is of no account.
+                        let id = (OperatorId(u32::MAX), "Arrange");
+                        Some(self.on_first_worker(id, parts.stream(*input)?, operator))
+                    }
+                    Node::Limit {
+                        input,
+                        operator,
+                        rows,
+                        ..
+                    } => {
+                        let seed = self.blueprint.seeds.get(operator);
+                        let limit = Limit::new(*rows, seed, self.ownership)?;
+                        Some(self.on_first_worker(
+                            (*operator, "Limit"),
+                            parts.stream(*input)?,
+                            limit,
+                        ))
+                    }
                     Node::Source(_) | Node::Chain { .. } | Node::Union { .. } => {
                         self.stateless(node, &mut parts)?
                     }
@@ -221,7 +252,7 @@ impl<'s> Builder<'s> {
                     .collect();
                 inputs.map(|inputs| self.scope.concatenate(inputs))
             }
-            Node::Aggregate { .. } => None,
+            Node::Aggregate { .. } | Node::Arrange { .. } | Node::Limit { .. } => None,
         })
     }
 
@@ -314,9 +345,11 @@ impl<'s> Builder<'s> {
         input: DeltaStream<'s>,
         marks: Option<MarkStream<'s>>,
     ) -> Result<DeltaStream<'s>, OperatorError> {
-        let partial = PartialAggregate::new(spec.clone())?;
         let seed = self.blueprint.seeds.get(&id);
-        let total = TotalAggregate::new(spec.clone(), seed, self.ownership)?;
+        if matches!(spec.time, TimeKey::Session { .. }) {
+            return self.sessions(id, spec, seed, input, marks);
+        }
+        let partial = PartialAggregate::new(spec.clone())?;
         let environment = &self.environment;
         let groups = epoch_operator(
             (id, "PartialAggregate"),
@@ -326,14 +359,59 @@ impl<'s> Builder<'s> {
             environment,
             partial,
         );
-        Ok(epoch_operator(
-            (id, "TotalAggregate"),
-            self.scope,
-            vec![(groups, Routing::ByKey)],
-            marks,
-            environment,
-            total,
-        ))
+        let inputs = vec![(groups, Routing::ByKey)];
+        Ok(match spec.time {
+            TimeKey::Window { spec: window, .. } if !window.is_tumbling() => {
+                let sliding = SlidingAggregate::new(spec.clone(), seed, self.ownership)?;
+                let id = (id, "SlidingAggregate");
+                epoch_operator(id, self.scope, inputs, marks, environment, sliding)
+            }
+            TimeKey::None
+            | TimeKey::Instant { .. }
+            | TimeKey::Window { .. }
+            | TimeKey::Windowed { .. }
+            | TimeKey::Session { .. } => {
+                let total = TotalAggregate::new(spec.clone(), seed, self.ownership)?;
+                let id = (id, "TotalAggregate");
+                epoch_operator(id, self.scope, inputs, marks, environment, total)
+            }
+        })
+    }
+
+    fn sessions(
+        &self,
+        id: OperatorId,
+        spec: &AggregateSpec,
+        seed: Option<&Seed>,
+        input: DeltaStream<'s>,
+        marks: Option<MarkStream<'s>>,
+    ) -> Result<DeltaStream<'s>, OperatorError> {
+        let sessions = SessionAggregate::new(
+            spec.clone(),
+            seed,
+            self.ownership,
+            self.blueprint.snapshots,
+        )?;
+        let environment = &self.environment;
+        let inputs = vec![(input, Routing::Local)];
+        let keyed = (id, "KeyRows");
+        let rows =
+            epoch_operator(keyed, self.scope, inputs, None, environment, KeyRows::new(spec));
+        let inputs = vec![(rows, Routing::ByKey)];
+        let id = (id, "SessionAggregate");
+        Ok(epoch_operator(id, self.scope, inputs, marks, environment, sessions))
+    }
+
+    /// An operator to which all rows of all workers go.
+    fn on_first_worker<O: EpochOperator>(
+        &self,
+        id: (OperatorId, &str),
+        input: DeltaStream<'s>,
+        operator: O,
+    ) -> DeltaStream<'s> {
+        // Rows without a key hash are routed to the first worker.
+        let inputs = vec![(input, Routing::ByKey)];
+        epoch_operator(id, self.scope, inputs, None, &self.environment, operator)
     }
 
     /// The end of the dataflow: rows go to the coordinator, closed epochs are reported.

@@ -79,7 +79,8 @@ pub enum Node {
         inputs: Vec<NodeId>,
     },
     /// The whole rows of each epoch in order, or the first of them: ORDER BY and LIMIT above an
-    /// aggregation in complete mode. Only as the last node.
+    /// aggregation in complete mode. Only chains, which keep the order, stand between it and the
+    /// sink.
     Arrange {
         /// Where its rows come from.
         input: NodeId,

@@ -14,7 +14,7 @@ use millstream_epoch::{
     CheckpointStore, Disk, Manifest, Metadata, Output, Plan, Recovered, Resume, SinkPosition,
     SourceRange, resume,
 };
-use millstream_operators::{board::EpochBoard, watermark::MarkState};
+use millstream_operators::{board::EpochBoard, state::Snapshots, watermark::MarkState};
 use millstream_types::{Coded, Epoch, Fault};
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -362,6 +362,7 @@ impl Start {
             marks: self.marks.clone(),
             seeds: self.seeds,
             only_counts: sink.discards_rows(),
+            snapshots: if self.durable.is_some() { Snapshots::Taken } else { Snapshots::Never },
         };
         let workers = settings.workers.max(1);
         let decoders = (0..workers)

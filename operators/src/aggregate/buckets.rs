@@ -4,6 +4,7 @@
 //! |---|---|---|---|
 //! | none | 0 | – | never |
 //! | tumbling window | end of the window | – | end <= mark |
+//! | sliding window | end of the pane | – | by the sliding operator |
 //! | window made below | end of the window | its start | end <= mark |
 //! | instant | start of its second | the instant | instant <= mark, group by group |
 
@@ -22,7 +23,7 @@ use millstream_types::{EventTime, Watermark};
 use super::{AggregateSpec, TimeKey, WindowSpec};
 use crate::{
     error::{OperatorError, Result},
-    state::Bucket,
+    state::{Bucket, Spread},
 };
 
 /// Groups of instants share a bucket a second.
@@ -45,6 +46,7 @@ pub(super) enum Closure {
 /// The time key of an aggregation at work.
 #[derive(Clone, Debug)]
 pub(super) struct Buckets {
+    spread: Spread,
     time: TimeKey,
     marked: bool,
 }
@@ -61,18 +63,28 @@ impl Buckets {
         reason = "arrow has more types than this function serves"
     )]
     pub(super) fn new(spec: &AggregateSpec) -> Result<Buckets> {
-        match spec.time {
-            TimeKey::Window { spec, .. } if !spec.is_tumbling() => Err(OperatorError::contract(
-                "sliding windows need the pane operator",
-            )),
-            TimeKey::Session { .. } => Err(OperatorError::contract(
-                "sessions need the session operator",
-            )),
-            time => Ok(Buckets {
-                time,
-                marked: spec.marked,
-            }),
-        }
+        let time = match spec.time {
+            TimeKey::Window { column, spec } if !spec.is_tumbling() => TimeKey::Window {
+                column,
+                spec: spec.panes(),
+            },
+            TimeKey::Session { .. } => {
+                return Err(OperatorError::contract(
+                    "sessions need the session operator",
+                ));
+            }
+            time => time,
+        };
+        Ok(Buckets {
+            spread: spread_of(spec),
+            time,
+            marked: spec.marked,
+        })
+    }
+
+    /// Who owns a key of a bucket.
+    pub(super) fn spread(&self) -> Spread {
+        self.spread
     }
 
     /// Whether groups close at all.
@@ -260,21 +272,44 @@ impl Buckets {
                 return Err(OperatorError::contract("a window has lost its start"));
             }
         };
-        let DataType::Struct(fields) = field.data_type() else {
-            return Err(OperatorError::contract("a window is not a struct"));
-        };
         let end: ArrayRef = Arc::new(Int64Array::from_value(bucket.0, rows));
-        let columns = [start, end]
-            .iter()
-            .zip(fields)
-            .map(|(column, field)| compute::cast(column, field.data_type()))
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(OperatorError::arrow("making a window"))?;
-        Ok(Some(Arc::new(StructArray::new(
-            fields.clone(),
-            columns,
-            None,
-        ))))
+        window_struct(&[start, end], field).map(Some)
+    }
+}
+
+/// A window as a struct column with the same start and end in every row.
+pub(super) fn window_column(
+    (start, end): (i64, i64),
+    rows: usize,
+    field: &Field,
+) -> Result<ArrayRef> {
+    let column = |at: i64| Arc::new(Int64Array::from_value(at, rows)) as ArrayRef;
+    window_struct(&[column(start), column(end)], field)
+}
+
+/// Starts and ends as a struct column of the type that the query expects.
+pub(super) fn window_struct(bounds: &[ArrayRef; 2], field: &Field) -> Result<ArrayRef> {
+    let DataType::Struct(fields) = field.data_type() else {
+        return Err(OperatorError::contract("a window is not a struct"));
+    };
+    let columns = bounds
+        .iter()
+        .zip(fields)
+        .map(|(column, field)| compute::cast(column, field.data_type()))
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(OperatorError::arrow("making a window"))?;
+    Ok(Arc::new(StructArray::new(fields.clone(), columns, None)))
+}
+
+/// Panes of a sliding window are combined, so a key has one owner in all of them.
+fn spread_of(spec: &AggregateSpec) -> Spread {
+    match spec.time {
+        TimeKey::Window { spec, .. } if !spec.is_tumbling() => Spread::ByKey,
+        TimeKey::Session { .. } => Spread::ByKey,
+        TimeKey::None
+        | TimeKey::Window { .. }
+        | TimeKey::Instant { .. }
+        | TimeKey::Windowed { .. } => Spread::ByKeyAndBucket,
     }
 }
 

@@ -15,6 +15,7 @@ use datafusion_functions_aggregate_common::aggregate::groups_accumulator::Groups
 use super::{
     AggregateCall,
     function::{Function, Rows},
+    marked::Spread,
 };
 use crate::{
     error::{OperatorError, Result},
@@ -38,10 +39,8 @@ struct Dense {
 }
 
 fn dense(groups: &[u32]) -> Dense {
-    let mut positions = hashbrown::HashMap::with_capacity_and_hasher(
-        groups.len().min(1024),
-        std::hash::BuildHasherDefault::<GroupHasher>::default(),
-    );
+    let mut positions =
+        hashbrown::HashMap::with_capacity_and_hasher(groups.len().min(1024), Spread::default());
     let mut touched = Vec::new();
     let rows = groups
         .iter()
@@ -53,24 +52,6 @@ fn dense(groups: &[u32]) -> Dense {
         })
         .collect();
     Dense { touched, rows }
-}
-
-/// Group numbers are dense already; one multiplication spreads them.
-#[derive(Default)]
-struct GroupHasher(u64);
-
-impl std::hash::Hasher for GroupHasher {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-    fn write(&mut self, bytes: &[u8]) {
-        bytes
-            .iter()
-            .for_each(|byte| self.0 = self.0.wrapping_mul(31).wrapping_add(u64::from(*byte)));
-    }
-    fn write_u32(&mut self, group: u32) {
-        self.0 = u64::from(group).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-    }
 }
 
 impl General {

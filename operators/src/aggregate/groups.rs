@@ -64,6 +64,16 @@ impl Groups {
         Ok(groups)
     }
 
+    /// The groups of some keys, as far as they are there.
+    pub(super) fn find(&self, keys: &[ArrayRef], rows: usize) -> Result<Vec<Option<u32>>> {
+        self.keys.find(keys, rows)
+    }
+
+    /// All group numbers.
+    pub(super) fn all(&self) -> Vec<u32> {
+        (0..u32::try_from(self.rows.len()).unwrap_or(u32::MAX)).collect()
+    }
+
     /// Gives the numbers of [`intern`](Groups::intern) back for the next call.
     pub(super) fn recycle(&mut self, groups: Vec<u32>) {
         self.scratch = groups;

@@ -19,7 +19,7 @@ use crate::{
     driver::{Emitter, EpochContext, EpochOperator, OperatorReport, Progress},
     error::{OperatorError, Result},
     keyhash::hash_keys,
-    state::{Bucket, BucketChange, Spread},
+    state::{Bucket, BucketChange},
 };
 
 /// Groups that a worker gathers before it sends them on: bounds memory when keys hardly repeat.
@@ -138,7 +138,7 @@ impl PartialAggregate {
 
     fn part(&self, bucket: Bucket, table: &Groups, groups: &[u32]) -> Result<Delta> {
         let keys = table.key_columns(groups)?;
-        let salt = Spread::ByKeyAndBucket.salt(bucket);
+        let salt = self.buckets.spread().salt(bucket);
         let hashes = hash_keys(salt, &keys, groups.len())?;
         let mut columns: Vec<ArrayRef> =
             vec![Arc::new(Int64Array::from_value(bucket.0, groups.len()))];

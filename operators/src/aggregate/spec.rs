@@ -24,6 +24,28 @@ impl WindowSpec {
         self.size == self.slide
     }
 
+    /// The panes of sliding windows: the widest tumbling windows of which every window is made.
+    #[must_use]
+    pub fn panes(&self) -> WindowSpec {
+        let (mut width, mut rest) = (self.size, self.slide);
+        while rest != 0 {
+            (width, rest) = (rest, width % rest);
+        }
+        WindowSpec {
+            size: width,
+            slide: width,
+            start: self.start.rem_euclid(width),
+        }
+    }
+
+    /// Ends of the windows that cover the pane with this end, latest first.
+    pub fn ends_covering(&self, pane_end: i64) -> impl Iterator<Item = i64> + use<> {
+        let (size, slide) = (self.size, self.slide);
+        let last = self.last_start(EventTime(pane_end - self.panes().size)) + size;
+        std::iter::successors(Some(last), move |end| Some(end - slide))
+            .take_while(move |end| *end >= pane_end)
+    }
+
     /// Start of the last window that contains `at`; right before 1970, too.
     #[must_use]
     pub fn last_start(&self, at: EventTime) -> i64 {
@@ -112,5 +134,39 @@ impl AggregateSpec {
                 .map(|key| self.input.field(*key).clone())
                 .collect::<Vec<_>>(),
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn panes_make_up_windows() {
+        let spec = WindowSpec {
+            size: 10,
+            slide: 4,
+            start: 1,
+        };
+        assert_eq!(
+            spec.panes(),
+            WindowSpec {
+                size: 2,
+                slide: 2,
+                start: 1
+            }
+        );
+        // Every instant is covered by the windows that contain it, and by no other.
+        for at in -50..50 {
+            let pane = spec.panes();
+            let pane_end = pane.last_start(EventTime(at)) + pane.size;
+            let by_panes: Vec<i64> = spec.ends_covering(pane_end).collect();
+            let starts = (-30..30).map(|k| spec.start + k * spec.slide).rev();
+            let direct: Vec<i64> = starts
+                .filter(|start| *start <= at && at < start + spec.size)
+                .map(|start| start + spec.size)
+                .collect();
+            assert_eq!(by_panes, direct, "at {at}");
+        }
     }
 }

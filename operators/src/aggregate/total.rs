@@ -17,6 +17,7 @@ use super::{
     AggregateSpec, TimeKey,
     buckets::{Buckets, Closure},
     groups::{Groups, in_batches, state_schema},
+    marked::Marked,
     partial::{keep, table_keys},
 };
 use crate::{
@@ -25,39 +26,8 @@ use crate::{
     driver::{Emitter, EpochContext, EpochOperator, OperatorReport, Progress},
     error::{OperatorError, Result},
     rows::RowCodec,
-    state::{Bucket, BucketChange, Ownership, Spread, StateTable},
+    state::{Bucket, BucketChange, Ownership, StateTable},
 };
-
-/// Groups that something happened to, each once.
-#[derive(Debug, Default)]
-struct Marked {
-    is_marked: Vec<bool>,
-    groups: Vec<u32>,
-}
-
-impl Marked {
-    /// Marks groups and says which were not marked before.
-    fn mark(&mut self, groups: &[u32], size: usize) -> Vec<u32> {
-        self.is_marked.resize(size, false);
-        let mut fresh = Vec::new();
-        for group in groups {
-            let is_marked = &mut self.is_marked[*group as usize];
-            if !*is_marked {
-                *is_marked = true;
-                fresh.push(*group);
-            }
-        }
-        self.groups.extend_from_slice(&fresh);
-        fresh
-    }
-
-    fn take(&mut self) -> Vec<u32> {
-        for group in &self.groups {
-            self.is_marked[*group as usize] = false;
-        }
-        std::mem::take(&mut self.groups)
-    }
-}
 
 /// The groups of one bucket.
 struct BucketGroups {
@@ -118,7 +88,7 @@ impl TotalAggregate {
             .map(|field| field.data_type().clone())
             .collect();
         let mut total = TotalAggregate {
-            state: StateTable::new(0, &keys, &states, Spread::ByKeyAndBucket)?,
+            state: StateTable::new(0, &keys, &states, buckets.spread())?,
             key_types: keys
                 .fields()
                 .iter()
@@ -273,8 +243,7 @@ impl TotalAggregate {
     }
 
     fn all(&self, bucket: Bucket) -> Vec<u32> {
-        let count = u32::try_from(self.tables[&bucket].groups.len()).unwrap_or(u32::MAX);
-        (0..count).collect()
+        self.tables[&bucket].groups.all()
     }
 
     /// Takes back what a group was and gives what it is, where that differs.
@@ -307,11 +276,10 @@ impl TotalAggregate {
             let signs = Int64Array::from_value(-1, rows.num_rows());
             out.give(Delta::signed(rows, Some(signs)));
         }
-        unchanged.is_marked.resize(size, false);
         let new: Vec<u32> = groups
             .iter()
             .copied()
-            .filter(|group| !unchanged.is_marked[*group as usize])
+            .filter(|group| !unchanged.has(*group))
             .collect();
         self.emit(bucket, &new, out)
     }

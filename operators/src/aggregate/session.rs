@@ -1,0 +1,601 @@
+//! Sessions: rows of a key that lie closer than their gap.
+//!
+//! Each row begins as `[t, t + gap)`; intervals of a key that overlap or touch are one session. An
+//! epoch's rows are merged among themselves first, then with the stored sessions that they reach.
+//! A stored session keeps its states under a serial number; merging adds states, never rows.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use arrow::{
+    array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, RecordBatchOptions, UInt64Array},
+    compute,
+    datatypes::{DataType, Field, Int64Type, Schema, TimestampMicrosecondType},
+};
+use millstream_types::{Epoch, EventTime, OutputMode, Watermark};
+
+use super::{
+    AggregateSpec, Seed, TimeKey,
+    buckets::window_struct,
+    groups::{Columns, Groups, state_schema},
+};
+use crate::{
+    board::EpochKind,
+    delta::{BATCH_ROWS_MAX, Delta},
+    driver::{Emitter, EpochContext, EpochOperator, OperatorReport, Progress},
+    error::{OperatorError, Result},
+    keyhash::hash_keys,
+    keys::KeyTable,
+    state::{Bucket, BucketChange, Ownership, Snapshots, Spread, StateTable},
+};
+
+/// Gives rows the hash of their key, so that all rows of a key come to one worker.
+pub struct KeyRows {
+    keys: Vec<usize>,
+}
+
+impl std::fmt::Debug for KeyRows {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("KeyRows").field("keys", &self.keys).finish()
+    }
+}
+
+impl KeyRows {
+    /// The operator in front of the sessions of a spec.
+    #[must_use]
+    pub fn new(spec: &AggregateSpec) -> KeyRows {
+        KeyRows {
+            keys: spec.keys.clone(),
+        }
+    }
+}
+
+impl EpochOperator for KeyRows {
+    fn on_delta(
+        &mut self,
+        _context: &EpochContext,
+        _port: usize,
+        delta: Delta,
+        out: &mut Emitter,
+    ) -> Result<()> {
+        let keys: Vec<ArrayRef> = self
+            .keys
+            .iter()
+            .map(|key| delta.batch().column(*key).clone())
+            .collect();
+        let hashes = hash_keys(0, &keys, delta.rows())?;
+        out.give(delta.with_hash(UInt64Array::from(hashes)));
+        Ok(())
+    }
+
+    fn on_close(&mut self, _context: &EpochContext, _out: &mut Emitter) -> Result<Progress> {
+        Ok(Progress::Done)
+    }
+
+    fn tap(&mut self, _epoch: Epoch) -> Result<Vec<BucketChange>> {
+        Ok(Vec::new())
+    }
+
+    fn report(&mut self) -> Option<OperatorReport> {
+        None
+    }
+}
+
+/// A stored session of a key.
+#[derive(Clone, Copy, Debug)]
+struct Session {
+    start: i64,
+    end: i64,
+    /// Its group among the stored states.
+    group: u32,
+}
+
+/// Sessions of one key that became one: what they were made of.
+#[derive(Debug)]
+struct Merged {
+    key: u32,
+    start: i64,
+    end: i64,
+    stored: Vec<Session>,
+    /// Groups among the epoch's states.
+    fresh: Vec<u32>,
+}
+
+/// Merges rows into sessions, keeps them, publishes closed ones.
+pub struct SessionAggregate {
+    spec: AggregateSpec,
+    key_types: Vec<DataType>,
+    keys: KeyTable,
+    /// The sessions of each key, by start.
+    sessions: Vec<Vec<Session>>,
+    /// States by serial number.
+    groups: Groups,
+    serial: i64,
+    live: usize,
+    /// End, key and start of every session: the order in which they close.
+    ends: BTreeSet<(i64, u32, i64)>,
+    /// Key and start of sessions that came, changed or went since the last snapshot.
+    dirty: BTreeSet<(u32, i64)>,
+    pending: Vec<RecordBatch>,
+    snapshots: Snapshots,
+    state: StateTable,
+    report: OperatorReport,
+}
+
+impl std::fmt::Debug for SessionAggregate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SessionAggregate")
+            .field("sessions", &self.live)
+            .finish_non_exhaustive()
+    }
+}
+
+fn states(spec: &AggregateSpec) -> Result<Groups> {
+    Groups::new(&[DataType::Int64], &spec.calls)
+}
+
+impl SessionAggregate {
+    /// The operator for a spec, with the part of a snapshot that this worker owns.
+    ///
+    /// # Errors
+    /// When a key or function has no form here, or a piece is of another query.
+    pub fn new(
+        spec: AggregateSpec,
+        seed: Option<&Seed>,
+        ownership: Ownership,
+        snapshots: Snapshots,
+    ) -> Result<SessionAggregate> {
+        let key_schema = spec.key_schema();
+        let key_types: Vec<DataType> = key_schema
+            .fields()
+            .iter()
+            .map(|field| field.data_type().clone())
+            .collect();
+        let long = |name: &str| Field::new(name, DataType::Int64, false);
+        let with = |first: Vec<Field>, schema: &Schema| {
+            let rest = schema.fields().iter().map(|field| field.as_ref().clone());
+            Schema::new(first.into_iter().chain(rest).collect::<Vec<_>>())
+        };
+        let mut stored_keys: Vec<_> = key_schema.fields().iter().cloned().collect();
+        stored_keys.push(Arc::new(long("start")));
+        let values = with(vec![long("end")], &state_schema(&spec.calls)?);
+        let state = StateTable::new(0, &Schema::new(stored_keys), &values, Spread::ByKey)?;
+        let mut sessions = SessionAggregate {
+            state: state.owned_by(key_types.len()),
+            keys: KeyTable::new(&key_types)?,
+            key_types,
+            sessions: Vec::new(),
+            groups: states(&spec)?,
+            serial: 0,
+            live: 0,
+            ends: BTreeSet::new(),
+            dirty: BTreeSet::new(),
+            pending: Vec::new(),
+            snapshots,
+            spec,
+            report: OperatorReport::default(),
+        };
+        if let Some(seed) = seed {
+            for ((_, bucket), pieces) in &seed.pieces {
+                let held = sessions
+                    .state
+                    .seed(*bucket, seed.epoch, pieces, ownership)?;
+                sessions.restore(&held)?;
+            }
+        }
+        Ok(sessions)
+    }
+
+    fn restore(&mut self, held: &RecordBatch) -> Result<()> {
+        let rows = held.num_rows();
+        let (keys, rest) = held.columns().split_at(self.key_types.len());
+        let starts = rest[0].as_primitive::<Int64Type>();
+        let ends = rest[1].as_primitive::<Int64Type>();
+        let mut ids = Vec::new();
+        self.keys.intern(keys, rows, &mut ids)?;
+        self.sessions.resize(self.keys.len(), Vec::new());
+        let groups = self.new_groups(rows)?;
+        self.groups.merge(&groups, &rest[2..rest.len() - 1])?;
+        for (row, (key, group)) in ids.iter().zip(&groups).enumerate() {
+            let session = Session {
+                start: starts.value(row),
+                end: ends.value(row),
+                group: *group,
+            };
+            self.insert(*key, session);
+        }
+        self.sessions
+            .iter_mut()
+            .for_each(|of_key| of_key.sort_by_key(|session| session.start));
+        Ok(())
+    }
+
+    fn new_groups(&mut self, count: usize) -> Result<Vec<u32>> {
+        let first = self.serial;
+        let count_wide = i64::try_from(count).unwrap_or(i64::MAX);
+        self.serial += count_wide;
+        let serials: ArrayRef = Arc::new(Int64Array::from_iter_values(first..self.serial));
+        self.groups.intern(&[serials], count)
+    }
+
+    fn insert(&mut self, key: u32, session: Session) {
+        self.ends.insert((session.end, key, session.start));
+        self.sessions[key as usize].push(session);
+        self.live += 1;
+    }
+
+    fn remove(&mut self, key: u32, session: Session) {
+        self.ends.remove(&(session.end, key, session.start));
+        self.sessions[key as usize].retain(|held| held.start != session.start);
+        self.note(key, session.start);
+        self.live -= 1;
+    }
+
+    /// Notes a session for the next snapshot, if there will be one.
+    fn note(&mut self, key: u32, start: i64) {
+        if self.snapshots == Snapshots::Taken {
+            self.dirty.insert((key, start));
+        }
+    }
+
+    /// Keeps the rows that can be in a session and are not late.
+    fn accepted(&mut self, batch: &RecordBatch, late: Watermark) -> Result<RecordBatch> {
+        let (times, gaps) = self.times(batch)?;
+        let mut keep = Vec::with_capacity(batch.num_rows());
+        for row in 0..batch.num_rows() {
+            let is_whole = times.is_valid(row) && gaps.is_valid(row) && gaps.value(row) > 0;
+            let is_late = is_whole && self.spec.marked && {
+                let end = times.value(row).saturating_add(gaps.value(row));
+                late.closes_window(EventTime(end))
+            };
+            self.report.rows_late += u64::from(is_late);
+            keep.push(is_whole && !is_late);
+        }
+        super::partial::keep(batch, &keep.into())
+    }
+
+    fn times(
+        &self,
+        batch: &RecordBatch,
+    ) -> Result<(arrow::array::TimestampMicrosecondArray, Int64Array)> {
+        let TimeKey::Session { column, gap } = self.spec.time else {
+            return Err(OperatorError::contract(
+                "the session operator needs a session",
+            ));
+        };
+        let times = batch
+            .column(column)
+            .as_primitive_opt::<TimestampMicrosecondType>();
+        let gaps = batch.column(gap).as_primitive_opt::<Int64Type>();
+        times
+            .cloned()
+            .zip(gaps.cloned())
+            .ok_or_else(|| OperatorError::contract("a session without times and gaps"))
+    }
+
+    /// The epoch's rows as sessions of their own: key, start, end, group among `fresh`.
+    fn fresh_sessions(&mut self, batch: &RecordBatch) -> Result<(Groups, Vec<(u32, Session)>)> {
+        let keys: Vec<ArrayRef> = self
+            .spec
+            .keys
+            .iter()
+            .map(|key| batch.column(*key).clone())
+            .collect();
+        let mut ids = Vec::new();
+        self.keys.intern(&keys, batch.num_rows(), &mut ids)?;
+        self.sessions.resize(self.keys.len(), Vec::new());
+        let (times, gaps) = self.times(batch)?;
+        let mut order: Vec<usize> = (0..batch.num_rows()).collect();
+        order.sort_unstable_by_key(|row| (ids[*row], times.value(*row)));
+        let mut found: Vec<(u32, Session)> = Vec::new();
+        let mut serials = vec![0i64; batch.num_rows()];
+        for row in order {
+            let (key, start) = (ids[row], times.value(row));
+            let end = start.saturating_add(gaps.value(row));
+            match found.last_mut() {
+                Some((of, last)) if *of == key && start <= last.end => last.end = last.end.max(end),
+                _ => {
+                    let group = u32::try_from(found.len())
+                        .map_err(|_| OperatorError::contract("more than 2^32 sessions"))?;
+                    found.push((key, Session { start, end, group }));
+                }
+            }
+            serials[row] = i64::try_from(found.len()).unwrap_or(i64::MAX) - 1;
+        }
+        // Groups are numbered by first sight, sessions by key: the serials are seen in order first.
+        let mut fresh = states(&self.spec)?;
+        let count = i64::try_from(found.len()).unwrap_or(i64::MAX);
+        let in_order: ArrayRef = Arc::new(Int64Array::from_iter_values(0..count));
+        let groups = fresh.intern(&[in_order], found.len())?;
+        fresh.recycle(groups);
+        let serials: ArrayRef = Arc::new(Int64Array::from(serials));
+        let columns = Columns {
+            keys: &[serials],
+            calls: &self.spec.calls,
+            batch,
+            signs: None,
+        };
+        fresh.update(&columns)?;
+        Ok((fresh, found))
+    }
+
+    /// Joins fresh sessions with the stored ones that they reach.
+    fn merged(&self, fresh: Vec<(u32, Session)>) -> Vec<Merged> {
+        let mut by_key: BTreeMap<u32, Vec<Session>> = BTreeMap::new();
+        for (key, session) in fresh {
+            by_key.entry(key).or_default().push(session);
+        }
+        let mut all = Vec::new();
+        for (key, fresh) in by_key {
+            let stored = self.sessions[key as usize]
+                .iter()
+                .map(|session| (*session, true));
+            let mut intervals: Vec<(Session, bool)> = stored
+                .chain(fresh.into_iter().map(|session| (session, false)))
+                .collect();
+            intervals.sort_by_key(|(session, _)| (session.start, session.end));
+            let mut merged: Vec<Merged> = Vec::new();
+            for (session, is_stored) in intervals {
+                if merged.last().is_none_or(|last| session.start > last.end) {
+                    let (start, end) = (session.start, session.end);
+                    merged.push(Merged {
+                        key,
+                        start,
+                        end,
+                        stored: Vec::new(),
+                        fresh: Vec::new(),
+                    });
+                }
+                if let Some(last) = merged.last_mut() {
+                    last.end = last.end.max(session.end);
+                    if is_stored {
+                        last.stored.push(session);
+                    } else {
+                        last.fresh.push(session.group);
+                    }
+                }
+            }
+            all.extend(merged.into_iter().filter(|merged| !merged.fresh.is_empty()));
+        }
+        all
+    }
+
+    /// Takes an epoch's rows in; in mode `changes` the old sessions leave with a minus.
+    fn absorb(&mut self, out: &mut Emitter) -> Result<Vec<(u32, Session)>> {
+        let pending = std::mem::take(&mut self.pending);
+        let Some(first) = pending.first() else {
+            return Ok(Vec::new());
+        };
+        let batch = compute::concat_batches(&first.schema(), &pending)
+            .map_err(OperatorError::arrow("gathering session rows"))?;
+        let (fresh_groups, fresh) = self.fresh_sessions(&batch)?;
+        let merged = self.merged(fresh);
+        if self.spec.mode == OutputMode::Changes {
+            let old = merged
+                .iter()
+                .flat_map(|one| one.stored.iter().map(|s| (one.key, *s)));
+            self.emit(&old.collect::<Vec<_>>(), Some(-1), out)?;
+        }
+        let groups = self.new_groups(merged.len())?;
+        let (mut from_fresh, mut to_fresh) = (Vec::new(), Vec::new());
+        let (mut from_stored, mut to_stored) = (Vec::new(), Vec::new());
+        for (one, group) in merged.iter().zip(&groups) {
+            from_fresh.extend(&one.fresh);
+            to_fresh.extend(one.fresh.iter().map(|_| *group));
+            from_stored.extend(one.stored.iter().map(|session| session.group));
+            to_stored.extend(one.stored.iter().map(|_| *group));
+        }
+        self.groups
+            .merge(&to_fresh, &fresh_groups.states(&from_fresh)?)?;
+        if !from_stored.is_empty() {
+            let states = self.groups.states(&from_stored)?;
+            self.groups.merge(&to_stored, &states)?;
+        }
+        let mut touched = Vec::with_capacity(merged.len());
+        for (one, group) in merged.into_iter().zip(groups) {
+            // A session that grows is no removal: only those that vanish into another are.
+            self.report.rows_removed += (one.stored.len() as u64).saturating_sub(1);
+            one.stored
+                .iter()
+                .for_each(|session| self.remove(one.key, *session));
+            let session = Session {
+                start: one.start,
+                end: one.end,
+                group,
+            };
+            self.insert(one.key, session);
+            self.sessions[one.key as usize].sort_by_key(|session| session.start);
+            self.note(one.key, one.start);
+            touched.push((one.key, session));
+        }
+        self.report.rows_updated += touched.len() as u64;
+        Ok(touched)
+    }
+
+    fn emit(
+        &self,
+        sessions: &[(u32, Session)],
+        sign: Option<i64>,
+        out: &mut Emitter,
+    ) -> Result<()> {
+        for chunk in sessions.chunks(BATCH_ROWS_MAX) {
+            let ids: Vec<u32> = chunk.iter().map(|(key, _)| *key).collect();
+            let groups: Vec<u32> = chunk.iter().map(|(_, session)| session.group).collect();
+            let mut columns = self.keys.columns(Some(&ids))?;
+            let bound = |of: fn(&Session) -> i64| {
+                let values = chunk.iter().map(|(_, session)| of(session));
+                Arc::new(Int64Array::from_iter_values(values)) as ArrayRef
+            };
+            let field = self.spec.output.field(self.spec.time_position);
+            let window = window_struct(&[bound(|s| s.start), bound(|s| s.end)], field)?;
+            columns.insert(self.spec.time_position, window);
+            columns.extend(self.groups.results(&groups)?);
+            let options = RecordBatchOptions::new().with_row_count(Some(chunk.len()));
+            let schema = self.spec.output.clone();
+            let rows = RecordBatch::try_new_with_options(schema, columns, &options)
+                .map_err(OperatorError::arrow("making session rows"))?;
+            let signs = sign.map(|sign| Int64Array::from_value(sign, rows.num_rows()));
+            out.give(Delta::signed(rows, signs));
+        }
+        Ok(())
+    }
+
+    fn all(&self) -> Vec<(u32, Session)> {
+        let keyed = (0u32..).zip(&self.sessions);
+        keyed
+            .flat_map(|(key, of_key)| of_key.iter().map(move |s| (key, *s)))
+            .collect()
+    }
+
+    /// Removes the sessions that the mark closes and says which.
+    fn close(&mut self, mark: Watermark) -> Vec<(u32, Session)> {
+        let mut closed = Vec::new();
+        if !self.spec.marked || self.spec.mode == OutputMode::Complete {
+            return closed;
+        }
+        while let Some((end, key, start)) = self.ends.first().copied() {
+            if !mark.closes_window(EventTime(end)) {
+                break;
+            }
+            let of_key = &self.sessions[key as usize];
+            let Some(session) = of_key
+                .iter()
+                .find(|session| session.start == start)
+                .copied()
+            else {
+                break;
+            };
+            self.remove(key, session);
+            closed.push((key, session));
+        }
+        self.report.rows_removed += closed.len() as u64;
+        closed
+    }
+
+    /// Makes the tables anew when most of what they hold is gone.
+    fn compact(&mut self) -> Result<()> {
+        if self.groups.len() <= 2 * self.live + 4096 || !self.dirty.is_empty() {
+            return Ok(());
+        }
+        let live = self.all();
+        let old_groups = std::mem::replace(&mut self.groups, states(&self.spec)?);
+        let old_keys = std::mem::replace(&mut self.keys, KeyTable::new(&self.key_types)?);
+        self.sessions.clear();
+        self.ends.clear();
+        self.live = 0;
+        for chunk in live.chunks(BATCH_ROWS_MAX) {
+            let ids: Vec<u32> = chunk.iter().map(|(key, _)| *key).collect();
+            let from: Vec<u32> = chunk.iter().map(|(_, session)| session.group).collect();
+            let columns = old_keys.columns(Some(&ids))?;
+            let mut new_ids = Vec::new();
+            self.keys.intern(&columns, chunk.len(), &mut new_ids)?;
+            self.sessions.resize(self.keys.len(), Vec::new());
+            let groups = self.new_groups(chunk.len())?;
+            self.groups.merge(&groups, &old_groups.states(&from)?)?;
+            for ((key, group), (_, session)) in new_ids.iter().zip(&groups).zip(chunk) {
+                self.insert(
+                    *key,
+                    Session {
+                        group: *group,
+                        ..*session
+                    },
+                );
+            }
+        }
+        Ok(())
+    }
+
+    fn tap_changed(&mut self, epoch: Epoch) -> Result<()> {
+        let dirty: Vec<(u32, i64)> = std::mem::take(&mut self.dirty).into_iter().collect();
+        let find = |(key, start): &(u32, i64)| {
+            self.sessions[*key as usize]
+                .iter()
+                .find(|session| session.start == *start)
+                .copied()
+        };
+        let (alive, gone): (Vec<_>, Vec<_>) = dirty.iter().partition(|one| find(one).is_some());
+        let key_columns = |of: &[(u32, i64)]| -> Result<Vec<ArrayRef>> {
+            let ids: Vec<u32> = of.iter().map(|(key, _)| *key).collect();
+            let mut columns = self.keys.columns(Some(&ids))?;
+            let starts = of.iter().map(|(_, start)| *start);
+            columns.push(Arc::new(Int64Array::from_iter_values(starts)));
+            Ok(columns)
+        };
+        let gone_keys = key_columns(&gone)?;
+        let alive_keys = key_columns(&alive)?;
+        let sessions: Vec<Session> = alive.iter().filter_map(find).collect();
+        let groups: Vec<u32> = sessions.iter().map(|session| session.group).collect();
+        let ends = sessions.iter().map(|session| session.end);
+        let mut values: Vec<ArrayRef> = vec![Arc::new(Int64Array::from_iter_values(ends))];
+        values.extend(self.groups.states(&groups)?);
+        if !gone.is_empty() {
+            self.state
+                .remove(Bucket(0), epoch, &gone_keys, gone.len())?;
+        }
+        if !alive.is_empty() {
+            self.state
+                .upsert(Bucket(0), epoch, &alive_keys, &values, alive.len())?;
+        }
+        Ok(())
+    }
+}
+
+impl EpochOperator for SessionAggregate {
+    fn on_delta(
+        &mut self,
+        context: &EpochContext,
+        _port: usize,
+        delta: Delta,
+        _out: &mut Emitter,
+    ) -> Result<()> {
+        let (batch, diff) = delta.into_parts();
+        if diff.is_some_and(|diff| diff.values().iter().any(|sign| *sign != 1)) {
+            return Err(OperatorError::contract("sessions cannot take rows back"));
+        }
+        let batch = self.accepted(&batch, context.marks.late)?;
+        if batch.num_rows() > 0 {
+            self.pending.push(batch);
+        }
+        Ok(())
+    }
+
+    fn on_close(&mut self, context: &EpochContext, out: &mut Emitter) -> Result<Progress> {
+        let touched = self.absorb(out)?;
+        match self.spec.mode {
+            OutputMode::Changes => self.emit(&touched, None, out)?,
+            OutputMode::Complete if context.kind == EpochKind::Data => {
+                self.emit(&self.all(), None, out)?;
+            }
+            OutputMode::Append | OutputMode::Complete => {}
+            other => {
+                return Err(OperatorError::contract(format!(
+                    "no sessions in mode {other}"
+                )));
+            }
+        }
+        let closed = self.close(context.marks.evict);
+        if self.spec.mode == OutputMode::Append {
+            self.emit(&closed, None, out)?;
+        }
+        self.compact()?;
+        Ok(Progress::Done)
+    }
+
+    fn tap(&mut self, epoch: Epoch) -> Result<Vec<BucketChange>> {
+        if !self.dirty.is_empty() {
+            self.tap_changed(epoch)?;
+            self.compact()?;
+        }
+        self.state.tap()
+    }
+
+    fn report(&mut self) -> Option<OperatorReport> {
+        let mut report = std::mem::take(&mut self.report);
+        report.rows_total = self.live as u64;
+        report.bytes =
+            (self.groups.bytes() + self.keys.bytes() + self.live * 64 + self.state.bytes()) as u64;
+        Some(report)
+    }
+}
