@@ -3,8 +3,9 @@
 //! Beside the operators it says what each keeps and when that goes, which watermarks there are,
 //! and in which output modes the query could run.
 
-use std::{fmt::Write, str::FromStr};
+use std::{fmt::Write, str::FromStr, sync::Arc};
 
+use arrow::datatypes::{Schema, SchemaRef};
 use millstream_operators::{
     aggregate::{AggregateSpec, TimeKey},
     arrange::SortColumn,
@@ -100,7 +101,7 @@ fn describe(plan: &StreamPlan, node: NodeId) -> Description {
             limit,
         } => Description {
             title: "Arrange".to_owned(),
-            details: arrange(plan, order, *limit),
+            details: arrange(&columns(plan, *input), order, *limit),
             inputs: vec![*input],
         },
         Node::Limit {
@@ -128,7 +129,21 @@ fn describe(plan: &StreamPlan, node: NodeId) -> Description {
     }
 }
 
-fn arrange(plan: &StreamPlan, order: &[SortColumn], limit: Option<usize>) -> Vec<String> {
+/// The columns that leave a node.
+fn columns(plan: &StreamPlan, node: NodeId) -> SchemaRef {
+    match &plan.nodes[node.0] {
+        Node::Source(source) => Arc::clone(&plan.sources[source.0 as usize].schema),
+        Node::Chain { spec, .. } => Arc::clone(&spec.output),
+        Node::Aggregate { spec, .. } => Arc::clone(&spec.output),
+        Node::Limit { schema, .. } => Arc::clone(schema),
+        Node::Arrange { input, .. } => columns(plan, *input),
+        Node::Union { inputs } => inputs
+            .first()
+            .map_or_else(|| Arc::new(Schema::empty()), |first| columns(plan, *first)),
+    }
+}
+
+fn arrange(schema: &Schema, order: &[SortColumn], limit: Option<usize>) -> Vec<String> {
     let mut details = Vec::new();
     if !order.is_empty() {
         let columns: Vec<String> = order
@@ -136,8 +151,7 @@ fn arrange(plan: &StreamPlan, order: &[SortColumn], limit: Option<usize>) -> Vec
             .map(|sort| {
                 let direction = if sort.descending { "DESC" } else { "ASC" };
                 let nulls = if sort.nulls_first { "FIRST" } else { "LAST" };
-                let name = plan.schema.fields().get(sort.column).map(|f| f.name());
-                let name = name.map_or("", String::as_str);
+                let name = schema.field(sort.column).name();
                 format!("{name} {direction} NULLS {nulls}")
             })
             .collect();

@@ -50,6 +50,7 @@ use crate::{
 };
 
 mod aggregate;
+mod arrange;
 mod refuse;
 
 /// What a column knows about event time.
@@ -138,6 +139,9 @@ impl Lowering {
             }
             LogicalPlan::Union(union) => self.union(union, above),
             LogicalPlan::Aggregate(aggregate) => self.aggregate(aggregate, above),
+            LogicalPlan::Sort(sort) => self.sort(sort, above),
+            LogicalPlan::Limit(limit) => self.limit(limit, above),
+            LogicalPlan::Unnest(unnest) => self.unnest(unnest, above),
             LogicalPlan::Extension(_) => {
                 if let Some(mark) = extension::<WatermarkNode>(plan) {
                     return self.mark(mark, above);
@@ -436,15 +440,18 @@ impl Stream {
 
     /// Gives the columns other names.
     fn rename(&mut self, logical: &DFSchemaRef, schema: &SchemaRef) -> Result<(), SqlError> {
-        let expressions = self
-            .schema
+        self.project(self.columns(), Arc::clone(schema))?;
+        self.schema = Arc::clone(logical);
+        Ok(())
+    }
+
+    /// The columns as expressions.
+    fn columns(&self) -> Vec<Arc<dyn PhysicalExpr>> {
+        self.schema
             .fields()
             .iter()
             .enumerate()
             .map(|(idx, field)| Arc::new(Column::new(field.name(), idx)) as Arc<dyn PhysicalExpr>)
-            .collect();
-        self.project(expressions, Arc::clone(schema))?;
-        self.schema = Arc::clone(logical);
-        Ok(())
+            .collect()
     }
 }

@@ -18,6 +18,8 @@ pub const ALL: [OutputMode; 4] = [
 /// Why a plan is not allowed in a mode.
 enum Refusal {
     Mode(&'static str),
+    /// The lowering has refused it already with its own words.
+    Lowered,
     Chained,
 }
 
@@ -37,7 +39,7 @@ fn allowed(plan: &StreamPlan, check_chains: bool) -> Vec<OutputMode> {
 pub(crate) fn check(plan: &StreamPlan, check_chains: bool) -> Result<(), SqlError> {
     let mode = plan.mode;
     match refusal(plan, mode, check_chains) {
-        None => Ok(()),
+        None | Some(Refusal::Lowered) => Ok(()),
         Some(Refusal::Mode(what)) => Err(SqlError::Mode {
             mode,
             what,
@@ -80,6 +82,9 @@ fn refusal(plan: &StreamPlan, mode: OutputMode, check_chains: bool) -> Option<Re
             | Node::Limit { .. } => None,
         })
         .collect();
+    if mode != plan.mode && is_cut(plan, mode) {
+        return Some(Refusal::Lowered);
+    }
     let is_session = |spec: &&AggregateSpec| matches!(spec.time, TimeKey::Session { .. });
     let reason = if mode == OutputMode::Append && aggregates.iter().any(|spec| !closes(spec)) {
         Some("streaming aggregations without watermark")
@@ -105,6 +110,19 @@ fn refusal(plan: &StreamPlan, mode: OutputMode, check_chains: bool) -> Option<Re
         ));
     }
     (mode != OutputMode::Append && check_chains && is_chained(plan)).then_some(Refusal::Chained)
+}
+
+/// Whether ORDER BY or LIMIT forbids a mode.
+fn is_cut(plan: &StreamPlan, mode: OutputMode) -> bool {
+    plan.nodes.iter().any(|node| match node {
+        Node::Arrange { order, .. } if !order.is_empty() => mode != OutputMode::Complete,
+        Node::Arrange { .. } => matches!(mode, OutputMode::Update | OutputMode::Changes),
+        Node::Limit { input, .. } => {
+            mode == OutputMode::Update
+                || (mode == OutputMode::Changes && reaches_state(plan, *input))
+        }
+        Node::Source(_) | Node::Chain { .. } | Node::Union { .. } | Node::Aggregate { .. } => false,
+    })
 }
 
 /// Whether the groups of an aggregation are final at some time.

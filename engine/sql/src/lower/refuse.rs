@@ -2,27 +2,17 @@
 
 use datafusion::logical_expr::{Expr, LogicalPlan};
 
+use millstream_types::OutputMode;
+
 use crate::SqlError;
 
 /// The refusal of a node.
 pub(super) fn node(plan: &LogicalPlan) -> SqlError {
     match plan {
-        LogicalPlan::Sort(_) => SqlError::NotOnStream {
-            what: "Sorting is not supported on streaming DataFrames/Datasets, unless it is on \
-                   aggregated DataFrame/Dataset in Complete output mode"
-                .to_owned(),
-            hint: "sort where the result is read",
-        },
-        LogicalPlan::Limit(limit) if limit.skip.is_some() => SqlError::NotOnStream {
-            what: "Offset is not supported on streaming DataFrames/Datasets".to_owned(),
-            hint: "",
-        },
-        LogicalPlan::Limit(_) => SqlError::unsupported("LIMIT on a stream"),
         LogicalPlan::Join(_) => SqlError::unsupported("a join in a streaming query"),
         LogicalPlan::Window(window) => SqlError::Over {
             function: window.window_expr.first().map(over).unwrap_or_default(),
         },
-        LogicalPlan::Unnest(_) => SqlError::unsupported("explode or unnest in a streaming query"),
         LogicalPlan::Subquery(_) => SqlError::unsupported("a subquery in an expression"),
         LogicalPlan::Values(_) | LogicalPlan::EmptyRelation(_) => SqlError::NotOnStream {
             what: "Union between streaming and batch DataFrames/Datasets is not supported"
@@ -32,6 +22,54 @@ pub(super) fn node(plan: &LogicalPlan) -> SqlError {
         LogicalPlan::Distinct(_) => SqlError::unsupported("DISTINCT ON"),
         other => SqlError::unsupported(first_word(&other.display().to_string())),
     }
+}
+
+/// ORDER BY where rows of one epoch are not the whole result.
+pub(super) fn sort() -> SqlError {
+    SqlError::NotOnStream {
+        what: "Sorting is not supported on streaming DataFrames/Datasets, unless it is on \
+               aggregated DataFrame/Dataset in Complete output mode"
+            .to_owned(),
+        hint: "sort where the result is read",
+    }
+}
+
+/// ORDER BY over rows that are taken back.
+pub(super) fn sorted_changes() -> SqlError {
+    SqlError::Mode {
+        mode: OutputMode::Changes,
+        what: "ORDER BY, which changes cannot keep",
+        allowed: vec![OutputMode::Complete],
+    }
+}
+
+/// OFFSET.
+pub(super) fn offset() -> SqlError {
+    SqlError::NotOnStream {
+        what: "Offset is not supported on streaming DataFrames/Datasets".to_owned(),
+        hint: "",
+    }
+}
+
+/// LIMIT over rows that change.
+pub(super) fn limit(mode: OutputMode) -> SqlError {
+    if mode == OutputMode::Update {
+        return SqlError::NotOnStream {
+            what: "Limits are not supported on streaming DataFrames/Datasets in Update output mode"
+                .to_owned(),
+            hint: "use append, or complete above an aggregation",
+        };
+    }
+    SqlError::Mode {
+        mode,
+        what: "LIMIT above an aggregation",
+        allowed: vec![OutputMode::Complete],
+    }
+}
+
+/// A LIMIT that is known only when the query runs.
+pub(super) fn limit_value() -> SqlError {
+    SqlError::unsupported("a LIMIT that is no literal")
 }
 
 fn first_word(text: &str) -> String {

@@ -46,7 +46,7 @@ fn column(expr: &Arc<dyn PhysicalExpr>, batch: &RecordBatch) -> Result<ArrayRef,
 
 fn step(batch: RecordBatch, step: &Step) -> Result<RecordBatch, Failure> {
     match step {
-        Step::Mark { .. } => Ok(batch),
+        Step::Mark { .. } | Step::Unnest { .. } => Ok(batch),
         Step::Filter(predicate) => {
             let keep = column(predicate, &batch)?;
             Ok(filter_record_batch(
