@@ -292,14 +292,15 @@ impl Arrangement {
         }
     }
 
-    /// Adds the updates of `epoch` as one batch; what cancels out is not stored. Epochs must rise.
+    /// Adds the updates of `epoch` as one batch; what cancels out is not stored. Several batches of
+    /// one epoch stand at times of their own: nobody reads between them.
     pub(crate) fn append(&mut self, epoch: u64, updates: &Updates) -> usize {
-        assert!(epoch >= self.upper, "appends come in order of epochs");
-        let consolidated = updates.consolidated(epoch);
+        let time = epoch.max(self.upper);
+        let consolidated = updates.consolidated(time);
         let stored = consolidated.len();
         let (lower, upper) = (
             Antichain::from_elem(self.upper),
-            Antichain::from_elem(epoch + 1),
+            Antichain::from_elem(time + 1),
         );
         let description = Description::new(lower.clone(), upper.clone(), Antichain::from_elem(0));
         let batch = if stored == 0 {
@@ -308,7 +309,7 @@ impl Arrangement {
             RowBuilder::seal(&mut vec![consolidated], description)
         };
         self.spine.insert(batch);
-        self.upper = epoch + 1;
+        self.upper = time + 1;
         self.spine.set_logical_compaction(upper.borrow());
         self.spine.set_physical_compaction(upper.borrow());
         stored

@@ -80,6 +80,8 @@ enum Above {
 struct Lowering {
     sources: Vec<SourceNode>,
     marks: Vec<MarkDefinition>,
+    /// What each definition's source was opened with.
+    marked: Vec<String>,
     nodes: Vec<Node>,
     operators: u32,
     mode: OutputMode,
@@ -101,6 +103,7 @@ pub(crate) fn lower(
     let mut lowering = Lowering {
         sources: Vec::new(),
         marks: Vec::new(),
+            marked: Vec::new(),
         nodes: Vec::new(),
         operators: 0,
         mode,
@@ -297,12 +300,22 @@ impl Lowering {
                 hint: "define one watermark between a source and the next aggregation",
             });
         }
-        let definition = u32::try_from(self.marks.len())
-            .map_err(|_| SqlError::internal("too many watermarks"))?;
-        self.marks.push(MarkDefinition {
+        // A table that is read twice has one watermark, fed by both readings.
+        let source = self.sources.last();
+        let request = source.map(|source| format!("{:?}", source.request)).unwrap_or_default();
+        let new = MarkDefinition {
             name: mark.name.clone(),
             delay_ms: mark.delay_ms,
+        };
+        let known = self.marks.iter().zip(&self.marked);
+        let known = known.into_iter().position(|(mark, of)| *mark == new && *of == request);
+        let index = known.unwrap_or_else(|| {
+            self.marks.push(new);
+            self.marked.push(request);
+            self.marks.len() - 1
         });
+        let definition =
+            u32::try_from(index).map_err(|_| SqlError::internal("too many watermarks"))?;
         stream.steps.push(Step::Mark { definition, column });
         stream.marks[column] = Some(Mark::Instant);
         Ok(stream)

@@ -24,12 +24,17 @@ fn play(folders: &[&str], workers: &[usize], channels: Channels) {
 /// workers and any restart. [INV-02] [INV-03] [INV-04]
 #[test]
 fn windows_and_watermarks() {
-    play(&["window", "watermark"], &[1, 2, 3], Channels::Typed);
+    play(&["window", "watermark", "sliding", "chain"], &[1, 2, 3], Channels::Typed);
 }
 
 #[test]
 fn aggregates_modes_and_types() {
-    play(&["aggregate", "modes", "types", "sql"], &[1, 2, 3], Channels::Typed);
+    play(&["aggregate", "modes", "types", "sql", "union"], &[1, 2, 3], Channels::Typed);
+}
+
+#[test]
+fn sessions() {
+    play(&["session"], &[1, 2, 3], Channels::Typed);
 }
 
 /// proves P1, P6: a kill at any named step needs no hand. [INV-01]
@@ -46,5 +51,5 @@ fn answers_of_spark() {
 /// Every batch in its wire form, as between processes.
 #[test]
 fn with_byte_channels() {
-    play(&["window", "aggregate", "restart"], &[2, 3], Channels::Bytes);
+    play(&["window", "sliding", "session", "aggregate", "restart"], &[2, 3], Channels::Bytes);
 }
