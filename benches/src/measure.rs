@@ -33,6 +33,8 @@ pub(crate) fn process_cpu_s() -> f64 {
 
 /// CPU seconds of the calling thread.
 pub(crate) fn thread_cpu_s() -> f64 {
+    // The kernel brings the number up to date when the thread meets the scheduler, so let it.
+    std::thread::yield_now();
     let stat = fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
     let nanos: f64 = stat
         .split_ascii_whitespace()

@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// Times every batch is encoded and decoded.
-const ROUNDS: usize = 5;
+const ROUNDS: usize = 9;
 
 /// A row that all formats can carry.
 pub(crate) trait Row: Plain + Serialize + DeserializeOwned + Columnar + Sized {
