@@ -169,7 +169,7 @@ struct State {
     /// End the query in the coordinator's first turn from this one on.
     kill_at: Option<usize>,
     killed: bool,
-    stuck: Option<&'static str>,
+    stuck: Option<Box<Stuck>>,
     trace: Trace,
 }
 
@@ -256,10 +256,7 @@ impl Baton {
                 .wait(state)
                 .unwrap_or_else(PoisonError::into_inner);
         }
-        match state.stuck {
-            Some(what) => Err(Box::new(state.describe(what))),
-            None => Ok(()),
-        }
+        state.stuck.clone().map_or(Ok(()), Err)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -339,7 +336,7 @@ impl State {
     /// Who comes next; nobody if all rest.
     fn choose(&mut self) -> Option<usize> {
         if self.stuck.is_none() {
-            self.stuck = self.look();
+            self.stuck = self.look().map(|what| Box::new(self.describe(what)));
         }
         if self.stuck.is_some() && !self.coordinator_left() {
             return Some(self.place(Participant::Coordinator));

@@ -19,7 +19,7 @@ use crate::{
 const CLOCK_START_MS: i64 = 1_704_067_200_000;
 
 /// A kill by the baton comes after fewer turns than this.
-const KILL_TURNS: usize = 400;
+const KILL_TURNS: usize = 120;
 
 /// A session in which one script runs.
 pub struct SessionHost {

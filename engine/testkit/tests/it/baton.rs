@@ -3,13 +3,23 @@
 //! `MILLSTREAM_SCHEDULES` says how many schedules the tests that explore try; `MILLSTREAM_SEED` with
 //! which seed they begin.
 
-use std::{collections::BTreeSet, fs, path::PathBuf};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write,
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
-use millstream::{Channels, Fault};
+use millstream::{
+    Channels, Checkpoint, Clock, Fault, OutputMode, Session, SessionSettings, Trigger, VirtualClock,
+};
+use millstream_epoch::sim::SimDisk;
 use millstream_testkit::{
-    baton::{Random, Trace},
+    baton::{Baton, Policy, Random, Trace},
     host::{Batons, SessionHost},
-    script::{Played, Restarts, RunCase, Script, parse, run_script},
+    script::{Played, Restarts, RunCase, Script, parse, rows_of_batch, run_script},
 };
 
 fn number(variable: &str, default: u64) -> u64 {
@@ -111,4 +121,153 @@ fn answers_do_not_depend_on_the_schedule() {
 #[test]
 fn answers_do_not_depend_on_kills() {
     println!("{}", explore(120, 3));
+}
+
+/// Files of a folder, one epoch each: rows whose times go on, now and then a late one.
+fn write_files(folder: &Path, files: u64) {
+    fs::create_dir_all(folder).expect("invariant: the build folder is ours");
+    let mut random = Random::new(7);
+    for file in 0..files {
+        let mut text = String::new();
+        for _row in 0..3 + random.below(12) {
+            let late = if random.below(6) == 0 { 30 } else { 0 };
+            let second = (file * 7 + random.draw() % 9).saturating_sub(late);
+            let key = ["a", "b", "c", "d"][random.below(4)];
+            let (minute, second) = (second / 60, second % 60);
+            let at = format!("2024-01-01T00:{minute:02}:{second:02}Z");
+            let n = random.below(100);
+            writeln!(text, r#"{{"at":"{at}","k":"{key}","n":{n}}}"#).expect("text grows");
+        }
+        let path = folder.join(format!("{file:03}.json"));
+        fs::write(path, text).expect("invariant: the build folder is ours");
+    }
+}
+
+/// Rows of each epoch, as text and sorted: workers have no order among them.
+type Epochs = BTreeMap<u64, Vec<String>>;
+
+struct InFlight {
+    session: Session,
+    clock: Arc<VirtualClock>,
+    starts: usize,
+}
+
+impl InFlight {
+    fn new(folder: &Path) -> InFlight {
+        let session = Session::builder().build().expect("a session");
+        let table = format!(
+            "CREATE TABLE e (at TIMESTAMP, k STRING, n BIGINT,
+               WATERMARK FOR at AS at - INTERVAL '5' SECOND)
+             WITH (connector = 'file', format = 'json', maxFilesPerTrigger = '1', path = '{}')",
+            folder.display()
+        );
+        session.execute(&table).expect("a table");
+        let clock = Arc::new(VirtualClock::new(1_704_067_200_000));
+        InFlight {
+            session,
+            clock,
+            starts: 0,
+        }
+    }
+
+    /// What each epoch brings. With numbers to draw from it runs under schedules, and is killed and
+    /// started again from its checkpoint.
+    fn run(
+        &mut self,
+        (sql, mode): (&str, OutputMode),
+        (trigger, open_epochs_max, workers): (Trigger, usize, usize),
+        mut random: Option<Random>,
+    ) -> Epochs {
+        self.starts += 1;
+        let name = format!("q{}", self.starts);
+        let mut settings = SessionSettings {
+            trigger,
+            open_epochs_max,
+            workers,
+            clock: self.clock.clone() as Arc<dyn Clock>,
+            ..SessionSettings::default()
+        };
+        let checkpoint = Checkpoint::Disk(Arc::new(SimDisk::new()));
+        for start in 0.. {
+            let baton = random.as_mut().map(|random| {
+                // The clock stands still: a snapshot comes after every epoch or at the end.
+                settings.snapshot_interval = Duration::from_millis(random.draw() % 2);
+                let seed = random.draw();
+                let baton = Baton::new(seed, Policy::of(seed, workers));
+                match start {
+                    0..3 => Arc::new(baton.kill_at(random.below(300))),
+                    _ => Arc::new(baton),
+                }
+            });
+            settings.schedule = baton.clone().map(|baton| baton as _);
+            let frame = self.session.sql(sql).expect("a frame").write_stream();
+            let writer = frame.format("memory").query_name(&name).output_mode(mode);
+            let query = writer
+                .checkpoint(checkpoint.clone())
+                .start_with(settings.clone());
+            let query = query.expect("it starts");
+            let rest = || {
+                let stuck = baton.as_ref().and_then(|baton| baton.rest().err());
+                assert!(
+                    stuck.is_none(),
+                    "{}",
+                    stuck.map_or_else(String::new, |s| s.to_string())
+                );
+            };
+            rest();
+            if trigger == Trigger::Default {
+                query.process_all_available_blocking().expect("it runs");
+                rest();
+                query.request_stop();
+            }
+            query.await_termination_blocking(None).expect("it ends");
+            if !baton.is_some_and(|baton| baton.has_killed()) {
+                break;
+            }
+        }
+        let mut epochs = Epochs::new();
+        for signed in self.session.memory().read(&name) {
+            let rows = rows_of_batch(&signed.rows);
+            let rows = rows.iter().map(|row| format!("{row:?}"));
+            epochs.entry(signed.epoch.0).or_default().extend(rows);
+        }
+        self.session.memory().drop_output(&name);
+        epochs.values_mut().for_each(|rows| rows.sort());
+        epochs
+    }
+}
+
+/// proves P3: with several epochs in flight each epoch brings what it brings alone.
+#[test]
+fn epochs_in_flight_do_not_touch_each_other() {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("in-flight");
+    write_files(&folder, 16);
+    let mut host = InFlight::new(&folder);
+    let windows = "SELECT window(at, '10 seconds').start AS s, k, count(*) AS c, sum(n) AS n
+        FROM e GROUP BY window(at, '10 seconds'), k";
+    let queries = [
+        (windows, OutputMode::Append),
+        (windows, OutputMode::Update),
+        (
+            "SELECT at, upper(k) AS k, n * 2 AS n FROM e WHERE n > 20",
+            OutputMode::Append,
+        ),
+    ];
+    let alone = queries.map(|query| host.run(query, (Trigger::AvailableNow, 1, 1), None));
+    assert!(
+        alone.iter().all(|epochs| epochs.len() > 5),
+        "epochs bring rows: {alone:?}"
+    );
+    let first = number("MILLSTREAM_SEED", 0);
+    for seed in first..first + number("MILLSTREAM_SCHEDULES", 60) {
+        let mut random = Random::new(seed);
+        let query = random.below(queries.len());
+        let trigger = [Trigger::AvailableNow, Trigger::Default][random.below(2)];
+        let (open, workers) = (2 + random.below(6), 1 + random.below(3));
+        let run = host.run(queries[query], (trigger, open, workers), Some(random));
+        assert_eq!(
+            run, alone[query],
+            "seed={seed} query={query} {trigger:?} open={open}"
+        );
+    }
 }
