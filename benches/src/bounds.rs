@@ -11,6 +11,7 @@ mod stateless;
 mod table;
 pub(crate) mod time;
 mod windows;
+mod words;
 
 use std::path::Path;
 
@@ -22,7 +23,10 @@ use crate::{checksum::Outcome, error::Result};
 pub(crate) type Bound = fn(&Path, usize, Parser) -> Result<Outcome>;
 
 /// All that are written, by the names of the suite.
-pub(crate) const BOUNDS: [(&str, Bound); 5] = [
+pub(crate) const BOUNDS: [(&str, Bound); 6] = [
+    ("w1", |dir, workers, parser| {
+        flow::windowed::<words::WordCount>(dir.join("words"), workers, parser)
+    }),
     ("w2", |dir, workers, parser| {
         flow::windowed::<windows::BidsPerAuction>(stateless::bids(dir), workers, parser)
     }),

@@ -37,7 +37,7 @@ impl Engine {
     fn knows(self, query: &str) -> bool {
         match self {
             Engine::Bound | Engine::BoundSerde => bounds::find(query).is_some(),
-            Engine::Millstream => engine::QUERIES.contains(&query),
+            Engine::Millstream => engine::queries().any(|known| known == query),
         }
     }
 }
@@ -91,10 +91,11 @@ fn options(arguments: &Arguments) -> Result<Options> {
 /// The command `nexmark`.
 pub(crate) fn run(arguments: &Arguments, print: &mut dyn FnMut(String)) -> Result<()> {
     let options = options(arguments)?;
-    data::marker(&options.dir)?;
+    let held = data::marker(&options.dir)?;
     let all: Vec<String> = bounds::BOUNDS
         .iter()
         .map(|(query, _)| (*query).to_owned())
+        .filter(|query| query != "w1" || held.words > 0)
         .collect();
     let queries = match arguments.words() {
         [] => &all[..],

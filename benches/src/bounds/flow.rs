@@ -206,6 +206,9 @@ pub(crate) trait Windowed: 'static {
         give: &mut dyn FnMut(usize, Self::Part),
     ) -> Result<Seen>;
 
+    /// Gives what it kept of all its lines.
+    fn finish(&mut self, _workers: usize, _give: &mut dyn FnMut(usize, Self::Part)) {}
+
     /// Adds groups of some worker's block.
     fn merge(&mut self, part: Self::Part);
 
@@ -234,6 +237,10 @@ pub(crate) fn windowed<Q: Windowed>(
             let parts = read(scope, &folder, &shared, move |block, out: &mut Vec<_>| {
                 let mut messages = Vec::new();
                 let Some(block) = block else {
+                    query.finish(workers, &mut |to, part| {
+                        messages.push(Message::Part(to as u64, part));
+                    });
+                    out.push(messages);
                     let ends = (0u64..).take(workers).map(|to| Message::End(to, newest_ms));
                     out.push(ends.collect());
                     return Ok(Seen { rows: 0, newest_ms });

@@ -76,18 +76,6 @@ impl<V: Default> Table<V> {
     pub(crate) fn iter(&self) -> impl Iterator<Item = (i64, &V)> {
         self.keys.iter().copied().zip(&self.values)
     }
-
-    /// All entries, to change them.
-    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (i64, &mut V)> {
-        self.keys.iter().copied().zip(&mut self.values)
-    }
-
-    /// Forgets the entries and keeps the room.
-    pub(crate) fn clear(&mut self) {
-        self.slots.fill(0);
-        self.keys.clear();
-        self.values.clear();
-    }
 }
 
 #[cfg(test)]
@@ -102,7 +90,5 @@ mod tests {
         }
         assert_eq!(table.iter().count(), 777);
         assert_eq!(table.iter().map(|(_, count)| count).sum::<u64>(), 10_000);
-        table.clear();
-        assert_eq!(*table.entry(3), 0);
     }
 }

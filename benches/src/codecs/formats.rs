@@ -170,6 +170,7 @@ fn measure<T>(
     Ok(best)
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "for `map_err`")]
 fn broken(what: impl ToString) -> BenchError {
     BenchError::Flow(what.to_string())
 }
