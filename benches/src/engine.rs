@@ -6,7 +6,7 @@ use std::{
 };
 
 use arrow::{
-    array::{Array, ArrayRef, AsArray, RecordBatch},
+    array::{ArrayRef, AsArray, RecordBatch},
     datatypes::SchemaRef,
 };
 use millstream::{Checkpoint, OutputMode, Session, Trigger};
