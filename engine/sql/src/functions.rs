@@ -11,6 +11,7 @@ use datafusion_spark::planner::SparkFunctionPlanner;
 
 pub(crate) mod clock;
 pub(crate) mod divide;
+pub(crate) mod lists;
 mod subscript;
 pub(crate) mod window;
 
@@ -116,6 +117,10 @@ impl Registry {
         }
         for function in window::functions().iter().chain(&clock::functions()) {
             registry.add_scalar(function, ours);
+        }
+        // Only our rewriting calls these: they are in no list.
+        for function in lists::functions() {
+            registry.scalar.insert(function.name().to_owned(), function);
         }
         registry.add_aliases();
         registry

@@ -48,7 +48,7 @@ use crate::{
 };
 
 /// Functions that make several rows of one.
-const GENERATORS: [&str; 5] = ["explode", "explode_outer", "posexplode", "inline", "stack"];
+const GENERATORS: [&str; 2] = ["inline", "stack"];
 
 /// Passes of the optimizer; plans settle in two or three.
 const PASSES_MAX: u8 = 5;
@@ -131,6 +131,7 @@ impl Planner {
     pub fn new() -> Planner {
         let mut options = ConfigOptions::new();
         options.sql_parser.collect_spans = true;
+        options.sql_parser.enable_subquery_sort_elimination = false;
         options.execution.time_zone = Some("UTC".to_owned());
         Planner {
             registry: Registry::new(),

@@ -18,6 +18,8 @@ use datafusion::sql::sqlparser::ast::{
 
 use crate::SqlError;
 
+mod generate;
+
 /// Names that stand for the grouping expression of the same name.
 const WINDOWS: [&str; 2] = ["window", "session_window"];
 
@@ -53,6 +55,10 @@ impl VisitorMut for Rewriter {
     }
 
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<SqlError> {
+        if let Err(error) = generate::in_from(select) {
+            return ControlFlow::Break(error);
+        }
+        generate::in_projection(select);
         let windows = grouping_windows(select);
         for item in &mut select.projection {
             name_item(item, &windows);

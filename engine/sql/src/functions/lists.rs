@@ -1,0 +1,189 @@
+//! Lists made ready for unnesting, which knows one way only: a row for each element.
+
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "enums of other crates, with many variants and more to come"
+)]
+
+use std::sync::Arc;
+
+use arrow::{
+    array::{
+        Array, ArrayRef, AsArray, Int32Array, ListArray, StructArray, UInt32Array, new_null_array,
+    },
+    buffer::{NullBuffer, OffsetBuffer},
+    compute::{cast, concat, take},
+    datatypes::{DataType, Field, FieldRef, Fields},
+};
+use datafusion::{
+    common::Result,
+    logical_expr::{
+        ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+    },
+};
+
+use crate::SqlError;
+
+/// A list with one null where there was nothing.
+pub(crate) const OUTER: &str = "__outer";
+/// The elements with their positions.
+pub(crate) const POSITIONS: &str = "__positions";
+/// The entries of a map.
+pub(crate) const ENTRIES: &str = "__entries";
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Kind {
+    Outer,
+    Positions,
+    Entries,
+}
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct ListFunction {
+    kind: Kind,
+    signature: Signature,
+}
+
+/// All of them; no user sees these.
+pub(crate) fn functions() -> Vec<Arc<ScalarUDF>> {
+    [Kind::Outer, Kind::Positions, Kind::Entries]
+        .into_iter()
+        .map(|kind| {
+            Arc::new(ScalarUDF::from(ListFunction {
+                kind,
+                signature: Signature::any(1, Volatility::Immutable),
+            }))
+        })
+        .collect()
+}
+
+fn item(data_type: &DataType) -> Result<FieldRef> {
+    match data_type {
+        DataType::List(item) | DataType::LargeList(item) => Ok(Arc::clone(item)),
+        DataType::Map(entries, _) => Ok(Arc::clone(entries)),
+        other => Err(SqlError::Types {
+            message: format!(
+                "explode needs an array or a map, not {}",
+                crate::types::spark_name(other)
+            ),
+        }
+        .into_datafusion()),
+    }
+}
+
+fn with_positions(item: &FieldRef) -> Fields {
+    Fields::from(vec![
+        Field::new("pos", DataType::Int32, true),
+        Field::new("col", item.data_type().clone(), true),
+    ])
+}
+
+fn list_of(data_type: DataType) -> DataType {
+    DataType::List(Arc::new(Field::new_list_field(data_type, true)))
+}
+
+impl ScalarUDFImpl for ListFunction {
+    fn name(&self) -> &str {
+        match self.kind {
+            Kind::Outer => OUTER,
+            Kind::Positions => POSITIONS,
+            Kind::Entries => ENTRIES,
+        }
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, arg_types: &[DataType]) -> Result<DataType> {
+        let item = item(&arg_types[0])?;
+        Ok(list_of(match self.kind {
+            Kind::Outer | Kind::Entries => item.data_type().clone(),
+            Kind::Positions => DataType::Struct(with_positions(&item)),
+        }))
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let input = args.args[0].to_array(args.number_rows)?;
+        let list = as_list(&input)?;
+        let out = match self.kind {
+            Kind::Entries => list,
+            Kind::Positions => positions(&list)?,
+            Kind::Outer => outer(&list)?,
+        };
+        Ok(ColumnarValue::Array(Arc::new(out)))
+    }
+}
+
+/// A list or a map as a list whose elements may be null.
+fn as_list(input: &ArrayRef) -> Result<ListArray> {
+    let (offsets, values, nulls) = match input.data_type() {
+        DataType::Map(..) => {
+            let map = input.as_map();
+            let entries: ArrayRef = Arc::new(map.entries().clone());
+            (map.offsets().clone(), entries, map.nulls().cloned())
+        }
+        DataType::LargeList(item) => {
+            let small = cast(input, &DataType::List(Arc::clone(item)))?;
+            return as_list(&small);
+        }
+        other => {
+            item(other)?;
+            let list = input.as_list::<i32>();
+            (
+                list.offsets().clone(),
+                Arc::clone(list.values()),
+                list.nulls().cloned(),
+            )
+        }
+    };
+    let item = Arc::new(Field::new_list_field(values.data_type().clone(), true));
+    Ok(ListArray::try_new(item, offsets, values, nulls)?)
+}
+
+fn positions(list: &ListArray) -> Result<ListArray> {
+    let mut pos = vec![0i32; list.values().len()];
+    for bounds in list.offsets().windows(2) {
+        let range = usize::try_from(bounds[0]).unwrap_or(0)..usize::try_from(bounds[1]).unwrap_or(0);
+        for (value, at) in pos[range].iter_mut().zip(0i32..) {
+            *value = at;
+        }
+    }
+    let fields = with_positions(&item(list.data_type())?);
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new(Int32Array::from(pos)),
+        Arc::clone(list.values()),
+    ];
+    let values = StructArray::try_new(fields, columns, None)?;
+    let item = Arc::new(Field::new_list_field(values.data_type().clone(), true));
+    let nulls = list.nulls().cloned();
+    Ok(ListArray::try_new(
+        item,
+        list.offsets().clone(),
+        Arc::new(values),
+        nulls,
+    )?)
+}
+
+fn outer(list: &ListArray) -> Result<ListArray> {
+    let null = u32::try_from(list.values().len()).unwrap_or(u32::MAX);
+    let mut picks = Vec::with_capacity(list.values().len());
+    let mut lengths = Vec::with_capacity(list.len());
+    for row in 0..list.len() {
+        let bounds = &list.offsets()[row..row + 2];
+        if list.is_null(row) || bounds[0] == bounds[1] {
+            picks.push(null);
+            lengths.push(1);
+        } else {
+            let before = picks.len();
+            picks.extend((bounds[0]..bounds[1]).filter_map(|at| u32::try_from(at).ok()));
+            lengths.push(picks.len() - before);
+        }
+    }
+    let nothing = new_null_array(list.values().data_type(), 1);
+    let values = concat(&[list.values().as_ref(), nothing.as_ref()])?;
+    let values = take(&values, &UInt32Array::from(picks), None)?;
+    let item = Arc::new(Field::new_list_field(values.data_type().clone(), true));
+    let offsets = OffsetBuffer::from_lengths(lengths);
+    Ok(ListArray::try_new(item, offsets, values, None::<NullBuffer>)?)
+}
