@@ -300,6 +300,10 @@ impl Words {
         Ok(group)
     }
 
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "arrow has more types than this function serves"
+    )]
     fn find(&self, column: &ArrayRef) -> Result<Vec<Option<u32>>> {
         let mut words: Vec<Option<i64>> = Vec::with_capacity(column.len());
         let wide = match column.data_type() {

@@ -35,7 +35,10 @@ impl DataFrame {
     }
 
     fn with(&self, plan: LogicalPlan) -> DataFrame {
-        DataFrame { session: self.session.clone(), plan }
+        DataFrame {
+            session: self.session.clone(),
+            plan,
+        }
     }
 
     fn builder(&self) -> LogicalPlanBuilder {
@@ -72,7 +75,10 @@ impl DataFrame {
     /// Unknown columns, types that do not fit.
     pub fn select(&self, expressions: impl IntoIterator<Item = Expr>) -> Result<DataFrame> {
         let expressions: Vec<Expr> = expressions.into_iter().collect();
-        let plan = self.builder().project(expressions).and_then(LogicalPlanBuilder::build);
+        let plan = self
+            .builder()
+            .project(expressions)
+            .and_then(LogicalPlanBuilder::build);
         plan.map(|plan| self.with(plan)).map_err(refused)
     }
 
@@ -101,14 +107,23 @@ impl DataFrame {
 
     fn fields_of(&self, column: &str) -> Result<Vec<Expr>> {
         let schema = self.plan.schema();
-        let field = schema.field_with_unqualified_name(column).map_err(refused)?;
+        let field = schema
+            .field_with_unqualified_name(column)
+            .map_err(refused)?;
         let arrow::datatypes::DataType::Struct(fields) = field.data_type() else {
-            return Err(Error::BadValue { what: "struct column", value: column.to_owned() });
+            return Err(Error::BadValue {
+                what: "struct column",
+                value: column.to_owned(),
+            });
         };
         let names: Vec<String> = fields.iter().map(|field| field.name().clone()).collect();
         names
             .iter()
-            .map(|name| Ok(self.expression(&format!("`{column}`.`{name}`"))?.alias(name)))
+            .map(|name| {
+                Ok(self
+                    .expression(&format!("`{column}`.`{name}`"))?
+                    .alias(name))
+            })
             .collect()
     }
 
@@ -117,7 +132,11 @@ impl DataFrame {
     /// # Errors
     /// Errors of syntax, names and types.
     pub fn expression(&self, text: &str) -> Result<Expr> {
-        Ok(self.session.inner.planner.expression(text, self.plan.schema())?)
+        Ok(self
+            .session
+            .inner
+            .planner
+            .expression(text, self.plan.schema())?)
     }
 
     /// Rows for which the condition is true.
@@ -125,7 +144,10 @@ impl DataFrame {
     /// # Errors
     /// Unknown columns, a condition that is no boolean.
     pub fn filter(&self, condition: Expr) -> Result<DataFrame> {
-        let plan = self.builder().filter(condition).and_then(LogicalPlanBuilder::build);
+        let plan = self
+            .builder()
+            .filter(condition)
+            .and_then(LogicalPlanBuilder::build);
         plan.map(|plan| self.with(plan)).map_err(refused)
     }
 
@@ -167,7 +189,11 @@ impl DataFrame {
         schema.field_with_unqualified_name(old).map_err(refused)?;
         let rename = |column: Column| {
             let is_it = column.name == old;
-            if is_it { Expr::Column(column).alias(new) } else { Expr::Column(column) }
+            if is_it {
+                Expr::Column(column).alias(new)
+            } else {
+                Expr::Column(column)
+            }
         };
         self.select(schema.columns().into_iter().map(rename).collect::<Vec<_>>())
     }
@@ -187,7 +213,10 @@ impl DataFrame {
     /// # Errors
     /// Never for a plan that is whole.
     pub fn alias(&self, name: &str) -> Result<DataFrame> {
-        let plan = self.builder().alias(name).and_then(LogicalPlanBuilder::build);
+        let plan = self
+            .builder()
+            .alias(name)
+            .and_then(LogicalPlanBuilder::build);
         plan.map(|plan| self.with(plan)).map_err(refused)
     }
 
@@ -196,7 +225,10 @@ impl DataFrame {
     /// # Errors
     /// When columns differ.
     pub fn union(&self, other: &DataFrame) -> Result<DataFrame> {
-        let plan = self.builder().union(other.plan.clone()).and_then(LogicalPlanBuilder::build);
+        let plan = self
+            .builder()
+            .union(other.plan.clone())
+            .and_then(LogicalPlanBuilder::build);
         plan.map(|plan| self.with(plan)).map_err(refused)
     }
 
@@ -205,7 +237,10 @@ impl DataFrame {
     /// # Errors
     /// Never for a plan that is whole.
     pub fn distinct(&self) -> Result<DataFrame> {
-        let plan = self.builder().distinct().and_then(LogicalPlanBuilder::build);
+        let plan = self
+            .builder()
+            .distinct()
+            .and_then(LogicalPlanBuilder::build);
         plan.map(|plan| self.with(plan)).map_err(refused)
     }
 
@@ -215,7 +250,9 @@ impl DataFrame {
     /// A column that is unknown or no timestamp, a delay that is no interval or negative.
     pub fn with_watermark(&self, column: &str, delay: &str) -> Result<DataFrame> {
         let interval: Interval = delay.parse().map_err(|_| {
-            Error::from(SqlError::Interval { text: delay.to_owned() })
+            Error::from(SqlError::Interval {
+                text: delay.to_owned(),
+            })
         })?;
         Ok(self.with(with_watermark(self.plan.clone(), column, interval)?))
     }
@@ -223,7 +260,10 @@ impl DataFrame {
     /// Groups rows by expressions, such as [`window`](crate::functions::window).
     #[must_use]
     pub fn group_by(&self, keys: impl IntoIterator<Item = Expr>) -> GroupedData {
-        GroupedData { frame: self.clone(), keys: keys.into_iter().collect() }
+        GroupedData {
+            frame: self.clone(),
+            keys: keys.into_iter().collect(),
+        }
     }
 
     /// Aggregates over all rows.

@@ -99,12 +99,18 @@ impl Coded for Error {
                 Some("SET 'checkpointLocation' = 'DIR', or run with --checkpoint DIR".to_owned())
             }
             Error::NoQuery { active, .. } => Some(format!("active: {}", active.join(", "))),
-            Error::UnknownSetting { near, .. } => near.map(|near| format!("did you mean {near:?}?")),
+            Error::UnknownSetting { near, .. } => {
+                near.map(|near| format!("did you mean {near:?}?"))
+            }
             Error::NameTaken { .. } | Error::BadValue { .. } | Error::NotYet { .. } => None,
         }
     }
 
     fn position(&self) -> Option<TextPosition> {
-        if let Error::Sql(error) = self { error.position() } else { None }
+        if let Error::Sql(error) = self {
+            error.position()
+        } else {
+            None
+        }
     }
 }

@@ -6,19 +6,19 @@ use millstream_sql::functions::scalar;
 /// Tumbling windows over a timestamp: a struct of `start` and `end`, as column `window`.
 #[must_use]
 pub fn window(time: Expr, duration: &str) -> Expr {
-    call("window", vec![time, lit(duration)])
+    call("window", vec![time, lit(duration)]).alias("window")
 }
 
 /// Sliding windows over a timestamp: every `slide` one of length `duration` begins.
 #[must_use]
 pub fn sliding_window(time: Expr, duration: &str, slide: &str) -> Expr {
-    call("window", vec![time, lit(duration), lit(slide)])
+    call("window", vec![time, lit(duration), lit(slide)]).alias("window")
 }
 
 /// Sessions over a timestamp: rows of a group that lie closer than `gap`.
 #[must_use]
 pub fn session_window(time: Expr, gap: &str) -> Expr {
-    call("session_window", vec![time, lit(gap)])
+    call("session_window", vec![time, lit(gap)]).alias("session_window")
 }
 
 /// The last instant of a window, for windows over windows.

@@ -109,7 +109,11 @@ impl StreamingQuery {
             }
         };
         let is_active = self.is_active();
-        QueryStatus { message, is_data_available: is_active, is_trigger_active: is_active }
+        QueryStatus {
+            message,
+            is_data_available: is_active,
+            is_trigger_active: is_active,
+        }
     }
 
     /// Progress of the newest committed epoch.
@@ -166,7 +170,9 @@ impl StreamingQuery {
     /// What ended it, if an error did.
     pub async fn await_termination(&self) -> Result<()> {
         let query = self.clone();
-        blocking(move || query.await_termination_blocking(None)).await?.map(drop)
+        blocking(move || query.await_termination_blocking(None))
+            .await?
+            .map(drop)
     }
 
     /// Waits until the query ends or the time is over; says whether it has ended.

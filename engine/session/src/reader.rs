@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::{Schema, SchemaRef};
 use millstream_connectors_api::Options;
-use millstream_sql::{SqlError, Table, types::parse_columns};
+use millstream_sql::{Table, types::parse_columns};
 
 use crate::{dataframe::DataFrame, error::Result, session::Session};
 
@@ -25,7 +25,12 @@ enum Columns {
 
 impl DataStreamReader {
     pub(crate) fn new(session: Session) -> DataStreamReader {
-        DataStreamReader { session, format: "file".to_owned(), options: Options::new(), schema: None }
+        DataStreamReader {
+            session,
+            format: "file".to_owned(),
+            options: Options::new(),
+            schema: None,
+        }
     }
 
     /// The connector or file format: `json`, `csv`, `rate`, `nexmark` …
@@ -51,6 +56,7 @@ impl DataStreamReader {
 
     /// One option of the connector.
     #[must_use]
+    #[expect(clippy::needless_pass_by_value, reason = "callers write literals")]
     pub fn option(mut self, key: impl Into<String>, value: impl ToString) -> Self {
         self.options.set(key, value.to_string());
         self
@@ -62,7 +68,9 @@ impl DataStreamReader {
         mut self,
         options: impl IntoIterator<Item = (K, V)>,
     ) -> Self {
-        options.into_iter().for_each(|(key, value)| self.options.set(key, value.to_string()));
+        options
+            .into_iter()
+            .for_each(|(key, value)| self.options.set(key, value.to_string()));
         self
     }
 
@@ -70,7 +78,10 @@ impl DataStreamReader {
     ///
     /// # Errors
     /// Unknown connectors and options, paths that do not exist, columns that are missing.
-    #[expect(clippy::unused_async, reason = "connectors that must connect will await here")]
+    #[expect(
+        clippy::unused_async,
+        reason = "connectors that must connect will await here"
+    )]
     pub async fn load(self) -> Result<DataFrame> {
         self.load_now()
     }
@@ -125,7 +136,7 @@ impl DataStreamReader {
         let table = Table::new(self.format, factory, columns, self.options)?;
         if table.schema.is_none() {
             // The reason why it cannot be read is the error of a reader.
-            table.readable().map_err(SqlError::from)?;
+            table.readable()?;
         }
         let plan = self.session.inner.planner.scan(&Arc::new(table))?;
         Ok(DataFrame::new(self.session, plan))

@@ -42,7 +42,9 @@ pub(crate) struct SessionInner {
 
 impl std::fmt::Debug for Session {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Session").field("app_name", &self.inner.app_name).finish_non_exhaustive()
+        f.debug_struct("Session")
+            .field("app_name", &self.inner.app_name)
+            .finish_non_exhaustive()
     }
 }
 
@@ -57,7 +59,9 @@ pub struct SessionBuilder {
 
 impl std::fmt::Debug for SessionBuilder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("SessionBuilder").field("app_name", &self.app_name).finish_non_exhaustive()
+        f.debug_struct("SessionBuilder")
+            .field("app_name", &self.app_name)
+            .finish_non_exhaustive()
     }
 }
 
@@ -173,7 +177,11 @@ impl Session {
         let plan = match self.catalog().get(name)? {
             Entry::Table(table) => self.inner.planner.scan(table)?,
             Entry::View { plan, .. } => plan.as_ref().clone(),
-            _ => return Err(Error::NotYet { what: "this kind of table" }),
+            _ => {
+                return Err(Error::NotYet {
+                    what: "this kind of table",
+                });
+            }
         };
         Ok(DataFrame::new(self.clone(), plan))
     }
@@ -193,7 +201,10 @@ impl Session {
     /// # Errors
     /// The first statement that fails.
     pub fn execute(&self, script: &str) -> Result<Vec<Outcome>> {
-        parse_script(script)?.iter().map(|statement| self.run_statement(statement)).collect()
+        parse_script(script)?
+            .iter()
+            .map(|statement| self.run_statement(statement))
+            .collect()
     }
 
     /// Runs one statement of a script.
@@ -205,9 +216,16 @@ impl Session {
             Statement::CreateTable(create) => {
                 self.catalog_mut(|catalog| catalog.create_table(create))?;
             }
-            Statement::CreateView { name, or_replace, materialized, query } => {
+            Statement::CreateView {
+                name,
+                or_replace,
+                materialized,
+                query,
+            } => {
                 if *materialized {
-                    return Err(Error::NotYet { what: "CREATE MATERIALIZED VIEW" });
+                    return Err(Error::NotYet {
+                        what: "CREATE MATERIALIZED VIEW",
+                    });
                 }
                 let planner = &self.inner.planner;
                 self.catalog_mut(|catalog| planner.create_view(catalog, name, query, *or_replace))?;
@@ -222,10 +240,18 @@ impl Session {
                 let plan = self.inner.planner.logical(&self.catalog(), query)?;
                 return Ok(Outcome::Frame(DataFrame::new(self.clone(), plan)));
             }
-            Statement::Explain { format, sink, query } => {
-                return self.explain_text(sink.as_deref(), query, *format).map(Outcome::Text);
+            Statement::Explain {
+                format,
+                sink,
+                query,
+            } => {
+                return self
+                    .explain_text(sink.as_deref(), query, *format)
+                    .map(Outcome::Text);
             }
-            Statement::Set { key, value } => self.settings_mut(|settings| settings.set(key, value))?,
+            Statement::Set { key, value } => {
+                self.settings_mut(|settings| settings.set(key, value))?
+            }
             Statement::Reset { key } => {
                 self.settings_mut(|settings| settings.reset(key.as_deref()))?;
             }
@@ -233,7 +259,11 @@ impl Session {
             Statement::ShowTables => return Ok(self.show_tables()),
             Statement::Describe { name } => return self.describe(name),
             Statement::StopQuery { name } => self.query(name)?.request_stop(),
-            _ => return Err(Error::NotYet { what: "this statement" }),
+            _ => {
+                return Err(Error::NotYet {
+                    what: "this statement",
+                });
+            }
         }
         Ok(Outcome::Done)
     }
@@ -264,10 +294,18 @@ impl Session {
         Ok(explain(&plan, format))
     }
 
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "what is not known here is refused or shown as it is"
+    )]
     fn sink_table(&self, catalog: &Catalog, name: &str) -> Result<Arc<Table>> {
         match catalog.get(name)? {
             Entry::Table(table) => Ok(table.clone()),
-            _ => Err(SqlError::NoTable { name: name.to_owned(), near: None }.into()),
+            _ => Err(SqlError::NoTable {
+                name: name.to_owned(),
+                near: None,
+            }
+            .into()),
         }
     }
 
@@ -276,10 +314,18 @@ impl Session {
             let catalog = self.catalog();
             let table = self.sink_table(&catalog, sink)?;
             let settings = self.settings();
-            let mode = table.output_mode.or(settings.output_mode).unwrap_or_default();
-            let plan = self.inner.planner.plan_sql(&catalog, query, mode, &settings.plan)?;
-            let target =
-                Target { factory: table.factory.clone(), request: table.sink_request() };
+            let mode = table
+                .output_mode
+                .or(settings.output_mode)
+                .unwrap_or_default();
+            let plan = self
+                .inner
+                .planner
+                .plan_sql(&catalog, query, mode, &settings.plan)?;
+            let target = Target {
+                factory: table.factory.clone(),
+                request: table.sink_request(),
+            };
             (plan, target, mode)
         };
         debug_assert_eq!(plan.mode, mode);
@@ -319,7 +365,9 @@ impl Session {
         let checkpoint = checkpoint_of(&settings);
         if matches!(checkpoint, Checkpoint::None) && target.factory.capabilities().needs_checkpoint
         {
-            return Err(Error::CheckpointRequired { sink: target.factory.name() });
+            return Err(Error::CheckpointRequired {
+                sink: target.factory.name(),
+            });
         }
         if matches!(checkpoint, Checkpoint::None) && target.factory.name() == "memory" {
             // The query starts anew: epochs of a former one of this name are not its own.
@@ -331,7 +379,9 @@ impl Session {
         let (listeners, kept) = (self.listeners(), history.clone());
         let listener = Box::new(move |progress: &_| {
             kept.add(progress);
-            listeners.iter().for_each(|listener| listener.on_query_progress(progress));
+            listeners
+                .iter()
+                .for_each(|listener| listener.on_query_progress(progress));
         });
         let run_id = Uuid::new_v4().to_string();
         let query_settings = QuerySettings {
@@ -353,8 +403,15 @@ impl Session {
         for listener in &self.listeners() {
             listener.on_query_started(query.id(), name.as_deref());
         }
-        let handle =
-            StreamingQuery { inner: Arc::new(Inner { query, run_id, name, history, explanation }) };
+        let handle = StreamingQuery {
+            inner: Arc::new(Inner {
+                query,
+                run_id,
+                name,
+                history,
+                explanation,
+            }),
+        };
         let key = handle.name().unwrap_or(handle.run_id()).to_owned();
         self.queries().insert(key, handle.clone());
         Ok(handle)
@@ -363,7 +420,9 @@ impl Session {
     fn check_name(&self, name: Option<&str>) -> Result<()> {
         let Some(name) = name else { return Ok(()) };
         match self.queries().get(name) {
-            Some(query) if query.is_active() => Err(Error::NameTaken { name: name.to_owned() }),
+            Some(query) if query.is_active() => Err(Error::NameTaken {
+                name: name.to_owned(),
+            }),
             _ => Ok(()),
         }
     }
@@ -371,7 +430,11 @@ impl Session {
     /// The queries that run.
     #[must_use]
     pub fn active_queries(&self) -> Vec<StreamingQuery> {
-        self.queries().values().filter(|query| query.is_active()).cloned().collect()
+        self.queries()
+            .values()
+            .filter(|query| query.is_active())
+            .cloned()
+            .collect()
     }
 
     /// The query of this name or id.
@@ -380,16 +443,29 @@ impl Session {
     /// [`Error::NoQuery`].
     pub fn query(&self, name: &str) -> Result<StreamingQuery> {
         let queries = self.queries();
-        let found = queries.get(name).or_else(|| queries.values().find(|q| q.id() == name));
-        found.filter(|query| query.is_active()).cloned().ok_or_else(|| Error::NoQuery {
-            name: name.to_owned(),
-            active: queries.values().filter(|q| q.is_active()).map(label).collect(),
-        })
+        let found = queries
+            .get(name)
+            .or_else(|| queries.values().find(|q| q.id() == name));
+        found
+            .filter(|query| query.is_active())
+            .cloned()
+            .ok_or_else(|| Error::NoQuery {
+                name: name.to_owned(),
+                active: queries
+                    .values()
+                    .filter(|q| q.is_active())
+                    .map(label)
+                    .collect(),
+            })
     }
 
     /// Tells a listener of all queries that start from now on.
     pub fn add_listener(&self, listener: Arc<dyn StreamingQueryListener>) {
-        self.inner.listeners.lock().unwrap_or_else(PoisonError::into_inner).push(listener);
+        self.inner
+            .listeners
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(listener);
     }
 
     /// The memory tables of this session: rows in, rows out.
@@ -401,7 +477,11 @@ impl Session {
     /// A copy of the settings.
     #[must_use]
     pub fn settings(&self) -> SessionSettings {
-        self.inner.settings.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.inner
+            .settings
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// Changes the settings.
@@ -412,28 +492,48 @@ impl Session {
         &self,
         change: impl FnOnce(&mut SessionSettings) -> std::result::Result<(), E>,
     ) -> std::result::Result<(), E> {
-        change(&mut self.inner.settings.lock().unwrap_or_else(PoisonError::into_inner))
+        change(
+            &mut self
+                .inner
+                .settings
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner),
+        )
     }
 
     /// The tables, views and connectors.
     pub fn catalog(&self) -> RwLockReadGuard<'_, Catalog> {
-        self.inner.catalog.read().unwrap_or_else(PoisonError::into_inner)
+        self.inner
+            .catalog
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn catalog_mut(
         &self,
         change: impl FnOnce(&mut Catalog) -> std::result::Result<(), SqlError>,
     ) -> Result<()> {
-        let mut catalog = self.inner.catalog.write().unwrap_or_else(PoisonError::into_inner);
+        let mut catalog = self
+            .inner
+            .catalog
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
         Ok(change(&mut catalog)?)
     }
 
     fn queries(&self) -> MutexGuard<'_, BTreeMap<String, StreamingQuery>> {
-        self.inner.queries.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner
+            .queries
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn listeners(&self) -> Vec<Arc<dyn StreamingQueryListener>> {
-        self.inner.listeners.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.inner
+            .listeners
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     fn show_queries(&self) -> Outcome {
@@ -450,6 +550,10 @@ impl Session {
         Outcome::Listing(vec!["name", "id", "status", "epoch"], rows.collect())
     }
 
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "what is not known here is refused or shown as it is"
+    )]
     fn show_tables(&self) -> Outcome {
         let catalog = self.catalog();
         let rows = catalog.entries().map(|entry| {
@@ -466,10 +570,17 @@ impl Session {
         let schema = match self.catalog().get(name)? {
             Entry::Table(table) => table.describe(),
             Entry::View { plan, .. } => Arc::new(plan.schema().as_arrow().clone()),
-            _ => return Err(Error::NotYet { what: "DESCRIBE of this" }),
+            _ => {
+                return Err(Error::NotYet {
+                    what: "DESCRIBE of this",
+                });
+            }
         };
         let rows = schema.fields().iter().map(|field| {
-            vec![field.name().clone(), millstream_sql::types::spark_name(field.data_type())]
+            vec![
+                field.name().clone(),
+                millstream_sql::types::spark_name(field.data_type()),
+            ]
         });
         Ok(Outcome::Listing(vec!["column", "type"], rows.collect()))
     }
@@ -481,7 +592,11 @@ fn label(query: &StreamingQuery) -> String {
 
 /// The checkpoint of the next query: its own, or one under the session's root.
 fn checkpoint_of(settings: &SessionSettings) -> Checkpoint {
-    match (&settings.checkpoint, &settings.checkpoint_root, &settings.query_name) {
+    match (
+        &settings.checkpoint,
+        &settings.checkpoint_root,
+        &settings.query_name,
+    ) {
         (Checkpoint::None, Some(root), Some(name)) => Checkpoint::Directory(root.join(name)),
         (checkpoint, _, _) => checkpoint.clone(),
     }
@@ -489,6 +604,10 @@ fn checkpoint_of(settings: &SessionSettings) -> Checkpoint {
 
 /// A fault as the library's error, for hosts that speak in faults.
 #[must_use]
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "what is not known here is refused or shown as it is"
+)]
 pub fn fault(error: &Error) -> Fault {
     match error {
         Error::Terminated { fault, .. } => fault.clone(),

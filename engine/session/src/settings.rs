@@ -37,13 +37,21 @@ pub const SETTINGS: &[SettingInfo] = &[
         default: "",
         help: "directory of the next query's checkpoint",
     },
-    SettingInfo { key: "queryName", default: "", help: "name of the next query" },
+    SettingInfo {
+        key: "queryName",
+        default: "",
+        help: "name of the next query",
+    },
     SettingInfo {
         key: "outputMode",
         default: "append",
         help: "output mode of the next queries, unless their sink table says one",
     },
-    SettingInfo { key: "workers", default: "all cores", help: "worker threads of a query" },
+    SettingInfo {
+        key: "workers",
+        default: "all cores",
+        help: "worker threads of a query",
+    },
     SettingInfo {
         key: "spark.sql.streaming.checkpointLocation",
         default: "",
@@ -184,14 +192,19 @@ impl SessionSettings {
         if self.plan.set(key, value)? {
             return Ok(());
         }
-        let bad = |what: &'static str| Error::BadValue { what, value: value.to_owned() };
+        let bad = |what: &'static str| Error::BadValue {
+            what,
+            value: value.to_owned(),
+        };
         match key.to_ascii_lowercase().as_str() {
             "trigger" => self.trigger = parse_trigger(value)?,
             "checkpointlocation" => self.checkpoint = Checkpoint::Directory(value.into()),
             "spark.sql.streaming.checkpointlocation" => self.checkpoint_root = Some(value.into()),
             "queryname" => self.query_name = Some(value.to_owned()),
             "outputmode" | "output_mode" => {
-                let unknown = |_| millstream_sql::SqlError::UnknownMode { word: value.to_owned() };
+                let unknown = |_| millstream_sql::SqlError::UnknownMode {
+                    word: value.to_owned(),
+                };
                 self.output_mode = Some(value.parse().map_err(unknown)?);
             }
             "workers" => self.workers = positive(value).ok_or_else(|| bad("positive number"))?,
@@ -218,8 +231,14 @@ impl SessionSettings {
             }
             _ => {
                 let near = did_you_mean(key, SETTINGS.iter().map(|setting| setting.key));
-                let near = SETTINGS.iter().map(|s| s.key).find(|known| Some(*known) == near);
-                return Err(Error::UnknownSetting { key: key.to_owned(), near });
+                let near = SETTINGS
+                    .iter()
+                    .map(|s| s.key)
+                    .find(|known| Some(*known) == near);
+                return Err(Error::UnknownSetting {
+                    key: key.to_owned(),
+                    near,
+                });
             }
         }
         Ok(())
@@ -230,7 +249,10 @@ impl SessionSettings {
     /// # Errors
     /// [`Error::UnknownSetting`].
     pub fn reset(&mut self, key: Option<&str>) -> Result<()> {
-        let fresh = SessionSettings { clock: self.clock.clone(), ..SessionSettings::default() };
+        let fresh = SessionSettings {
+            clock: self.clock.clone(),
+            ..SessionSettings::default()
+        };
         let Some(key) = key else {
             *self = fresh;
             return Ok(());
@@ -244,8 +266,13 @@ impl SessionSettings {
             "workers" => self.workers = fresh.workers,
             other => {
                 let default = SETTINGS.iter().find(|s| s.key.eq_ignore_ascii_case(other));
-                let default = default.map(|setting| setting.default).filter(|d| !d.is_empty());
-                let unknown = || Error::UnknownSetting { key: key.to_owned(), near: None };
+                let default = default
+                    .map(|setting| setting.default)
+                    .filter(|d| !d.is_empty());
+                let unknown = || Error::UnknownSetting {
+                    key: key.to_owned(),
+                    near: None,
+                };
                 self.set(key, default.ok_or_else(unknown)?)?;
             }
         }
@@ -269,7 +296,10 @@ fn duration(text: &str) -> Option<Duration> {
 /// [`Error::BadValue`].
 pub fn parse_trigger(text: &str) -> Result<Trigger> {
     const WHAT: &str = "trigger (default, processing-time INTERVAL, available-now, once)";
-    let bad = || Error::BadValue { what: WHAT, value: text.to_owned() };
+    let bad = || Error::BadValue {
+        what: WHAT,
+        value: text.to_owned(),
+    };
     let lower = text.trim().to_ascii_lowercase().replace('_', "-");
     match lower.as_str() {
         "default" => Ok(Trigger::Default),
@@ -280,7 +310,9 @@ pub fn parse_trigger(text: &str) -> Result<Trigger> {
                 .strip_prefix("processing-time")
                 .or_else(|| other.strip_prefix("processingtime"))
                 .ok_or_else(bad)?;
-            let interval = interval.trim_start_matches([' ', '=', ':', '(']).trim_end_matches(')');
+            let interval = interval
+                .trim_start_matches([' ', '=', ':', '('])
+                .trim_end_matches(')');
             match duration(interval).ok_or_else(bad)? {
                 Duration::ZERO => Ok(Trigger::Default),
                 interval => Ok(Trigger::ProcessingTime(interval)),
@@ -297,7 +329,10 @@ mod tests {
 
     #[test]
     fn triggers_are_read_as_people_write_them() {
-        assert_eq!(parse_trigger("available-now").ok(), Some(Trigger::AvailableNow));
+        assert_eq!(
+            parse_trigger("available-now").ok(),
+            Some(Trigger::AvailableNow)
+        );
         let two = Trigger::ProcessingTime(Duration::from_secs(2));
         assert_eq!(parse_trigger("processing-time 2 seconds").ok(), Some(two));
         let error = parse_trigger("sometimes").expect_err("no trigger");
@@ -307,11 +342,23 @@ mod tests {
     #[test]
     fn an_unknown_setting_names_the_nearest() {
         let mut settings = SessionSettings::default();
-        let error = settings.set("chekpointLocation", "/x").expect_err("unknown");
+        let error = settings
+            .set("chekpointLocation", "/x")
+            .expect_err("unknown");
         assert_eq!(error.code().0, "SQL-009");
-        assert_eq!(error.hint().as_deref(), Some("did you mean \"checkpointLocation\"?"));
-        for setting in SETTINGS.iter().filter(|s| !s.default.is_empty() && s.key != "workers") {
-            assert!(settings.set(setting.key, setting.default).is_ok(), "{}", setting.key);
+        assert_eq!(
+            error.hint().as_deref(),
+            Some("did you mean \"checkpointLocation\"?")
+        );
+        for setting in SETTINGS
+            .iter()
+            .filter(|s| !s.default.is_empty() && s.key != "workers")
+        {
+            assert!(
+                settings.set(setting.key, setting.default).is_ok(),
+                "{}",
+                setting.key
+            );
             assert!(settings.reset(Some(setting.key)).is_ok(), "{}", setting.key);
         }
     }

@@ -46,6 +46,7 @@ impl DataStreamWriter {
 
     /// One option of the connector; `checkpointLocation` is the query's.
     #[must_use]
+    #[expect(clippy::needless_pass_by_value, reason = "callers write literals")]
     pub fn option(mut self, key: impl Into<String>, value: impl ToString) -> Self {
         let key = key.into();
         if key.eq_ignore_ascii_case("checkpointLocation") {
@@ -89,7 +90,10 @@ impl DataStreamWriter {
     /// # Errors
     /// Everything that is refused before the first row: unknown sinks and options, output modes
     /// that the query or the sink cannot have, checkpoints of other queries.
-    #[expect(clippy::unused_async, reason = "sinks that must connect will await here")]
+    #[expect(
+        clippy::unused_async,
+        reason = "sinks that must connect will await here"
+    )]
     pub async fn start(self) -> Result<StreamingQuery> {
         self.start_now()
     }
@@ -123,12 +127,21 @@ impl DataStreamWriter {
         let factory = session.catalog().connector(&self.format)?.clone();
         if factory.name() == "memory" && settings.query_name.is_none() {
             let what = "name for a memory sink: queryName must be specified for memory sink";
-            return Err(Error::BadValue { what, value: String::new() });
+            return Err(Error::BadValue {
+                what,
+                value: String::new(),
+            });
         }
         let table = settings.query_name.clone().unwrap_or_default();
         let specs = factory.options();
         self.options.check(factory.name(), &[&specs])?;
-        let target = Target { factory, request: SinkRequest { table, options: self.options } };
+        let target = Target {
+            factory,
+            request: SinkRequest {
+                table,
+                options: self.options,
+            },
+        };
         let mode = self.mode.or(settings.output_mode).unwrap_or_default();
         session.start_logical(self.frame.logical_plan().clone(), mode, &target, settings)
     }

@@ -569,6 +569,9 @@ impl EpochOperator for SessionAggregate {
                 self.emit(&self.all(), None, out)?;
             }
             OutputMode::Append | OutputMode::Complete => {}
+            OutputMode::Update => {
+                return Err(OperatorError::contract("no sessions in mode update"));
+            }
             other => {
                 return Err(OperatorError::contract(format!(
                     "no sessions in mode {other}"
