@@ -32,7 +32,6 @@ const EVENTS: usize = 10_000_000;
 const EVENTS_SMALL: usize = 1_000_000;
 const WORDS: usize = 40_000_000;
 const WORDS_SMALL: usize = 4_000_000;
-const WORDS_PER_LINE: usize = 10;
 /// Distinct words.
 const VOCABULARY: u64 = 50_000;
 /// Changes when the same parameters give other bytes.
@@ -228,7 +227,7 @@ fn person_line(line: &mut Vec<u8>, person: &Person) -> std::io::Result<()> {
     line.write_all(b"}\n")
 }
 
-/// Lines of ten words; the word of rank r comes about 1/r as often as the first.
+/// A word a line; the word of rank r comes about 1/r as often as the first.
 fn word_files(folder: &Path, words: usize) -> Result<()> {
     empty_folder(folder)?;
     let ranks = zipf_bounds();
@@ -237,17 +236,12 @@ fn word_files(folder: &Path, words: usize) -> Result<()> {
     for number in 0..FILES {
         let mut file = create(folder, number, "txt")?;
         let share = words * (number + 1) / FILES - words * number / FILES;
-        for place in 1..=share {
+        for _ in 0..share {
             let drawn = numbers.next();
             let rank = ranks.partition_point(|bound| *bound < drawn);
-            let end = if place % WORDS_PER_LINE == 0 || place == share {
-                "\n"
-            } else {
-                " "
-            };
             let name = names.get(rank).map_or("", String::as_str);
             file.write_all(name.as_bytes())
-                .and_then(|()| file.write_all(end.as_bytes()))
+                .and_then(|()| file.write_all(b"\n"))
                 .map_err(BenchError::io(folder))?;
         }
         file.flush().map_err(BenchError::io(folder))?;
