@@ -81,6 +81,12 @@ const SCRIPTS: &[&str] = &[
     "restart/every_step_update.stream",
     "restart/other_workers.stream",
     "modes/three_queries_on_one_table.stream",
+    "sliding/logs_append.stream",
+    "sliding/one_of_two_windows_closed.stream",
+    "session/merge_and_close.stream",
+    "union/slowest_watermark_counts.stream",
+    "union/two_counts.stream",
+    "chain/window_of_windows.stream",
 ];
 
 /// Plays schedules and says in a line what it did.
