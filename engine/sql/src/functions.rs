@@ -4,15 +4,21 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use datafusion::{
     execution::SessionStateDefaults,
-    functions_aggregate::{approx_percentile_cont, first_last},
+    functions_aggregate::first_last,
     logical_expr::{AggregateUDF, HigherOrderUDF, ScalarUDF, WindowUDF, planner::ExprPlanner},
 };
 use datafusion_spark::planner::SparkFunctionPlanner;
 
+mod civil;
 pub(crate) mod clock;
+mod datetime;
 pub(crate) mod divide;
 pub(crate) mod lists;
+mod pattern;
+mod percentile;
+mod simple;
 mod subscript;
+mod text;
 pub(crate) mod window;
 
 /// What a function is.
@@ -69,9 +75,14 @@ const SCALAR_ALIASES: &[(&str, &str)] = &[
     ("char_length", "character_length"),
     ("ucase", "upper"),
     ("lcase", "lower"),
-    ("split", "string_to_array"),
     ("sort_array", "array_sort"),
-    ("unix_timestamp", "unix_seconds"),
+    ("transform", "array_transform"),
+    ("filter", "array_filter"),
+    ("exists", "array_any_match"),
+    ("sign", "signum"),
+    ("array_size", "size"),
+    ("date", "to_date"),
+    ("timestamp", "to_timestamp"),
 ];
 
 impl Registry {
@@ -118,6 +129,12 @@ impl Registry {
         for function in window::functions().iter().chain(&clock::functions()) {
             registry.add_scalar(function, ours);
         }
+        for function in datetime::functions().iter().chain(&text::functions()) {
+            registry.add_scalar(function, ours);
+        }
+        for function in &percentile::functions() {
+            registry.add_aggregate(function, ours);
+        }
         // Only our rewriting calls these: they are in no list.
         for function in lists::functions() {
             registry.scalar.insert(function.name().to_owned(), function);
@@ -141,14 +158,6 @@ impl Registry {
             ("first", first_last::first_value_udaf()),
             ("any_value", first_last::first_value_udaf()),
             ("last", first_last::last_value_udaf()),
-            (
-                "percentile_approx",
-                approx_percentile_cont::approx_percentile_cont_udaf(),
-            ),
-            (
-                "approx_percentile",
-                approx_percentile_cont::approx_percentile_cont_udaf(),
-            ),
         ];
         for (alias, function) in aggregates {
             self.aggregate.insert(alias.to_owned(), function);
@@ -158,6 +167,9 @@ impl Registry {
             ("approx_count_distinct", "approx_distinct"),
             ("every", "bool_and"),
             ("some", "bool_or"),
+            ("any", "bool_or"),
+            ("std", "stddev"),
+            ("variance", "var_samp"),
         ] {
             if let Some(function) = self.aggregate.get(name).cloned() {
                 self.aggregate.insert(alias.to_owned(), function);

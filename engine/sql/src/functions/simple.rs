@@ -1,0 +1,270 @@
+//! Functions of one row that are written as one line of a table and one Rust function.
+//!
+//! Arguments are cast to the wanted types before; a null argument gives null.
+
+use std::{
+    hash::{Hash, Hasher},
+    sync::Arc,
+};
+
+use arrow::{
+    array::{Array, ArrayRef},
+    datatypes::{DataType, Field, FieldRef, TimeUnit},
+};
+use datafusion::{
+    common::{DataFusionError, Result, ScalarValue},
+    logical_expr::{
+        ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
+        Volatility,
+    },
+};
+
+use crate::{SqlError, types::timestamp};
+
+/// The type that an argument is cast to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Want {
+    /// As it comes.
+    Any,
+    Timestamp,
+    Date,
+    Text,
+    Int,
+    Long,
+    Double,
+}
+
+/// The type of the result.
+#[derive(Clone, Copy)]
+pub(super) enum Gives {
+    Timestamp,
+    Naive,
+    Date,
+    Text,
+    Int,
+    Long,
+    Double,
+    Boolean,
+    Texts,
+    /// Depends on the arguments.
+    Of(fn(&[DataType], &[Option<&ScalarValue>]) -> Result<DataType, SqlError>),
+}
+
+/// A call: arguments as arrays of equal length, and the type to give.
+pub(super) struct Call<'a> {
+    pub(super) arguments: Vec<ArrayRef>,
+    pub(super) rows: usize,
+    pub(super) gives: &'a DataType,
+}
+
+/// What a function does with a batch.
+pub(super) type Run = fn(&Call<'_>) -> Result<ArrayRef>;
+
+/// A line of a table of functions.
+#[derive(Clone, Copy)]
+pub(super) struct Simple {
+    pub(super) name: &'static str,
+    pub(super) aliases: &'static [&'static str],
+    pub(super) wants: &'static [Want],
+    /// How many arguments may be left out at the end.
+    pub(super) optional: usize,
+    pub(super) gives: Gives,
+    pub(super) run: Run,
+    /// Looks at the literals among the arguments while the query is planned.
+    pub(super) check: Option<fn(&[Option<&ScalarValue>]) -> Result<(), SqlError>>,
+}
+
+impl Simple {
+    pub(super) const fn new(
+        name: &'static str,
+        wants: &'static [Want],
+        gives: Gives,
+        run: Run,
+    ) -> Simple {
+        Simple {
+            name,
+            aliases: &[],
+            wants,
+            optional: 0,
+            gives,
+            run,
+            check: None,
+        }
+    }
+
+    pub(super) const fn optional(mut self, optional: usize) -> Simple {
+        self.optional = optional;
+        self
+    }
+
+    pub(super) const fn aliases(mut self, aliases: &'static [&'static str]) -> Simple {
+        self.aliases = aliases;
+        self
+    }
+
+    pub(super) const fn checked(
+        mut self,
+        check: fn(&[Option<&ScalarValue>]) -> Result<(), SqlError>,
+    ) -> Simple {
+        self.check = Some(check);
+        self
+    }
+
+    pub(super) fn udf(self) -> Arc<ScalarUDF> {
+        Arc::new(ScalarUDF::from(SimpleFunction {
+            aliases: self.aliases.iter().map(|&alias| alias.to_owned()).collect(),
+            signature: Signature::user_defined(Volatility::Immutable),
+            simple: self,
+        }))
+    }
+}
+
+/// A failure on a row: stops the query, as ANSI SQL wants it.
+pub(super) fn failed(what: impl Into<String>) -> DataFusionError {
+    DataFusionError::Execution(what.into())
+}
+
+/// The literal text at a place, if it is one.
+pub(super) fn text_of<'a>(literals: &[Option<&'a ScalarValue>], at: usize) -> Option<&'a str> {
+    literals.get(at).copied().flatten()?.try_as_str().flatten()
+}
+
+struct SimpleFunction {
+    simple: Simple,
+    aliases: Vec<String>,
+    signature: Signature,
+}
+
+impl std::fmt::Debug for SimpleFunction {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.simple.name)
+    }
+}
+
+impl PartialEq for SimpleFunction {
+    fn eq(&self, other: &SimpleFunction) -> bool {
+        self.simple.name == other.simple.name
+    }
+}
+
+impl Eq for SimpleFunction {}
+
+impl Hash for SimpleFunction {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.simple.name.hash(state);
+    }
+}
+
+fn wanted(want: Want, found: &DataType) -> DataType {
+    match want {
+        Want::Any => found.clone(),
+        // Both kinds of timestamps count microseconds from the same instant.
+        Want::Timestamp if matches!(found, DataType::Timestamp(TimeUnit::Microsecond, _)) => {
+            found.clone()
+        }
+        Want::Timestamp => timestamp(),
+        Want::Date => DataType::Date32,
+        Want::Text => DataType::Utf8,
+        Want::Int => DataType::Int32,
+        Want::Long => DataType::Int64,
+        Want::Double => DataType::Float64,
+    }
+}
+
+impl ScalarUDFImpl for SimpleFunction {
+    fn name(&self) -> &str {
+        self.simple.name
+    }
+
+    fn aliases(&self) -> &[String] {
+        &self.aliases
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn coerce_types(&self, arg_types: &[DataType]) -> Result<Vec<DataType>> {
+        let most = self.simple.wants.len();
+        let least = most - self.simple.optional;
+        if arg_types.len() < least || arg_types.len() > most {
+            return Err(SqlError::Types {
+                message: format!(
+                    "{} does not take {} arguments",
+                    self.simple.name,
+                    arg_types.len()
+                ),
+            }
+            .into_datafusion());
+        }
+        Ok(self
+            .simple
+            .wants
+            .iter()
+            .zip(arg_types)
+            .map(|(want, found)| wanted(*want, found))
+            .collect())
+    }
+
+    fn return_type(&self, arg_types: &[DataType]) -> Result<DataType> {
+        self.result(arg_types, &[])
+    }
+
+    fn return_field_from_args(&self, args: ReturnFieldArgs) -> Result<FieldRef> {
+        if let Some(check) = self.simple.check {
+            check(args.scalar_arguments).map_err(SqlError::into_datafusion)?;
+        }
+        let types: Vec<DataType> = args
+            .arg_fields
+            .iter()
+            .map(|field| field.data_type().clone())
+            .collect();
+        let data_type = self.result(&types, args.scalar_arguments)?;
+        Ok(Arc::new(Field::new(self.simple.name, data_type, true)))
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let constant = args
+            .args
+            .iter()
+            .all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
+        let rows = if constant { 1 } else { args.number_rows };
+        let arguments = args
+            .args
+            .iter()
+            .map(|arg| arg.to_array(rows))
+            .collect::<Result<Vec<_>>>()?;
+        let call = Call {
+            arguments,
+            rows,
+            gives: args.return_field.data_type(),
+        };
+        let out = (self.simple.run)(&call)?;
+        assert_eq!(out.len(), rows, "one value a row");
+        if constant {
+            return Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&out, 0)?));
+        }
+        Ok(ColumnarValue::Array(out))
+    }
+}
+
+impl SimpleFunction {
+    fn result(
+        &self,
+        arguments: &[DataType],
+        literals: &[Option<&ScalarValue>],
+    ) -> Result<DataType> {
+        Ok(match self.simple.gives {
+            Gives::Timestamp => timestamp(),
+            Gives::Naive => DataType::Timestamp(TimeUnit::Microsecond, None),
+            Gives::Date => DataType::Date32,
+            Gives::Text => DataType::Utf8,
+            Gives::Int => DataType::Int32,
+            Gives::Long => DataType::Int64,
+            Gives::Double => DataType::Float64,
+            Gives::Boolean => DataType::Boolean,
+            Gives::Texts => DataType::new_list(DataType::Utf8, true),
+            Gives::Of(of) => of(arguments, literals).map_err(SqlError::into_datafusion)?,
+        })
+    }
+}
