@@ -268,6 +268,7 @@ impl Coordinator {
             work = Work::Done;
             let mut is_idle = true;
             while let Ok(message) = self.inbox.try_recv() {
+                self.seat.saw_any(|| message.event());
                 self.take(message)?;
                 is_idle = false;
             }
@@ -369,16 +370,8 @@ impl Coordinator {
             Message::Poke => {}
             Message::Failed(fault) => return Err(RuntimeError::Reported(fault).into()),
             Message::Rows {
-                epoch,
-                worker,
-                rows,
-                signs,
+                epoch, rows, signs, ..
             } => {
-                self.seat.saw(Event::Rows {
-                    epoch,
-                    worker,
-                    rows: rows.num_rows(),
-                });
                 let bytes = batch_bytes(&rows);
                 if let Some(open) = self.open.get_mut(&epoch) {
                     open.rows_out += rows.num_rows() as u64;
@@ -388,20 +381,10 @@ impl Coordinator {
                 }
                 self.shared.sub_backlog(bytes);
             }
-            Message::Counted {
-                epoch,
-                worker,
-                rows,
-            } => {
-                self.seat.saw(Event::Rows {
-                    epoch,
-                    worker,
-                    rows: usize::try_from(rows).unwrap_or(usize::MAX),
-                });
+            Message::Counted { epoch, rows, .. } => {
                 epoch_of(&mut self.open, epoch, &mut |open| open.rows_out += rows);
             }
-            Message::Closed { epoch, worker } => {
-                self.seat.saw(Event::Closed { epoch, worker });
+            Message::Closed { epoch, .. } => {
                 epoch_of(&mut self.open, epoch, &mut |open| open.closed_by += 1);
             }
             Message::Operator {

@@ -10,6 +10,8 @@ use millstream_operators::{driver::OperatorReport, state::BucketChange, watermar
 use millstream_types::{Epoch, Fault, OperatorId, SourceId};
 use timely::scheduling::SyncActivator;
 
+use crate::schedule::Event;
+
 /// A word to the coordinator.
 #[derive(Debug)]
 pub(crate) enum Message {
@@ -54,6 +56,43 @@ pub(crate) enum Message {
     },
     /// Somebody asked for something: look at the requests.
     Poke,
+}
+
+impl Message {
+    /// What a schedule is told of it.
+    pub(crate) fn event(&self) -> Option<Event> {
+        match self {
+            Message::Rows {
+                epoch,
+                worker,
+                rows,
+                ..
+            } => Some(Event::Rows {
+                epoch: *epoch,
+                worker: *worker,
+                rows: rows.num_rows(),
+            }),
+            Message::Counted {
+                epoch,
+                worker,
+                rows,
+            } => Some(Event::Rows {
+                epoch: *epoch,
+                worker: *worker,
+                rows: usize::try_from(*rows).unwrap_or(usize::MAX),
+            }),
+            Message::Closed { epoch, worker } => Some(Event::Closed {
+                epoch: *epoch,
+                worker: *worker,
+            }),
+            Message::Failed(_)
+            | Message::Operator { .. }
+            | Message::Tapped { .. }
+            | Message::Marked(_)
+            | Message::Read { .. }
+            | Message::Poke => None,
+        }
+    }
 }
 
 /// Rows on their way to the sink, so that sources can hold back. [INV-07]

@@ -362,22 +362,18 @@ impl Start {
             marks: self.marks.clone(),
             seeds: self.seeds,
             only_counts: sink.discards_rows(),
-            snapshots: if self.durable.is_some() { Snapshots::Taken } else { Snapshots::Never },
+            snapshots: if self.durable.is_some() {
+                Snapshots::Taken
+            } else {
+                Snapshots::Never
+            },
         };
-        let workers = settings.workers.max(1);
-        let decoders = (0..workers)
+        let decoders = (0..settings.workers.max(1))
             .map(|_| decoders(plan, &sources))
             .collect::<Result<Vec<_>, _>>()?;
         let schedule = settings.schedule.clone();
         if let Some(schedule) = &schedule {
-            let workers = (0..workers).map(Participant::Worker);
-            let readers = (0..sources.len()).map(Participant::Reader);
-            let all: Vec<_> = [Participant::Coordinator]
-                .into_iter()
-                .chain(workers)
-                .chain(readers)
-                .collect();
-            schedule.begin(&all);
+            schedule.begin(&participants(decoders.len(), sources.len()));
         }
         let mut readers = Vec::new();
         let mut controls = Vec::new();
@@ -409,11 +405,8 @@ impl Start {
         for (planned, step) in replay.into_iter().zip(&self.resume.replay) {
             coordinator.replay(planned, step.output == Output::Suppress, step.is_recorded);
         }
-        assert_eq!(
-            self.plans.len(),
-            self.resume.replay.len(),
-            "every plan is replayed"
-        );
+        let (plans, steps) = (self.plans.len(), self.resume.replay.len());
+        assert_eq!(plans, steps, "every plan is replayed");
         Ok(coordinator)
     }
 }
@@ -431,6 +424,16 @@ fn decoders(plan: &StreamPlan, sources: &[Box<dyn Source>]) -> Result<Decoders, 
     Ok(pairs
         .map(|(node, source)| source.decoder(&node.projection))
         .collect::<Result<_, _>>()?)
+}
+
+/// All threads of a query.
+fn participants(workers: usize, sources: usize) -> Vec<Participant> {
+    let workers = (0..workers).map(Participant::Worker);
+    let readers = (0..sources).map(Participant::Reader);
+    let rest = workers.chain(readers);
+    std::iter::once(Participant::Coordinator)
+        .chain(rest)
+        .collect()
 }
 
 /// Brings the cursors of the sources to the end of the last plan.

@@ -122,6 +122,14 @@ impl Seat {
         }
     }
 
+    pub(crate) fn saw_any(&self, event: impl FnOnce() -> Option<Event>) {
+        if let Some(schedule) = &self.schedule
+            && let Some(event) = event()
+        {
+            schedule.saw(event);
+        }
+    }
+
     /// Takes part no more; from here on this thread may wait where it likes.
     pub(crate) fn leave(&mut self) {
         if let Some(schedule) = self.schedule.take() {

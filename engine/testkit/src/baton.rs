@@ -4,9 +4,9 @@
 //! seeds give equal runs, so a failing interleaving can be looked at as often as one likes, and thousands
 //! of them can be tried. A participant whose last turn did nothing is not given another before somebody
 //! did something: when that holds for all of them the query *rests*, and only then may a test touch it,
-//! or the run could not be repeated. It does not explore orders within a unit of work, nor memory that
-//! the processor reorders: for those there are no locks of ours to get wrong outside the runtime's
-//! channels. Tests: `tests/it/baton.rs`.
+//! or the run could not be repeated. What it does not explore: orders within a unit of work, what the
+//! processor does to memory that threads share, and channels between processes. Tests:
+//! `tests/it/baton.rs`.
 
 use std::{
     fmt,

@@ -8,12 +8,17 @@ use std::{
     fmt::Write,
     fs,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
 use millstream::{
-    Channels, Checkpoint, Clock, Fault, OutputMode, Session, SessionSettings, Trigger, VirtualClock,
+    Channels, Checkpoint, Clock, Fault, OutputMode, Session, SessionSettings, Trigger,
+    VirtualClock,
+    schedule::{Participant, Schedule, Turn, Work},
 };
 use millstream_epoch::sim::SimDisk;
 use millstream_testkit::{
@@ -33,8 +38,13 @@ fn script(name: &str) -> Script {
     parse(&text).expect("invariant: it is a script")
 }
 
-fn play(script: &Script, case: RunCase, batons: Batons) -> Result<(Played, Vec<Trace>), Fault> {
-    let mut host = SessionHost::with_batons(Channels::Typed, batons)?;
+fn play(
+    script: &Script,
+    case: RunCase,
+    channels: Channels,
+    batons: Batons,
+) -> Result<(Played, Vec<Trace>), Fault> {
+    let mut host = SessionHost::with_batons(channels, batons)?;
     let played = run_script(script, case, &mut host);
     Ok((played, host.traces()))
 }
@@ -53,7 +63,8 @@ fn a_seed_repeats_a_run() {
     let mut seen = BTreeSet::new();
     for seed in 0..5 {
         let run = || {
-            let (played, traces) = play(&script, case(3), Batons::new(seed)).expect("it starts");
+            let (played, traces) =
+                play(&script, case(3), Channels::Typed, Batons::new(seed)).expect("it starts");
             assert_eq!(played.failures, [], "seed={seed}");
             let traces: Vec<_> = traces.iter().map(ToString::to_string).collect();
             (played, traces.join("\n"))
@@ -101,7 +112,8 @@ fn explore(schedules: u64, kills: usize) -> String {
         let (name, script) = &scripts[random.below(scripts.len())];
         let case = case(1 + random.below(3));
         let batons = Batons::with_kills(random.draw(), kills);
-        let (played, run) = play(script, case, batons).expect("it starts");
+        let channels = [Channels::Typed, Channels::Typed, Channels::Bytes][random.below(3)];
+        let (played, run) = play(script, case, channels, batons).expect("it starts");
         assert_eq!(
             played.failures,
             [],
@@ -276,4 +288,35 @@ fn epochs_in_flight_do_not_touch_each_other() {
             "seed={seed} query={query} {trigger:?} open={open}"
         );
     }
+}
+
+/// A lost wake-up is found, with the seed that leads to it, and the test that waits is told.
+#[test]
+fn a_query_that_can_go_no_further_is_shown() {
+    let baton = Baton::new(3, Policy::Uniform);
+    let (coordinator, worker) = (Participant::Coordinator, Participant::Worker(0));
+    baton.begin(&[coordinator, worker]);
+    let is_stopped = AtomicBool::new(false);
+    let work = |turn, idle| if turn < Some(10) { Work::Done } else { idle };
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut turns = 0..;
+            while baton.turn(coordinator, work(turns.next(), Work::Waiting)) == Turn::Go {}
+            is_stopped.store(true, Ordering::SeqCst);
+            baton.leave(coordinator);
+        });
+        scope.spawn(|| {
+            let mut turns = 0..;
+            while !is_stopped.load(Ordering::SeqCst) {
+                baton.turn(worker, work(turns.next(), Work::Nothing));
+            }
+            baton.leave(worker);
+        });
+        let stuck = baton.rest().expect_err("it is stuck").to_string();
+        assert!(
+            stuck.starts_with("nobody can do anything and somebody waits seed=3 "),
+            "{stuck}"
+        );
+        assert!(stuck.contains("waiting=[Coordinator]"), "{stuck}");
+    });
 }
