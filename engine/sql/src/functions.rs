@@ -11,9 +11,10 @@ use datafusion_spark::planner::SparkFunctionPlanner;
 
 mod civil;
 pub(crate) mod clock;
-mod datetime;
+pub(crate) mod datetime;
 pub(crate) mod divide;
 pub(crate) mod lists;
+mod json;
 mod pattern;
 mod percentile;
 mod simple;
@@ -76,13 +77,17 @@ const SCALAR_ALIASES: &[(&str, &str)] = &[
     ("ucase", "upper"),
     ("lcase", "lower"),
     ("sort_array", "array_sort"),
-    ("transform", "array_transform"),
-    ("filter", "array_filter"),
-    ("exists", "array_any_match"),
     ("sign", "signum"),
     ("array_size", "size"),
     ("date", "to_date"),
     ("timestamp", "to_timestamp"),
+];
+
+/// Spark's names of functions that take functions.
+const HIGHER_ORDER_ALIASES: &[(&str, &str)] = &[
+    ("transform", "array_transform"),
+    ("filter", "array_filter"),
+    ("exists", "array_any_match"),
 ];
 
 impl Registry {
@@ -129,7 +134,13 @@ impl Registry {
         for function in window::functions().iter().chain(&clock::functions()) {
             registry.add_scalar(function, ours);
         }
-        for function in datetime::functions().iter().chain(&text::functions()) {
+        let of_rows = [
+            datetime::functions(),
+            text::functions(),
+            json::functions(),
+            lists::visible(),
+        ];
+        for function in of_rows.iter().flatten() {
             registry.add_scalar(function, ours);
         }
         for function in &percentile::functions() {
@@ -145,6 +156,12 @@ impl Registry {
 
     fn add_aliases(&mut self) {
         let ours = FunctionOrigin::Millstream;
+        for (alias, name) in HIGHER_ORDER_ALIASES {
+            if let Some(function) = self.higher_order.get(*name).cloned() {
+                self.higher_order.insert((*alias).to_owned(), function);
+                self.note(alias, FunctionKind::Scalar, ours);
+            }
+        }
         for (alias, name) in SCALAR_ALIASES {
             if let (Some(function), false) = (
                 self.scalar.get(*name).cloned(),
@@ -169,6 +186,8 @@ impl Registry {
             ("some", "bool_or"),
             ("any", "bool_or"),
             ("std", "stddev"),
+            ("listagg", "string_agg"),
+            ("array_agg", "collect_list"),
             ("variance", "var_samp"),
         ] {
             if let Some(function) = self.aggregate.get(name).cloned() {
@@ -197,6 +216,9 @@ impl Registry {
     }
 
     fn note(&mut self, name: &str, kind: FunctionKind, origin: FunctionOrigin) {
+        if name.starts_with("__") {
+            return;
+        }
         self.origins.insert((name.to_owned(), kind), origin);
     }
 
@@ -226,6 +248,13 @@ pub fn list() -> Vec<FunctionInfo> {
 /// The scalar function of this name, for expressions that are built without SQL.
 #[must_use]
 pub fn scalar(name: &str) -> Option<Arc<ScalarUDF>> {
-    let own = window::functions();
-    own.iter().find(|function| function.name() == name).cloned()
+    let own = [
+        window::functions(),
+        clock::functions(),
+        datetime::functions(),
+        text::functions(),
+        json::functions(),
+    ];
+    let named = |function: &&Arc<ScalarUDF>| function.name() == name;
+    own.iter().flatten().find(named).cloned()
 }

@@ -24,7 +24,7 @@ use datafusion::{
     optimizer::AnalyzerRule,
 };
 
-use crate::functions::divide::divide;
+use crate::functions::{datetime::time_text, divide::divide};
 
 /// The rule.
 #[derive(Debug)]
@@ -38,6 +38,7 @@ impl AnalyzerRule for SparkNumbers {
     fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
         rewrite_expressions(plan, |expr, schema| match expr {
             Expr::BinaryExpr(binary) => arithmetic(binary, schema),
+            Expr::Cast(cast) => time_as_text(cast, schema),
             other => Ok(Transformed::no(other)),
         })
     }
@@ -62,6 +63,19 @@ pub(crate) fn rewrite_expressions(
         .map_data(LogicalPlan::recompute_schema)
     })
     .data()
+}
+
+/// A timestamp as Spark writes it: a blank between date and time, no zone, no zeros at the end.
+fn time_as_text(cast: Cast, schema: &DFSchema) -> Result<Transformed<Expr>> {
+    let is_time = matches!(cast.expr.get_type(schema), Ok(DataType::Timestamp(..)));
+    let is_text = matches!(
+        cast.field.data_type(),
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View
+    );
+    if is_time && is_text {
+        return Ok(Transformed::yes(time_text(*cast.expr)));
+    }
+    Ok(Transformed::no(Expr::Cast(cast)))
 }
 
 fn arithmetic(binary: BinaryExpr, schema: &DFSchema) -> Result<Transformed<Expr>> {

@@ -11,8 +11,8 @@
 use std::{collections::HashMap, ops::ControlFlow};
 
 use datafusion::sql::sqlparser::ast::{
-    AccessExpr, BinaryOperator, CastKind, DataType, ExactNumberInfo, Expr, FunctionArg,
-    FunctionArgExpr, FunctionArguments, GroupByExpr, Ident, NullTreatment, ObjectName, OrderByKind,
+    AccessExpr, BinaryOperator, CastKind, DataType, ExactNumberInfo, Expr, Function,
+    FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, GroupByExpr, Ident, NullTreatment, ObjectName, OrderByKind,
     Query, Select, SelectItem, SetExpr, TableFactor, Value, VisitMut, VisitorMut,
 };
 
@@ -90,6 +90,11 @@ impl VisitorMut for Rewriter {
         field_access(expr);
         matches_pattern(expr);
         count_if(expr);
+        by_another(expr);
+        now_in_seconds(expr);
+        null_tests(expr);
+        whole_division(expr);
+        named_fields(expr);
         ControlFlow::Continue(())
     }
 }
@@ -311,6 +316,147 @@ fn count_if(expr: &mut Expr) {
     *argument = FunctionArg::Unnamed(FunctionArgExpr::Wildcard);
     call.filter = Some(Box::new(condition));
     call.name = ObjectName::from(vec![Ident::new("count")]);
+}
+
+/// `max_by(x, y)` is the `x` of the greatest pair of `y` and `x`, of those whose `y` is there.
+fn by_another(expr: &mut Expr) {
+    let Expr::Function(call) = expr else { return };
+    let function = match call.name.to_string().to_lowercase().as_str() {
+        "max_by" => "max",
+        "min_by" => "min",
+        _ => return,
+    };
+    let FunctionArguments::List(list) = &call.args else {
+        return;
+    };
+    let [
+        FunctionArg::Unnamed(FunctionArgExpr::Expr(value)),
+        FunctionArg::Unnamed(FunctionArgExpr::Expr(by)),
+    ] = list.args.as_slice()
+    else {
+        return;
+    };
+    let text = |text: &str| Expr::Value(Value::SingleQuotedString(text.to_owned()).with_empty_span());
+    let pair = called(
+        "named_struct",
+        vec![text("by"), by.clone(), text("value"), value.clone()],
+    );
+    let mut greatest = called(function, vec![pair]);
+    if let Expr::Function(greatest) = &mut greatest {
+        let there = Expr::IsNotNull(Box::new(by.clone()));
+        greatest.filter = Some(Box::new(match call.filter.take() {
+            Some(filter) => Expr::BinaryOp {
+                left: filter,
+                op: BinaryOperator::And,
+                right: Box::new(there),
+            },
+            None => there,
+        }));
+    }
+    *expr = called("get_field", vec![greatest, text("value")]);
+}
+
+/// `unix_timestamp()` is the clock.
+fn now_in_seconds(expr: &mut Expr) {
+    let Expr::Function(call) = &*expr else { return };
+    let FunctionArguments::List(list) = &call.args else {
+        return;
+    };
+    let name = call.name.to_string().to_lowercase();
+    if list.args.is_empty() && name == "unix_timestamp" {
+        let now = called("current_timestamp", Vec::new());
+        *expr = called("unix_timestamp", vec![now]);
+    }
+}
+
+/// The only argument of a call of this name.
+fn single_argument(expr: &Expr, name: &str) -> Option<Expr> {
+    let Expr::Function(call) = expr else {
+        return None;
+    };
+    let FunctionArguments::List(list) = &call.args else {
+        return None;
+    };
+    match list.args.as_slice() {
+        [FunctionArg::Unnamed(FunctionArgExpr::Expr(argument))]
+            if call.name.to_string().eq_ignore_ascii_case(name) =>
+        {
+            Some(argument.clone())
+        }
+        _ => None,
+    }
+}
+
+/// `isnull(x)`, `isnotnull(x)`.
+fn null_tests(expr: &mut Expr) {
+    if let Some(argument) = single_argument(expr, "isnull") {
+        *expr = Expr::IsNull(Box::new(argument));
+    } else if let Some(argument) = single_argument(expr, "isnotnull") {
+        *expr = Expr::IsNotNull(Box::new(argument));
+    }
+}
+
+/// `x DIV y`.
+fn whole_division(expr: &mut Expr) {
+    if let Expr::BinaryOp {
+        left,
+        op: BinaryOperator::MyIntegerDivide,
+        right,
+    } = expr
+    {
+        *expr = called("div", vec![left.as_ref().clone(), right.as_ref().clone()]);
+    }
+}
+
+/// `struct(x, y AS z)` has fields named `x` and `z`; a field without a name has its number.
+fn named_fields(expr: &mut Expr) {
+    let Expr::Function(call) = &*expr else { return };
+    let FunctionArguments::List(list) = &call.args else {
+        return;
+    };
+    if !call.name.to_string().eq_ignore_ascii_case("struct") || list.args.is_empty() {
+        return;
+    }
+    let mut parts = Vec::new();
+    for (number, argument) in list.args.iter().enumerate() {
+        let FunctionArg::Unnamed(FunctionArgExpr::Expr(value)) = argument else {
+            return;
+        };
+        let (name, value) = match value {
+            Expr::Identifier(ident) => (ident.value.clone(), value.clone()),
+            Expr::CompoundIdentifier(path) => (
+                path.last().map_or_else(String::new, |last| last.value.clone()),
+                value.clone(),
+            ),
+            Expr::Named { expr, name } => (name.value.clone(), expr.as_ref().clone()),
+            other => (format!("col{}", number + 1), other.clone()),
+        };
+        let name = Value::SingleQuotedString(name).with_empty_span();
+        parts.extend([Expr::Value(name), value]);
+    }
+    *expr = called("named_struct", parts);
+}
+
+/// A call.
+pub(crate) fn called(name: &str, arguments: Vec<Expr>) -> Expr {
+    let args = arguments
+        .into_iter()
+        .map(|argument| FunctionArg::Unnamed(FunctionArgExpr::Expr(argument)))
+        .collect();
+    Expr::Function(Function {
+        name: ObjectName::from(vec![Ident::new(name)]),
+        uses_odbc_syntax: false,
+        parameters: FunctionArguments::None,
+        args: FunctionArguments::List(FunctionArgumentList {
+            duplicate_treatment: None,
+            args,
+            clauses: Vec::new(),
+        }),
+        filter: None,
+        null_treatment: None,
+        over: None,
+        within_group: Vec::new(),
+    })
 }
 
 /// `1e3` is a double, unlike `1000.0`.

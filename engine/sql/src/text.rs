@@ -11,9 +11,10 @@
 use std::collections::HashMap;
 
 use datafusion::sql::sqlparser::{
+    ast::{BinaryOperator, Expr},
     dialect::Dialect,
     keywords::Keyword,
-    parser::Parser,
+    parser::{Parser, ParserError},
     tokenizer::{Location, Token, TokenWithSpan, Tokenizer, Word},
 };
 use millstream_types::TextPosition;
@@ -85,6 +86,22 @@ impl Dialect for SparkSql {
 
     fn supports_bang_not_operator(&self) -> bool {
         true
+    }
+
+    fn parse_infix(
+        &self,
+        parser: &mut Parser<'_>,
+        expr: &Expr,
+        precedence: u8,
+    ) -> Option<Result<Expr, ParserError>> {
+        if !parser.parse_keyword(Keyword::DIV) {
+            return None;
+        }
+        Some(parser.parse_subexpr(precedence).map(|right| Expr::BinaryOp {
+            left: Box::new(expr.clone()),
+            op: BinaryOperator::MyIntegerDivide,
+            right: Box::new(right),
+        }))
     }
 
     fn supports_numeric_prefix(&self) -> bool {

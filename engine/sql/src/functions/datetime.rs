@@ -15,7 +15,7 @@ use arrow::{
 };
 use datafusion::{
     common::{Result, ScalarValue},
-    logical_expr::ScalarUDF,
+    logical_expr::{Expr, ScalarUDF, expr::ScalarFunction},
 };
 
 use super::{
@@ -27,6 +27,9 @@ use crate::{SqlError, types::timestamp};
 
 /// The pattern that Spark takes when none is given.
 const DEFAULT_PATTERN: &str = "yyyy-MM-dd HH:mm:ss";
+
+/// The name of what casts of timestamps to texts become.
+const TIME_TEXT: &str = "__time_text";
 
 const TIME: &[Want] = &[Want::Timestamp];
 const MAYBE_PATTERN: &[Want] = &[Want::Any, Want::Text];
@@ -92,6 +95,25 @@ const TABLE: &[Simple] = &[
     })
     .optional(1)
     .checked(check_pattern),
+    // What a cast of a timestamp to a text means.
+    Simple::new(TIME_TEXT, TIME, Gives::Text, |call| {
+        texts(call, |at| {
+            let second = Civil::from_days(at.div_euclid(DAY));
+            let clock = at.rem_euclid(DAY);
+            let mut text = format!(
+                "{:04}-{:02}-{:02} {:02}:{:02}:{:02}.{:06}",
+                second.year,
+                second.month,
+                second.day,
+                clock / (3600 * SECOND),
+                clock / (60 * SECOND) % 60,
+                clock / SECOND % 60,
+                clock % SECOND
+            );
+            text.truncate(text.trim_end_matches('0').trim_end_matches('.').len().max(19));
+            text
+        })
+    }),
     Simple::new("to_date", MAYBE_PATTERN, Gives::Date, |call| dates_of(&read(call)?))
         .optional(1)
         .checked(check_pattern),
@@ -121,6 +143,26 @@ const TABLE: &[Simple] = &[
             .collect();
         Ok(Arc::new(months))
     }),
+    Simple::new("date_add", &[Want::Date, Want::Int], Gives::Date, |call| {
+        days_of(call, |days, more| days.checked_add(more))
+    })
+    .aliases(&["dateadd"]),
+    Simple::new("date_sub", &[Want::Date, Want::Int], Gives::Date, |call| {
+        days_of(call, |days, less| days.checked_sub(less))
+    }),
+    Simple::new("last_day", &[Want::Date], Gives::Date, |call| {
+        let dates = call.arguments[0].as_primitive::<Date32Type>();
+        let last: Date32Array = dates
+            .iter()
+            .map(|days| {
+                let civil = Civil::from_days(i64::from(days?));
+                let day = month_days(civil.year, civil.month);
+                i32::try_from(Civil { day, ..civil }.days()).ok()
+            })
+            .collect();
+        Ok(Arc::new(last))
+    }),
+    Simple::new("next_day", &[Want::Date, Want::Text], Gives::Date, next_day),
     Simple::new("add_months", &[Want::Date, Want::Int], Gives::Date, |call| {
         let dates = call.arguments[0].as_primitive::<Date32Type>();
         let months = call.arguments[1].as_primitive::<Int32Type>();
@@ -139,6 +181,15 @@ const TABLE: &[Simple] = &[
 /// All of them.
 pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
     TABLE.iter().map(|simple| simple.udf()).collect()
+}
+
+/// A timestamp as a text.
+pub(crate) fn time_text(expr: Expr) -> Expr {
+    let simple = TABLE.iter().find(|simple| simple.name == TIME_TEXT);
+    match simple {
+        Some(simple) => Expr::ScalarFunction(ScalarFunction::new_udf(simple.udf(), vec![expr])),
+        None => expr,
+    }
 }
 
 fn check_pattern(literals: &[Option<&ScalarValue>]) -> Result<(), SqlError> {
@@ -381,6 +432,43 @@ fn truncated(call: &Call<'_>) -> Result<ArrayRef> {
         DataType::Timestamp(_, Some(zone)) => Arc::new(out.with_timezone(Arc::clone(zone))),
         _ => Arc::new(out),
     })
+}
+
+fn days_of(call: &Call<'_>, of: fn(i32, i32) -> Option<i32>) -> Result<ArrayRef> {
+    let dates = call.arguments[0].as_primitive::<Date32Type>();
+    let numbers = call.arguments[1].as_primitive::<Int32Type>();
+    let out = dates
+        .iter()
+        .zip(numbers)
+        .map(|pair| match pair {
+            (Some(days), Some(number)) => of(days, number)
+                .map(Some)
+                .ok_or_else(|| failed("a date overflows")),
+            _ => Ok(None),
+        })
+        .collect::<Result<Date32Array>>()?;
+    Ok(Arc::new(out))
+}
+
+/// The first such weekday after a date; two letters of its name are enough.
+fn next_day(call: &Call<'_>) -> Result<ArrayRef> {
+    let dates = call.arguments[0].as_primitive::<Date32Type>();
+    let names = call.arguments[1].as_string::<i32>();
+    let mut out = Date32Array::builder(call.rows);
+    for pair in dates.iter().zip(names) {
+        let (Some(days), Some(name)) = pair else {
+            out.append_null();
+            continue;
+        };
+        let wanted = (0..7).find(|at| {
+            let full = weekday_name(*at).to_ascii_uppercase();
+            name.len() >= 2 && full.starts_with(&name.to_ascii_uppercase())
+        });
+        let wanted = wanted.ok_or_else(|| failed("next_day got a text that is no weekday"))?;
+        let ahead = (wanted - weekday(i64::from(days)) + 6).rem_euclid(7) + 1;
+        out.append_value(days + i32::try_from(ahead).unwrap_or(7));
+    }
+    Ok(Arc::new(out.finish()))
 }
 
 /// The arguments of a row as numbers.

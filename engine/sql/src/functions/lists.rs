@@ -9,19 +9,21 @@ use std::sync::Arc;
 
 use arrow::{
     array::{
-        Array, ArrayRef, AsArray, Int32Array, ListArray, StructArray, UInt32Array, new_null_array,
+        Array, ArrayRef, AsArray, Int32Array, Int64Array, Int64Builder, ListArray, ListBuilder,
+        StringArray, StructArray, UInt32Array, new_null_array,
     },
     buffer::{NullBuffer, OffsetBuffer},
     compute::{cast, concat, take},
-    datatypes::{DataType, Field, FieldRef, Fields},
+    datatypes::{DataType, Field, FieldRef, Fields, Int64Type},
 };
 use datafusion::{
-    common::Result,
+    common::{Result, ScalarValue},
     logical_expr::{
         ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
     },
 };
 
+use super::simple::{Call, Gives, Simple, Want, failed};
 use crate::SqlError;
 
 /// A list with one null where there was nothing.
@@ -55,6 +57,148 @@ pub(crate) fn functions() -> Vec<Arc<ScalarUDF>> {
             }))
         })
         .collect()
+}
+
+const TABLE: &[Simple] = &[
+    Simple::new(
+        "element_at",
+        &[Want::Any, Want::Any],
+        Gives::Of(|types, _| match types.first() {
+            Some(DataType::Map(entries, _)) => match entries.data_type() {
+                DataType::Struct(fields) if fields.len() == 2 => Ok(fields[1].data_type().clone()),
+                other => Ok(other.clone()),
+            },
+            Some(DataType::List(item) | DataType::LargeList(item)) => Ok(item.data_type().clone()),
+            other => Err(SqlError::Types {
+                message: format!("element_at needs an array or a map, not {other:?}"),
+            }),
+        }),
+        element_at,
+    ),
+    Simple::new(
+        "sequence",
+        &[Want::Any, Want::Any, Want::Long],
+        Gives::Of(|types, _| match types {
+            [first, last, ..] if first.is_integer() && last.is_integer() => {
+                Ok(DataType::new_list(first.clone(), true))
+            }
+            _ => Err(SqlError::unsupported("a sequence of other than whole numbers")),
+        }),
+        sequence,
+    )
+    .optional(1),
+    Simple::new("typeof", &[Want::Any], Gives::Text, |call| {
+        let name = crate::types::spark_name(call.arguments[0].data_type()).to_lowercase();
+        Ok(Arc::new(StringArray::from(vec![name; call.rows])))
+    }),
+    Simple::new("div", &[Want::Long, Want::Long], Gives::Long, |call| {
+        let left = call.arguments[0].as_primitive::<Int64Type>();
+        let right = call.arguments[1].as_primitive::<Int64Type>();
+        let quotients = left
+            .iter()
+            .zip(right)
+            .map(|pair| match pair {
+                (Some(_), Some(0)) => Err(failed("division by zero")),
+                (Some(l), Some(r)) => l
+                    .checked_div(r)
+                    .map(Some)
+                    .ok_or_else(|| failed("a division overflows")),
+                _ => Ok(None),
+            })
+            .collect::<Result<Int64Array>>()?;
+        Ok(Arc::new(quotients))
+    }),
+];
+
+/// Elements most of a sequence.
+const SEQUENCE_MAX: i64 = 1_000_000;
+
+/// Functions of lists that users call.
+pub(super) fn visible() -> Vec<Arc<ScalarUDF>> {
+    TABLE.iter().map(|simple| simple.udf()).collect()
+}
+
+/// From 1, or from the end; a map's value by its key.
+fn element_at(call: &Call<'_>) -> Result<ArrayRef> {
+    let input = &call.arguments[0];
+    if let DataType::Map(..) = input.data_type() {
+        let (map, keys) = (input.as_map(), &call.arguments[1]);
+        let found = (0..map.len()).map(|row| {
+            if map.is_null(row) || keys.is_null(row) {
+                return Ok(None);
+            }
+            let wanted = cast(&keys.slice(row, 1), map.keys().data_type())?;
+            let wanted = ScalarValue::try_from_array(&wanted, 0)?;
+            for at in map.value_offsets()[row]..map.value_offsets()[row + 1] {
+                let at = usize::try_from(at).unwrap_or(0);
+                if ScalarValue::try_from_array(map.keys(), at)? == wanted {
+                    return Ok(u32::try_from(at).ok());
+                }
+            }
+            Ok(None)
+        });
+        let picks = found.collect::<Result<UInt32Array>>()?;
+        return Ok(take(map.values(), &picks, None)?);
+    }
+    let list = as_list(input)?;
+    let positions = cast(&call.arguments[1], &DataType::Int64)?;
+    let positions = positions.as_primitive::<Int64Type>();
+    let picks = (0..list.len()).map(|row| {
+        if list.is_null(row) || positions.is_null(row) {
+            return Ok(None);
+        }
+        let (start, len) = (
+            i64::from(list.value_offsets()[row]),
+            i64::from(list.value_length(row)),
+        );
+        let at = match positions.value(row) {
+            0 => return Err(failed("element_at counts from 1")),
+            at if at > 0 => at - 1,
+            at => len + at,
+        };
+        if !(0..len).contains(&at) {
+            return Err(failed("element_at is outside the array"));
+        }
+        Ok(u32::try_from(start + at).ok())
+    });
+    let picks = picks.collect::<Result<UInt32Array>>()?;
+    Ok(take(list.values(), &picks, None)?)
+}
+
+fn sequence(call: &Call<'_>) -> Result<ArrayRef> {
+    let long = |at: usize| -> Result<Option<Int64Array>> {
+        let Some(column) = call.arguments.get(at) else {
+            return Ok(None);
+        };
+        Ok(Some(cast(column, &DataType::Int64)?.as_primitive().clone()))
+    };
+    let (Some(first), Some(last)) = (long(0)?, long(1)?) else {
+        return Err(failed("sequence needs two ends"));
+    };
+    let steps = long(2)?;
+    let mut out = ListBuilder::new(Int64Builder::new());
+    for row in 0..call.rows {
+        let step_null = steps.as_ref().is_some_and(|steps| steps.is_null(row));
+        if first.is_null(row) || last.is_null(row) || step_null {
+            out.append_null();
+            continue;
+        }
+        let (from, to) = (first.value(row), last.value(row));
+        let step = match &steps {
+            Some(steps) => steps.value(row),
+            None if from <= to => 1,
+            None => -1,
+        };
+        if step == 0 || (to - from).signum() * step.signum() < 0 {
+            return Err(failed("sequence steps away from its end"));
+        }
+        if (to - from) / step > SEQUENCE_MAX {
+            return Err(failed("sequence has too many elements"));
+        }
+        let count = (to - from) / step;
+        out.append_value((0..=count).map(|nth| Some(from + nth * step)));
+    }
+    Ok(cast(&out.finish(), call.gives)?)
 }
 
 fn item(data_type: &DataType) -> Result<FieldRef> {

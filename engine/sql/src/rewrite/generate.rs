@@ -8,9 +8,9 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::{
     ast::{
-        Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, JoinOperator,
+        Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, JoinOperator,
         LateralView, ObjectName, Query, Select, SelectItem, SetExpr, Statement, TableAlias,
-        TableFactor, TableWithJoins, VisitMut, VisitorMut,
+        TableFactor, TableWithJoins, Value, VisitMut, VisitorMut,
     },
     parser::Parser,
 };
@@ -56,21 +56,7 @@ fn called(expr: &Expr) -> Option<(Generator, Expr)> {
 }
 
 fn call(name: &str, argument: Expr) -> Expr {
-    let list = datafusion::sql::sqlparser::ast::FunctionArgumentList {
-        duplicate_treatment: None,
-        args: vec![FunctionArg::Unnamed(FunctionArgExpr::Expr(argument))],
-        clauses: Vec::new(),
-    };
-    Expr::Function(Function {
-        name: ObjectName::from(vec![Ident::new(name)]),
-        uses_odbc_syntax: false,
-        parameters: FunctionArguments::None,
-        args: FunctionArguments::List(list),
-        filter: None,
-        null_treatment: None,
-        over: None,
-        within_group: Vec::new(),
-    })
+    super::called(name, vec![argument])
 }
 
 fn aliased(expr: Expr, alias: Ident) -> SelectItem {
@@ -79,17 +65,9 @@ fn aliased(expr: Expr, alias: Ident) -> SelectItem {
 
 /// A field of the elements of a list of structs.
 fn field(list: &Expr, name: &str) -> Expr {
-    let name = datafusion::sql::sqlparser::ast::Value::SingleQuotedString(name.to_owned());
+    let name = Value::SingleQuotedString(name.to_owned()).with_empty_span();
     let unnested = call("unnest", list.clone());
-    let mut parts = call("get_field", unnested);
-    if let Expr::Function(function) = &mut parts
-        && let FunctionArguments::List(list) = &mut function.args
-    {
-        let name = Expr::Value(name.with_empty_span());
-        list.args
-            .push(FunctionArg::Unnamed(FunctionArgExpr::Expr(name)));
-    }
-    parts
+    super::called("get_field", vec![unnested, Expr::Value(name)])
 }
 
 /// The columns that a generator makes, by these names if there are any.
