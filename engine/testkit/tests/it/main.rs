@@ -4,6 +4,7 @@ mod baton;
 mod cells;
 mod engine;
 mod host;
+mod oracle;
 mod parse;
 mod play;
 mod suite;

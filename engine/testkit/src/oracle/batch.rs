@@ -1,0 +1,501 @@
+//! The same query over the accepted rows, in plain DataFusion.
+//!
+//! Nothing of the engine's planner or operators takes part: times are whole microseconds, windows come
+//! from the model as two numbers beside each row, and one query answers for all prefixes of the input.
+
+use std::sync::Arc;
+
+use arrow::{
+    array::{
+        ArrayRef, BooleanArray, Decimal128Array, Float64Array, Int32Array, Int64Array, RecordBatch,
+        StringArray, TimestampMicrosecondArray,
+    },
+    datatypes::{DataType, Field, Schema},
+};
+use datafusion::{
+    datasource::MemTable,
+    error::DataFusionError,
+    prelude::{SessionConfig, SessionContext},
+};
+use tokio::runtime::Runtime;
+
+use super::{
+    case::{Branch, Case, Groups, Having, Query, Row, Shape, TABLES, TimeKey},
+    expr::{Column, Dialect, Predicate, Type, all_of, literal},
+    model::{Arrival, Member, Outcome},
+};
+use crate::script::{Value, rows_of_batch};
+
+/// What the oracle answers.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Answer {
+    /// Projected rows with their steps.
+    Rows(Vec<(usize, Row)>),
+    /// Groups after each step.
+    Groups(Vec<Group>),
+}
+
+/// A group as it is after a step.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Group {
+    /// After which step.
+    pub after: usize,
+    /// The last step in which a row changed it; `None` where no row ever did.
+    pub touched: Option<usize>,
+    /// The mark that closes it.
+    pub closed_by: Option<i64>,
+    /// Whether HAVING lets it through.
+    pub shown: bool,
+    /// The row.
+    pub values: Row,
+}
+
+/// DataFusion with the tables of one case.
+pub struct Batch<'a> {
+    case: &'a Case,
+    context: SessionContext,
+    runtime: &'a Runtime,
+}
+
+impl std::fmt::Debug for Batch<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Batch").finish_non_exhaustive()
+    }
+}
+
+impl<'a> Batch<'a> {
+    /// Puts the rows of a case into tables.
+    ///
+    /// # Errors
+    /// Never for a case of the grammar.
+    pub fn new(case: &'a Case, runtime: &'a Runtime) -> Result<Batch<'a>, DataFusionError> {
+        let config = SessionConfig::new().with_target_partitions(1);
+        let batch = Batch {
+            case,
+            context: SessionContext::new_with_config(config),
+            runtime,
+        };
+        for table in case.tables() {
+            let columns = case.query.table_columns(table);
+            let rows: Vec<&Row> = rows_of(case, table).map(|(_, row)| row).collect();
+            let mut fields: Vec<(&str, ArrayRef)> = columns
+                .iter()
+                .map(|column| (column.name(), array(*column, &rows, Dialect::Plain)))
+                .collect();
+            let count = i64::try_from(rows.len()).unwrap_or(i64::MAX);
+            fields.push(("r_", Arc::new(Int64Array::from_iter_values(0..count))));
+            batch.register(TABLES[table], fields)?;
+        }
+        Ok(batch)
+    }
+
+    fn register(&self, name: &str, columns: Vec<(&str, ArrayRef)>) -> Result<(), DataFusionError> {
+        let fields: Vec<Field> = columns
+            .iter()
+            .map(|(name, array)| Field::new(*name, array.data_type().clone(), true))
+            .collect();
+        let arrays = columns.into_iter().map(|(_, array)| array).collect();
+        let batch = RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays)?;
+        let table = MemTable::try_new(batch.schema(), vec![vec![batch]])?;
+        self.context.register_table(name, Arc::new(table)).map(drop)
+    }
+
+    fn ask(&self, sql: &str) -> Result<Vec<Row>, DataFusionError> {
+        let collect = async { self.context.sql(sql).await?.collect().await };
+        let batches = self.runtime.block_on(collect);
+        let batches = batches.map_err(|error| error.context(sql.to_owned()))?;
+        Ok(batches.iter().flat_map(rows_of_batch).collect())
+    }
+
+    /// Which rows reach the watermark and the aggregation on which path.
+    ///
+    /// # Errors
+    /// When DataFusion fails.
+    pub fn arrivals(&self) -> Result<Vec<Arrival>, DataFusionError> {
+        let query = &self.case.query;
+        let below = |filters: &[Predicate]| {
+            let below = filters.iter().filter(|filter| !filter.uses_time());
+            all_of(below, Dialect::Plain)
+        };
+        let all = |filters: &[Predicate]| all_of(filters.iter(), Dialect::Plain);
+        let branches: Vec<String> = query
+            .branches
+            .iter()
+            .enumerate()
+            .map(|(idx, branch)| {
+                let flags = format!(
+                    "coalesce({}, false) AS below_, coalesce({}, false) AS reach_, ",
+                    below(&branch.filters),
+                    all(&branch.filters)
+                );
+                branch_select(query, idx, branch, &flags)
+            })
+            .collect();
+        let sql = format!(
+            "SELECT br_, r_, ts, below_ AND coalesce({}, false) AS seen_, \
+             reach_ AND coalesce({}, false) AS counted_ FROM ({}) AS r",
+            below(&query.filters),
+            all(&query.filters),
+            branches.join(" UNION ALL ")
+        );
+        let steps: Vec<Vec<usize>> = (0..TABLES.len())
+            .map(|table| rows_of(self.case, table).map(|(step, _)| step).collect())
+            .collect();
+        let arrival = |row: Row| {
+            let branch = index(&row[0]);
+            let table = query.branches[branch].table;
+            let time = if let Value::Int(micros) = row[2] {
+                i64::try_from(micros).ok()
+            } else {
+                None
+            };
+            Arrival {
+                branch,
+                row: i64::try_from(index(&row[1])).unwrap_or(-1),
+                step: steps[table][index(&row[1])],
+                time,
+                seen: row[3] == Value::Bool(true),
+                counted: row[4] == Value::Bool(true),
+            }
+        };
+        Ok(self.ask(&sql)?.into_iter().map(arrival).collect())
+    }
+
+    /// The result over the rows that the model accepts, after each step.
+    ///
+    /// # Errors
+    /// When DataFusion fails.
+    pub fn answer(&self, outcome: &Outcome) -> Result<Answer, DataFusionError> {
+        self.register("m_", members(&outcome.members, self.case.steps.len()))?;
+        match &self.case.query.shape {
+            Shape::Rows(items) => {
+                let items: Vec<String> = items.iter().map(|one| one.sql(Dialect::Plain)).collect();
+                let sql = format!(
+                    "SELECT e_, {} FROM {} WHERE p_ = e_",
+                    named(&items, "c"),
+                    self.accepted()
+                );
+                let types = self.case.types();
+                let row = |row: Row| (index(&row[0]), typed(&row[1..], &types));
+                Ok(Answer::Rows(self.ask(&sql)?.into_iter().map(row).collect()))
+            }
+            Shape::Distinct(items) => {
+                let groups = Groups {
+                    time: TimeKey::None,
+                    keys: items.clone(),
+                    calls: Vec::new(),
+                    having: None,
+                };
+                self.groups(&groups)
+            }
+            Shape::Groups(groups) => self.groups(groups),
+        }
+    }
+
+    /// The accepted rows, once for each later step as `p_`.
+    fn accepted(&self) -> String {
+        let query = &self.case.query;
+        let branches: Vec<String> = query
+            .branches
+            .iter()
+            .enumerate()
+            .map(|(idx, branch)| branch_select(query, idx, branch, ""))
+            .collect();
+        let branches = branches.join(" UNION ALL ");
+        format!("({branches}) AS r JOIN m_ ON r.br_ = m_.mb_ AND r.r_ = m_.mr_")
+    }
+
+    fn groups(&self, groups: &Groups) -> Result<Answer, DataFusionError> {
+        let keys: Vec<String> = groups
+            .keys
+            .iter()
+            .map(|key| key.sql(Dialect::Plain))
+            .collect();
+        let calls: Vec<String> = groups
+            .calls
+            .iter()
+            .map(super::expr::Call::plain_argument)
+            .collect();
+        let mut inner = "SELECT p_, e_, ws_, we_".to_owned();
+        let mut group_by = "p_, ws_, we_".to_owned();
+        let mut shown = String::new();
+        match groups.time {
+            TimeKey::None => inner += ", CAST(NULL AS BIGINT) AS t_",
+            TimeKey::Instant => inner += ", ts AS t_",
+            TimeKey::Window { .. } => inner += ", we_ AS t_",
+        }
+        group_by += ", t_";
+        for (idx, key) in keys.iter().enumerate() {
+            inner += &format!(", {key} AS g{idx}");
+            group_by += &format!(", g{idx}");
+            shown += &format!(", g{idx}");
+        }
+        for (idx, argument) in calls.iter().enumerate() {
+            inner += &format!(", {argument} AS a{idx}");
+        }
+        let results: Vec<String> = groups
+            .calls
+            .iter()
+            .enumerate()
+            .map(|(idx, call)| call.plain(&format!("a{idx}")))
+            .collect();
+        for (idx, result) in results.iter().enumerate() {
+            shown += &format!(", {result} AS v{idx}");
+        }
+        let having = having(groups, &results);
+        let accepted = self.accepted();
+        let grouped = format!(
+            "SELECT p_, max(e_), ws_, we_, t_, {having} AS h_{shown} \
+             FROM ({inner} FROM {accepted}) AS i GROUP BY {group_by}"
+        );
+        let types = self.case.types();
+        let group = |row: Row| group(&row, groups, &types);
+        let mut answer: Vec<Group> = self.ask(&grouped)?.into_iter().map(group).collect();
+        let is_global = groups.time == TimeKey::None && groups.keys.is_empty() && !calls.is_empty();
+        if is_global {
+            // Without keys there is one row, also over nothing.
+            let nothing = format!(
+                "SELECT 0 AS p_, NULL AS e_, NULL AS ws_, NULL AS we_, NULL AS t_, {having} AS h_{shown} \
+                 FROM ({inner} FROM {accepted}) AS i WHERE p_ < 0"
+            );
+            let of_nothing: Vec<Row> = self.ask(&nothing)?;
+            for after in 0..self.case.steps.len() {
+                if answer.iter().all(|group| group.after != after) {
+                    let rows = of_nothing
+                        .iter()
+                        .map(|row| self::group(row, groups, &types));
+                    answer.extend(rows.map(|row| Group {
+                        after,
+                        touched: None,
+                        ..row
+                    }));
+                }
+            }
+        }
+        Ok(Answer::Groups(answer))
+    }
+}
+
+/// The rows of a table with their steps, in the order in which they come.
+fn rows_of(case: &Case, table: usize) -> impl Iterator<Item = (usize, &Row)> {
+    case.steps.iter().enumerate().flat_map(move |(step, it)| {
+        it.rows
+            .iter()
+            .filter(move |(of, _)| *of == table)
+            .map(move |(_, row)| (step, row))
+    })
+}
+
+fn index(value: &Value) -> usize {
+    if let Value::Int(number) = value {
+        usize::try_from(*number).unwrap_or(0)
+    } else {
+        0
+    }
+}
+
+fn branch_select(query: &Query, idx: usize, branch: &Branch, flags: &str) -> String {
+    let item = |column: Column| {
+        let computed = branch
+            .computed
+            .iter()
+            .find(|(computed, _)| *computed == column);
+        match computed {
+            Some((_, expr)) => format!("{} AS {}", expr.sql(Dialect::Plain), column.name()),
+            None if query.shifted && column == Column::Time => "ts + 1000000 AS ts".to_owned(),
+            None => column.name().to_owned(),
+        }
+    };
+    let items: Vec<String> = query.columns().into_iter().map(item).collect();
+    let table = TABLES[branch.table];
+    format!(
+        "SELECT CAST({idx} AS BIGINT) AS br_, r_, {flags}{} FROM {table}",
+        items.join(", ")
+    )
+}
+
+fn named(items: &[String], prefix: &str) -> String {
+    let named = items
+        .iter()
+        .enumerate()
+        .map(|(idx, item)| format!("{item} AS {prefix}{idx}"));
+    named.collect::<Vec<_>>().join(", ")
+}
+
+fn having(groups: &Groups, results: &[String]) -> String {
+    match &groups.having {
+        None => "true".to_owned(),
+        Some(Having::Null(call)) => format!("({} IS NULL)", results[*call]),
+        Some(Having::Compare(call, op, value)) => {
+            let value = literal(groups.calls[*call].ty(), value, Dialect::Plain);
+            format!("coalesce(({}) {op} {value}, false)", results[*call])
+        }
+    }
+}
+
+fn group(row: &[Value], groups: &Groups, types: &[Type]) -> Group {
+    use super::case::WindowField;
+    let micros = |value: &Value| {
+        if let Value::Int(micros) = value {
+            i64::try_from(*micros).ok()
+        } else {
+            None
+        }
+    };
+    let mut cells = Vec::new();
+    match groups.time {
+        TimeKey::None => {}
+        TimeKey::Instant => cells.push(row[4].clone()),
+        TimeKey::Window {
+            shown: WindowField::Start,
+            ..
+        } => cells.push(row[2].clone()),
+        TimeKey::Window {
+            shown: WindowField::End,
+            ..
+        } => cells.push(row[3].clone()),
+        TimeKey::Window {
+            shown: WindowField::Both,
+            ..
+        } => {
+            let field = |name: &str, value| (name.to_owned(), time(value));
+            let fields = vec![field("start", &row[2]), field("end", &row[3])];
+            cells.push(Value::Struct(fields));
+        }
+    }
+    cells.extend_from_slice(&row[6..]);
+    Group {
+        after: index(&row[0]),
+        touched: micros(&row[1]).and_then(|step| usize::try_from(step).ok()),
+        closed_by: micros(&row[4]),
+        shown: row[5] == Value::Bool(true),
+        values: typed(&cells, types),
+    }
+}
+
+/// Microseconds as a time.
+fn time(value: &Value) -> Value {
+    if let Value::Int(micros) = value {
+        Value::Timestamp(micros * 1_000)
+    } else {
+        value.clone()
+    }
+}
+
+fn typed(row: &[Value], types: &[Type]) -> Row {
+    let cells = row.iter().zip(types);
+    cells
+        .map(|(value, ty)| {
+            if *ty == Type::Time {
+                time(value)
+            } else {
+                value.clone()
+            }
+        })
+        .collect()
+}
+
+/// Each member once for its own step and every later one.
+fn members(members: &[Member], steps: usize) -> Vec<(&'static str, ArrayRef)> {
+    let mut columns: [Vec<Option<i64>>; 6] = Default::default();
+    let number = |number: usize| i64::try_from(number).ok();
+    for member in members {
+        for after in member.step..steps {
+            let (start, end) = member.window.unzip();
+            let cells = [
+                number(after),
+                number(member.step),
+                number(member.branch),
+                Some(member.row),
+                start,
+                end,
+            ];
+            columns
+                .iter_mut()
+                .zip(cells)
+                .for_each(|(column, cell)| column.push(cell));
+        }
+    }
+    let names = ["p_", "e_", "mb_", "mr_", "ws_", "we_"];
+    let array = |column| Arc::new(Int64Array::from(column)) as ArrayRef;
+    names.into_iter().zip(columns.map(array)).collect()
+}
+
+/// A column of rows for the engine or for the oracle.
+#[must_use]
+pub fn array(column: Column, rows: &[&Row], dialect: Dialect) -> ArrayRef {
+    let values = rows.iter().map(|row| &row[column.position()]);
+    let ints = |value: &Value| {
+        if let Value::Int(number) = value {
+            Some(*number)
+        } else {
+            None
+        }
+    };
+    let micros = |value: &Value| {
+        let Value::Timestamp(nanos) = value else {
+            return None;
+        };
+        i64::try_from(nanos.div_euclid(1_000)).ok()
+    };
+    match column {
+        Column::Time if dialect == Dialect::Plain => {
+            Arc::new(values.map(micros).collect::<Int64Array>())
+        }
+        Column::Time => {
+            let times: TimestampMicrosecondArray = values.map(micros).collect();
+            Arc::new(times.with_timezone("UTC"))
+        }
+        Column::Int => {
+            let ints = values.map(|value| ints(value).and_then(|int| i32::try_from(int).ok()));
+            Arc::new(ints.collect::<Int32Array>())
+        }
+        Column::Long => {
+            let ints = values.map(|value| ints(value).and_then(|int| i64::try_from(int).ok()));
+            Arc::new(ints.collect::<Int64Array>())
+        }
+        Column::Decimal => {
+            let digits = values.map(|value| {
+                if let Value::Decimal(digits, _) = value {
+                    digits.to_i128()
+                } else {
+                    None
+                }
+            });
+            let decimals: Decimal128Array = digits.collect();
+            Arc::new(decimals.with_data_type(DataType::Decimal128(10, 2)))
+        }
+        Column::Double => {
+            // One zero and no sign: Spark's rule for keys and comparisons.
+            let zero = if dialect == Dialect::Plain { 0.0 } else { -0.0 };
+            let doubles = values.map(|value| {
+                if let Value::Float(number) = value {
+                    Some(number + zero)
+                } else {
+                    None
+                }
+            });
+            Arc::new(doubles.collect::<Float64Array>())
+        }
+        Column::Text => {
+            let texts = values.map(|value| {
+                if let Value::Text(text) = value {
+                    Some(text.as_str())
+                } else {
+                    None
+                }
+            });
+            Arc::new(texts.collect::<StringArray>())
+        }
+        Column::Bool => {
+            let bools = values.map(|value| {
+                if let Value::Bool(value) = value {
+                    Some(*value)
+                } else {
+                    None
+                }
+            });
+            Arc::new(bools.collect::<BooleanArray>())
+        }
+    }
+}

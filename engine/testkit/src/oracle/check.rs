@@ -1,0 +1,346 @@
+//! What must reach the sink, and whether it did.
+
+use std::{collections::BTreeMap, fmt};
+
+use arrow::datatypes::{DataType, SchemaRef, TimeUnit};
+use millstream_types::OutputMode;
+
+use super::{
+    batch::{Answer, Group},
+    case::{Case, Row, Shape, TimeKey},
+    engine::Seen,
+    expr::Type,
+    model::Outcome,
+};
+use crate::script::Value;
+
+/// What is wrong; shrinking keeps the kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// Refused where it must not be, or the other way round, or with another code.
+    Refusal,
+    /// It stopped with an error.
+    Failure,
+    /// Columns of other types.
+    Types,
+    /// Other rows.
+    Rows,
+    /// Another count of late rows.
+    Late,
+    /// Another count of groups held.
+    State,
+    /// The oracle itself could not answer.
+    Oracle,
+}
+
+/// A difference between engine and oracle.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Mismatch {
+    /// What is wrong.
+    pub kind: Kind,
+    /// The step, counted from 1; 0 before the first.
+    pub step: usize,
+    /// In words.
+    pub what: String,
+}
+
+impl fmt::Display for Mismatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} in step {}: {}", self.kind, self.step, self.what)
+    }
+}
+
+impl Mismatch {
+    fn new(kind: Kind, step: usize, what: impl Into<String>) -> Mismatch {
+        Mismatch {
+            kind,
+            step,
+            what: what.into(),
+        }
+    }
+}
+
+/// What the rules of the specification say about a case before it runs: the code of the refusal.
+#[must_use]
+pub fn refusal(case: &Case) -> Option<&'static str> {
+    let closes = |time: TimeKey| case.is_marked() && time != TimeKey::None;
+    let is_allowed = match (&case.query.shape, case.mode) {
+        (_, OutputMode::Changes) => true,
+        (Shape::Rows(_) | Shape::Distinct(_), mode) => mode != OutputMode::Complete,
+        (Shape::Groups(groups), OutputMode::Append) => closes(groups.time),
+        (Shape::Groups(_), _) => true,
+    };
+    (!is_allowed).then_some("SQL-020")
+}
+
+/// What must be seen after each step.
+#[must_use]
+pub fn expected(case: &Case, outcome: &Outcome, answer: &Answer) -> Vec<Seen> {
+    let steps = 0..case.steps.len();
+    let closes = closes(case);
+    steps
+        .map(|step| {
+            let late = outcome.late[step];
+            match answer {
+                Answer::Rows(rows) => {
+                    let rows = rows.iter().filter(|(of, _)| *of == step);
+                    let rows = rows.map(|(_, row)| (1, row.clone())).collect();
+                    Seen {
+                        rows,
+                        late,
+                        state: 0,
+                    }
+                }
+                Answer::Groups(groups) => {
+                    let rows = rows_of_step(case, outcome, groups, step);
+                    let begun = (0..=step).any(|step| case.has_data(step));
+                    let held = groups.iter().filter(|group| {
+                        let closed = group.closed_by.is_some_and(|by| by <= outcome.closed[step]);
+                        begun && group.after == step && !(closes && closed)
+                    });
+                    let state = u64::try_from(held.count()).unwrap_or(u64::MAX);
+                    Seen { rows, late, state }
+                }
+            }
+        })
+        .collect()
+}
+
+/// Whether late rows are dropped and closed groups removed.
+#[must_use]
+pub fn closes(case: &Case) -> bool {
+    let has_time = case
+        .groups()
+        .is_some_and(|groups| groups.time != TimeKey::None);
+    has_time && case.is_marked() && case.mode != OutputMode::Complete
+}
+
+fn rows_of_step(case: &Case, outcome: &Outcome, groups: &[Group], step: usize) -> Vec<(i64, Row)> {
+    let has_data = case.has_data(step);
+    let now = groups
+        .iter()
+        .filter(|group| group.after == step && group.shown);
+    let added = |group: &Group| (1, group.values.clone());
+    let is_distinct = matches!(case.query.shape, Shape::Distinct(_));
+    match case.mode {
+        OutputMode::Append | OutputMode::Update if is_distinct => {
+            let is_new = |group: &&Group| {
+                let before = |old: &Group| old.after + 1 == step && old.values == group.values;
+                !groups.iter().any(before)
+            };
+            now.filter(is_new).map(added).collect()
+        }
+        OutputMode::Complete if has_data => now.map(added).collect(),
+        OutputMode::Complete => Vec::new(),
+        OutputMode::Append => {
+            let before = if step == 0 {
+                i64::MIN
+            } else {
+                outcome.closed[step - 1]
+            };
+            // Groups that were closed before were emitted before; late rows never open one again.
+            let is_closed_now = |group: &&Group| {
+                group
+                    .closed_by
+                    .is_some_and(|by| before < by && by <= outcome.closed[step])
+            };
+            now.filter(is_closed_now).map(added).collect()
+        }
+        // The row of an aggregation without keys belongs to every epoch with data.
+        OutputMode::Update => now
+            .filter(|group| group.touched == Some(step) || (has_data && case.key_columns() == 0))
+            .map(added)
+            .collect(),
+        _ => {
+            let begun = |step: usize| (0..=step).any(|step| case.has_data(step));
+            let mut rows: Vec<(i64, Row)> = if begun(step) {
+                now.map(added).collect()
+            } else {
+                Vec::new()
+            };
+            if step > 0 && begun(step - 1) {
+                let old = groups
+                    .iter()
+                    .filter(|group| group.after == step - 1 && group.shown);
+                rows.extend(old.map(|group| (-1, group.values.clone())));
+            }
+            consolidated(rows)
+        }
+    }
+}
+
+/// A row as text in which equal rows are equal.
+fn text(row: &Row) -> String {
+    let cell = |value: &Value| match value {
+        Value::Float(0.0) => "0.0".to_owned(),
+        other => other.cell(),
+    };
+    row.iter().map(cell).collect::<Vec<_>>().join(" | ")
+}
+
+/// Equal rows added up, without those that come to nothing.
+#[must_use]
+pub fn consolidated(rows: Vec<(i64, Row)>) -> Vec<(i64, Row)> {
+    let mut sums: BTreeMap<String, (i64, Row)> = BTreeMap::new();
+    for (weight, row) in rows {
+        sums.entry(text(&row)).or_insert_with(|| (0, row)).0 += weight;
+    }
+    sums.into_values()
+        .filter(|(weight, _)| *weight != 0)
+        .collect()
+}
+
+/// Changes without those that only give a zero another sign.
+fn without_zero_signs(rows: &[(i64, Row)]) -> Vec<(i64, Row)> {
+    let has_zero = |row: &Row| row.contains(&Value::Float(0.0));
+    let undone = |weight: i64, row: &Row| {
+        let undoes = |(other, same): &(i64, Row)| *other == -weight && text(same) == text(row);
+        has_zero(row) && rows.iter().any(undoes)
+    };
+    let (zeros, others): (Vec<_>, Vec<_>) = rows
+        .iter()
+        .cloned()
+        .partition(|(weight, row)| undone(*weight, row));
+    others.into_iter().chain(consolidated(zeros)).collect()
+}
+
+/// Compares what was seen with what must be seen, step by step, then folded over all steps.
+///
+/// # Errors
+/// The first difference.
+pub fn check(case: &Case, schema: &SchemaRef, want: &[Seen], got: &[Seen]) -> Result<(), Mismatch> {
+    check_types(case, schema)?;
+    for (idx, (want, got)) in want.iter().zip(got).enumerate() {
+        let step = idx + 1;
+        if case.mode != OutputMode::Changes && got.rows.iter().any(|(weight, _)| *weight != 1) {
+            let what = format!("a retraction in mode {}", case.mode);
+            return Err(Mismatch::new(Kind::Rows, step, what));
+        }
+        let changes = case.mode == OutputMode::Changes;
+        let rows = if changes {
+            without_zero_signs(&got.rows)
+        } else {
+            got.rows.clone()
+        };
+        if let Some(what) = difference(&want.rows, &rows) {
+            return Err(Mismatch::new(Kind::Rows, step, what));
+        }
+        if want.late != got.late {
+            let what = format!("late={}, not {}", got.late, want.late);
+            return Err(Mismatch::new(Kind::Late, step, what));
+        }
+        if want.state != got.state {
+            let what = format!("state={}, not {}", got.state, want.state);
+            return Err(Mismatch::new(Kind::State, step, what));
+        }
+    }
+    check_folded(case, got)
+}
+
+/// Rows of two multisets that have no partner in the other.
+#[must_use]
+pub fn difference(want: &[(i64, Row)], got: &[(i64, Row)]) -> Option<String> {
+    let same = |(w, a): &(i64, Row), (v, b): &(i64, Row)| {
+        w == v && a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.matches(b))
+    };
+    let mut extra: Vec<&(i64, Row)> = got.iter().collect();
+    let mut missing = Vec::new();
+    for row in want {
+        match extra.iter().position(|other| same(row, other)) {
+            Some(place) => drop(extra.swap_remove(place)),
+            None => missing.push(row),
+        }
+    }
+    if missing.is_empty() && extra.is_empty() {
+        return None;
+    }
+    let list = |rows: &[&(i64, Row)]| {
+        let lines: Vec<String> = rows
+            .iter()
+            .map(|(weight, row)| format!("{weight:+} {}", text(row)))
+            .collect();
+        if lines.is_empty() {
+            "nothing".to_owned()
+        } else {
+            lines.join("; ")
+        }
+    };
+    Some(format!(
+        "missing {}; extra {}",
+        list(&missing),
+        list(&extra)
+    ))
+}
+
+/// What holds over all steps whatever the oracle says: strict merges, each closed group once.
+fn check_folded(case: &Case, got: &[Seen]) -> Result<(), Mismatch> {
+    let keys = case.key_columns();
+    let has_key = case.groups().is_some();
+    let key = |row: &Row| text(&row[..keys.min(row.len())].to_vec());
+    let mut present: BTreeMap<String, i64> = BTreeMap::new();
+    let mut by_key: BTreeMap<String, i64> = BTreeMap::new();
+    for (idx, seen) in got.iter().enumerate() {
+        let wrong = |what: String| Err(Mismatch::new(Kind::Rows, idx + 1, what));
+        if case.mode == OutputMode::Changes {
+            let (gone, come): (Vec<_>, Vec<_>) = seen.rows.iter().partition(|row| row.0 < 0);
+            for (weight, row) in gone.iter().chain(&come) {
+                let count = present.entry(text(row)).or_default();
+                *count += weight;
+                if *count < 0 {
+                    return wrong(format!("a row that is not there is removed: {}", text(row)));
+                }
+                *by_key.entry(key(row)).or_default() += weight;
+                if has_key && by_key[&key(row)] > 1 {
+                    return wrong(format!("a second row for a group: {}", text(row)));
+                }
+            }
+        } else if case.mode == OutputMode::Append && has_key {
+            for (_, row) in &seen.rows {
+                let count = by_key.entry(key(row)).or_default();
+                *count += 1;
+                if *count > 1 {
+                    return wrong(format!("a group is emitted again: {}", text(row)));
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn check_types(case: &Case, schema: &SchemaRef) -> Result<(), Mismatch> {
+    let want = case.types();
+    let got: Vec<&DataType> = schema
+        .fields()
+        .iter()
+        .map(|field| field.data_type())
+        .collect();
+    let fits = want.len() == got.len() && want.iter().zip(&got).all(|(want, got)| is(*want, got));
+    if fits {
+        return Ok(());
+    }
+    Err(Mismatch::new(
+        Kind::Types,
+        0,
+        format!("columns are {got:?}, not {want:?}"),
+    ))
+}
+
+fn is(want: Type, got: &DataType) -> bool {
+    let is_time = |got: &DataType| matches!(got, DataType::Timestamp(TimeUnit::Microsecond, _));
+    match want {
+        Type::Int => *got == DataType::Int32,
+        Type::Long => *got == DataType::Int64,
+        Type::Decimal(p, s) => *got == DataType::Decimal128(p, s),
+        Type::Double => *got == DataType::Float64,
+        Type::Text => matches!(
+            got,
+            DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View
+        ),
+        Type::Bool => *got == DataType::Boolean,
+        Type::Time => is_time(got),
+        Type::Window => {
+            matches!(got, DataType::Struct(fields) if fields.len() == 2
+                && fields.iter().all(|field| is_time(field.data_type())))
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! A case as a stream script, with the answers of the oracle as its expectations.
+
+use std::fmt::Write as _;
+
+use millstream_types::OutputMode;
+
+use super::{
+    case::{Case, Row, TABLES},
+    check::refusal,
+    engine::{NO_DATA_EPOCHS_OFF, Seen},
+    sql,
+};
+use crate::script::Value;
+
+/// The script; without answers its expectations are left for `--update`.
+#[must_use]
+pub fn script(case: &Case, idea: &str, answers: Option<&[Seen]>) -> String {
+    let mut text = String::new();
+    for line in idea.lines() {
+        let _ = writeln!(text, "# {line}");
+    }
+    if !case.no_data_epochs {
+        let _ = write!(text, "\nstatement\n{NO_DATA_EPOCHS_OFF}\n");
+    }
+    for table in case.tables() {
+        let _ = write!(text, "\nstatement\n{}\n", sql::create_table(case, table));
+    }
+    let refused = refusal(case)
+        .map(|code| format!(" error {code}"))
+        .unwrap_or_default();
+    let _ = write!(
+        text,
+        "\nquery q {}{refused}\n{}\n",
+        case.mode,
+        sql::select(&case.query)
+    );
+    for (idx, step) in case.steps.iter().enumerate() {
+        if let Some(restart) = step.restart {
+            let _ = write!(text, "\nrestart q workers={}", restart.workers);
+            if let Some(point) = restart.after {
+                let _ = write!(text, " after={point}");
+            }
+            text.push('\n');
+        }
+        for table in case.tables() {
+            let mut rows = step.rows.iter().filter(|(of, _)| *of == table).peekable();
+            if rows.peek().is_some() {
+                let _ = writeln!(text, "\ninput {}", TABLES[table]);
+            }
+            for (_, row) in rows {
+                let columns = case.query.table_columns(table).into_iter();
+                let cells = columns.map(|column| row[column.position()].cell());
+                let _ = writeln!(text, "{}", cells.collect::<Vec<_>>().join(" | "));
+            }
+        }
+        if refused.is_empty() {
+            text.push_str(&expectation(case, answers.map(|answers| &answers[idx])));
+        }
+    }
+    text
+}
+
+fn expectation(case: &Case, answer: Option<&Seen>) -> String {
+    let Some(answer) = answer else {
+        return "\nexpect q\n".to_owned();
+    };
+    let mut text = format!("\nexpect q late={} state={}\n", answer.late, answer.state);
+    if answer.rows.is_empty() {
+        text.push_str("(none)\n");
+    }
+    for (weight, row) in &answer.rows {
+        let line = cells(row);
+        let line = match case.mode {
+            OutputMode::Changes if *weight < 0 => format!("- {line}"),
+            OutputMode::Changes => format!("+ {line}"),
+            _ => line,
+        };
+        for _ in 0..weight.unsigned_abs() {
+            let _ = writeln!(text, "{line}");
+        }
+    }
+    text
+}
+
+fn cells(row: &Row) -> String {
+    row.iter().map(Value::cell).collect::<Vec<_>>().join(" | ")
+}
