@@ -13,8 +13,8 @@ mod civil;
 pub(crate) mod clock;
 pub(crate) mod datetime;
 pub(crate) mod divide;
-pub(crate) mod lists;
 mod json;
+pub(crate) mod lists;
 mod pattern;
 mod percentile;
 mod simple;
@@ -83,6 +83,20 @@ const SCALAR_ALIASES: &[(&str, &str)] = &[
     ("timestamp", "to_timestamp"),
 ];
 
+/// Functions that are written in terms of others before a query is planned.
+const REWRITTEN: &[(&str, FunctionKind)] = &[
+    ("count_if", FunctionKind::Aggregate),
+    ("explode", FunctionKind::Scalar),
+    ("explode_outer", FunctionKind::Scalar),
+    ("isnotnull", FunctionKind::Scalar),
+    ("isnull", FunctionKind::Scalar),
+    ("max_by", FunctionKind::Aggregate),
+    ("min_by", FunctionKind::Aggregate),
+    ("posexplode", FunctionKind::Scalar),
+    ("posexplode_outer", FunctionKind::Scalar),
+    ("unnest", FunctionKind::Scalar),
+];
+
 /// Spark's names of functions that take functions.
 const HIGHER_ORDER_ALIASES: &[(&str, &str)] = &[
     ("transform", "array_transform"),
@@ -149,6 +163,9 @@ impl Registry {
         // Only our rewriting calls these: they are in no list.
         for function in lists::functions() {
             registry.scalar.insert(function.name().to_owned(), function);
+        }
+        for (name, kind) in REWRITTEN {
+            registry.note(name, *kind, ours);
         }
         registry.add_aliases();
         registry

@@ -103,7 +103,7 @@ pub(crate) fn lower(
     let mut lowering = Lowering {
         sources: Vec::new(),
         marks: Vec::new(),
-            marked: Vec::new(),
+        marked: Vec::new(),
         nodes: Vec::new(),
         operators: 0,
         mode,
@@ -302,13 +302,17 @@ impl Lowering {
         }
         // A table that is read twice has one watermark, fed by both readings.
         let source = self.sources.last();
-        let request = source.map(|source| format!("{:?}", source.request)).unwrap_or_default();
+        let request = source
+            .map(|source| format!("{:?}", source.request))
+            .unwrap_or_default();
         let new = MarkDefinition {
             name: mark.name.clone(),
             delay_ms: mark.delay_ms,
         };
         let known = self.marks.iter().zip(&self.marked);
-        let known = known.into_iter().position(|(mark, of)| *mark == new && *of == request);
+        let known = known
+            .into_iter()
+            .position(|(mark, of)| *mark == new && *of == request);
         let index = known.unwrap_or_else(|| {
             self.marks.push(new);
             self.marked.push(request);

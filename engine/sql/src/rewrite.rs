@@ -11,9 +11,10 @@
 use std::{collections::HashMap, ops::ControlFlow};
 
 use datafusion::sql::sqlparser::ast::{
-    AccessExpr, BinaryOperator, CastKind, DataType, ExactNumberInfo, Expr, Function,
-    FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, GroupByExpr, Ident, NullTreatment, ObjectName, OrderByKind,
-    Query, Select, SelectItem, SetExpr, TableFactor, Value, VisitMut, VisitorMut,
+    AccessExpr, BinaryOperator, CastKind, DataType, ExactNumberInfo, Expr, Function, FunctionArg,
+    FunctionArgExpr, FunctionArgumentList, FunctionArguments, GroupByExpr, Ident, NullTreatment,
+    ObjectName, OrderByKind, Query, Select, SelectItem, SetExpr, TableFactor, Value, VisitMut,
+    VisitorMut,
 };
 
 use crate::SqlError;
@@ -336,7 +337,8 @@ fn by_another(expr: &mut Expr) {
     else {
         return;
     };
-    let text = |text: &str| Expr::Value(Value::SingleQuotedString(text.to_owned()).with_empty_span());
+    let text =
+        |text: &str| Expr::Value(Value::SingleQuotedString(text.to_owned()).with_empty_span());
     let pair = called(
         "named_struct",
         vec![text("by"), by.clone(), text("value"), value.clone()],
@@ -425,7 +427,8 @@ fn named_fields(expr: &mut Expr) {
         let (name, value) = match value {
             Expr::Identifier(ident) => (ident.value.clone(), value.clone()),
             Expr::CompoundIdentifier(path) => (
-                path.last().map_or_else(String::new, |last| last.value.clone()),
+                path.last()
+                    .map_or_else(String::new, |last| last.value.clone()),
                 value.clone(),
             ),
             Expr::Named { expr, name } => (name.value.clone(), expr.as_ref().clone()),

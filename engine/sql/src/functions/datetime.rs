@@ -1,5 +1,10 @@
 //! Spark's functions of dates and timestamps, in UTC and with Java's patterns.
 
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "enums of other crates, with many variants and more to come"
+)]
+
 use std::sync::Arc;
 
 use arrow::{
@@ -43,25 +48,41 @@ const TABLE: &[Simple] = &[
     part("quarter", |call| parts(call, |at| civil(at).quarter())),
     part("month", |call| parts(call, |at| civil(at).month)),
     part("day", |call| parts(call, |at| civil(at).day)).aliases(&["dayofmonth"]),
-    part("dayofyear", |call| parts(call, |at| civil(at).day_of_year())),
+    part("dayofyear", |call| {
+        parts(call, |at| civil(at).day_of_year())
+    }),
     part("weekofyear", |call| parts(call, |at| civil(at).week())),
     // Sunday is 1.
     part("dayofweek", |call| {
         parts(call, |at| (weekday(at.div_euclid(DAY)) + 1) % 7 + 1)
     }),
-    part("weekday", |call| parts(call, |at| weekday(at.div_euclid(DAY)))),
-    part("hour", |call| parts(call, |at| at.rem_euclid(DAY) / (3600 * SECOND))),
-    part("minute", |call| parts(call, |at| at.rem_euclid(DAY) / (60 * SECOND) % 60)),
-    part("second", |call| parts(call, |at| at.rem_euclid(DAY) / SECOND % 60)),
+    part("weekday", |call| {
+        parts(call, |at| weekday(at.div_euclid(DAY)))
+    }),
+    part("hour", |call| {
+        parts(call, |at| at.rem_euclid(DAY) / (3600 * SECOND))
+    }),
+    part("minute", |call| {
+        parts(call, |at| at.rem_euclid(DAY) / (60 * SECOND) % 60)
+    }),
+    part("second", |call| {
+        parts(call, |at| at.rem_euclid(DAY) / SECOND % 60)
+    }),
     Simple::new("dayname", TIME, Gives::Text, |call| {
         texts(call, |at| {
             let name = weekday_name(weekday(at.div_euclid(DAY)));
             name.get(..3).unwrap_or(name).to_owned()
         })
     }),
-    Simple::new("unix_seconds", TIME, Gives::Long, |call| longs(call, |at| at.div_euclid(SECOND))),
-    Simple::new("unix_millis", TIME, Gives::Long, |call| longs(call, |at| at.div_euclid(1000))),
-    Simple::new("unix_micros", TIME, Gives::Long, |call| longs(call, |at| at)),
+    Simple::new("unix_seconds", TIME, Gives::Long, |call| {
+        longs(call, |at| at.div_euclid(SECOND))
+    }),
+    Simple::new("unix_millis", TIME, Gives::Long, |call| {
+        longs(call, |at| at.div_euclid(1000))
+    }),
+    Simple::new("unix_micros", TIME, Gives::Long, |call| {
+        longs(call, |at| at)
+    }),
     Simple::new("unix_timestamp", MAYBE_PATTERN, Gives::Long, |call| {
         let times = read(call)?;
         longs_of(&times, |at| at.div_euclid(SECOND))
@@ -70,29 +91,56 @@ const TABLE: &[Simple] = &[
     .aliases(&["to_unix_timestamp"])
     .checked(check_pattern),
     Simple::new("timestamp_seconds", &[Want::Any], Gives::Timestamp, seconds),
-    Simple::new("timestamp_millis", &[Want::Long], Gives::Timestamp, |call| scaled(call, 1000)),
-    Simple::new("timestamp_micros", &[Want::Long], Gives::Timestamp, |call| scaled(call, 1)),
+    Simple::new(
+        "timestamp_millis",
+        &[Want::Long],
+        Gives::Timestamp,
+        |call| scaled(call, 1000),
+    ),
+    Simple::new(
+        "timestamp_micros",
+        &[Want::Long],
+        Gives::Timestamp,
+        |call| scaled(call, 1),
+    ),
     Simple::new("date_from_unix_date", &[Want::Int], Gives::Date, |call| {
         Ok(cast(&call.arguments[0], &DataType::Date32)?)
     }),
-    Simple::new("from_unixtime", &[Want::Long, Want::Text], Gives::Text, from_unixtime)
-        .optional(1)
-        .checked(check_pattern),
-    Simple::new("date_format", &[Want::Timestamp, Want::Text], Gives::Text, |call| {
-        let at = call.arguments[0].as_primitive::<TimestampMicrosecondType>();
-        written(at, call.arguments.get(1))
-    })
+    Simple::new(
+        "from_unixtime",
+        &[Want::Long, Want::Text],
+        Gives::Text,
+        from_unixtime,
+    )
+    .optional(1)
     .checked(check_pattern),
-    Simple::new("to_timestamp", MAYBE_PATTERN, Gives::Timestamp, |call| Ok(zoned(read(call)?)))
-        .optional(1)
-        .aliases(&["to_timestamp_ltz"])
-        .checked(check_pattern),
-    Simple::new("to_timestamp_ntz", MAYBE_PATTERN, Gives::Naive, |call| Ok(Arc::new(read(call)?)))
-        .optional(1)
-        .checked(check_pattern),
-    Simple::new("try_to_timestamp", MAYBE_PATTERN, Gives::Timestamp, |call| {
-        Ok(zoned(read_or_null(call)?))
+    Simple::new(
+        "date_format",
+        &[Want::Timestamp, Want::Text],
+        Gives::Text,
+        |call| {
+            let at = call.arguments[0].as_primitive::<TimestampMicrosecondType>();
+            written(at, call.arguments.get(1))
+        },
+    )
+    .checked(check_pattern),
+    Simple::new("to_timestamp", MAYBE_PATTERN, Gives::Timestamp, |call| {
+        Ok(zoned(read(call)?))
     })
+    .optional(1)
+    .aliases(&["to_timestamp_ltz"])
+    .checked(check_pattern),
+    Simple::new("to_timestamp_ntz", MAYBE_PATTERN, Gives::Naive, |call| {
+        Ok(Arc::new(read(call)?))
+    })
+    .optional(1)
+    .checked(check_pattern),
+    Simple::new(
+        "try_to_timestamp",
+        MAYBE_PATTERN,
+        Gives::Timestamp,
+        |call| Ok(zoned(read_or_null(call)?)),
+    )
     .optional(1)
     .checked(check_pattern),
     // What a cast of a timestamp to a text means.
@@ -110,39 +158,73 @@ const TABLE: &[Simple] = &[
                 clock / SECOND % 60,
                 clock % SECOND
             );
-            text.truncate(text.trim_end_matches('0').trim_end_matches('.').len().max(19));
+            text.truncate(
+                text.trim_end_matches('0')
+                    .trim_end_matches('.')
+                    .len()
+                    .max(19),
+            );
             text
         })
     }),
-    Simple::new("to_date", MAYBE_PATTERN, Gives::Date, |call| dates_of(&read(call)?))
-        .optional(1)
-        .checked(check_pattern),
-    Simple::new("date_trunc", &[Want::Text, Want::Timestamp], Gives::Of(second_type), |call| {
-        truncated(call)
-    }),
-    Simple::new("make_date", &[Want::Int, Want::Int, Want::Int], Gives::Date, make_date),
+    Simple::new("to_date", MAYBE_PATTERN, Gives::Date, |call| {
+        dates_of(&read(call)?)
+    })
+    .optional(1)
+    .checked(check_pattern),
+    Simple::new(
+        "date_trunc",
+        &[Want::Text, Want::Timestamp],
+        Gives::Of(second_type),
+        truncated,
+    ),
+    Simple::new(
+        "make_date",
+        &[Want::Int, Want::Int, Want::Int],
+        Gives::Date,
+        make_date,
+    ),
     Simple::new(
         "make_timestamp",
-        &[Want::Int, Want::Int, Want::Int, Want::Int, Want::Int, Want::Double],
+        &[
+            Want::Int,
+            Want::Int,
+            Want::Int,
+            Want::Int,
+            Want::Int,
+            Want::Double,
+        ],
         Gives::Timestamp,
         |call| Ok(zoned(make_timestamp(call)?)),
     ),
     Simple::new(
         "make_timestamp_ntz",
-        &[Want::Int, Want::Int, Want::Int, Want::Int, Want::Int, Want::Double],
+        &[
+            Want::Int,
+            Want::Int,
+            Want::Int,
+            Want::Int,
+            Want::Int,
+            Want::Double,
+        ],
         Gives::Naive,
         |call| Ok(Arc::new(make_timestamp(call)?)),
     ),
-    Simple::new("months_between", &[Want::Timestamp, Want::Timestamp], Gives::Double, |call| {
-        let later = call.arguments[0].as_primitive::<TimestampMicrosecondType>();
-        let earlier = call.arguments[1].as_primitive::<TimestampMicrosecondType>();
-        let months: Float64Array = later
-            .iter()
-            .zip(earlier)
-            .map(|(later, earlier)| Some(months_between(later?, earlier?)))
-            .collect();
-        Ok(Arc::new(months))
-    }),
+    Simple::new(
+        "months_between",
+        &[Want::Timestamp, Want::Timestamp],
+        Gives::Double,
+        |call| {
+            let later = call.arguments[0].as_primitive::<TimestampMicrosecondType>();
+            let earlier = call.arguments[1].as_primitive::<TimestampMicrosecondType>();
+            let months: Float64Array = later
+                .iter()
+                .zip(earlier)
+                .map(|(later, earlier)| Some(months_between(later?, earlier?)))
+                .collect();
+            Ok(Arc::new(months))
+        },
+    ),
     Simple::new("date_add", &[Want::Date, Want::Int], Gives::Date, |call| {
         days_of(call, |days, more| days.checked_add(more))
     })
@@ -163,19 +245,24 @@ const TABLE: &[Simple] = &[
         Ok(Arc::new(last))
     }),
     Simple::new("next_day", &[Want::Date, Want::Text], Gives::Date, next_day),
-    Simple::new("add_months", &[Want::Date, Want::Int], Gives::Date, |call| {
-        let dates = call.arguments[0].as_primitive::<Date32Type>();
-        let months = call.arguments[1].as_primitive::<Int32Type>();
-        let later: Date32Array = dates
-            .iter()
-            .zip(months)
-            .map(|(days, months)| {
-                let later = Civil::from_days(i64::from(days?)).plus_months(i64::from(months?));
-                i32::try_from(later.days()).ok()
-            })
-            .collect();
-        Ok(Arc::new(later))
-    }),
+    Simple::new(
+        "add_months",
+        &[Want::Date, Want::Int],
+        Gives::Date,
+        |call| {
+            let dates = call.arguments[0].as_primitive::<Date32Type>();
+            let months = call.arguments[1].as_primitive::<Int32Type>();
+            let later: Date32Array = dates
+                .iter()
+                .zip(months)
+                .map(|(days, months)| {
+                    let later = Civil::from_days(i64::from(days?)).plus_months(i64::from(months?));
+                    i32::try_from(later.days()).ok()
+                })
+                .collect();
+            Ok(Arc::new(later))
+        },
+    ),
 ];
 
 /// All of them.
@@ -221,7 +308,10 @@ fn parts(call: &Call<'_>, of: fn(i64) -> i64) -> Result<ArrayRef> {
 }
 
 fn longs(call: &Call<'_>, of: fn(i64) -> i64) -> Result<ArrayRef> {
-    longs_of(call.arguments[0].as_primitive::<TimestampMicrosecondType>(), of)
+    longs_of(
+        call.arguments[0].as_primitive::<TimestampMicrosecondType>(),
+        of,
+    )
 }
 
 fn longs_of(at: &TimestampMicrosecondArray, of: fn(i64) -> i64) -> Result<ArrayRef> {
@@ -273,7 +363,7 @@ fn read(call: &Call<'_>) -> Result<TimestampMicrosecondArray> {
             return Ok(cast(&counts, &naive)?.as_primitive().clone());
         }
         DataType::Int8 | DataType::Int16 | DataType::Int32 | DataType::Int64 => {
-            return Ok(seconds_of(input)?);
+            return seconds_of(input);
         }
         _ => return Ok(cast(input, &naive)?.as_primitive().clone()),
     }
@@ -310,7 +400,11 @@ fn parsed(
     let input = cast(input, &DataType::Utf8)?;
     let mut known = Patterns::default();
     let mut out = TimestampMicrosecondArray::builder(input.len());
-    for pair in input.as_string::<i32>().iter().zip(patterns.as_string::<i32>()) {
+    for pair in input
+        .as_string::<i32>()
+        .iter()
+        .zip(patterns.as_string::<i32>())
+    {
         let (Some(text), Some(pattern)) = pair else {
             out.append_null();
             continue;
@@ -318,7 +412,9 @@ fn parsed(
         match known.get(pattern)?.read(text) {
             Some(micros) => out.append_value(micros),
             None if must_fit => {
-                return Err(failed(format!("a text does not fit its pattern pattern={pattern:?}")));
+                return Err(failed(format!(
+                    "a text does not fit its pattern pattern={pattern:?}"
+                )));
             }
             None => out.append_null(),
         }
@@ -354,7 +450,11 @@ fn checked_scale(counts: &Int64Array, unit: i64) -> Result<TimestampMicrosecondA
         .iter()
         .map(|count| {
             count
-                .map(|count| count.checked_mul(unit).ok_or_else(|| failed("a timestamp overflows")))
+                .map(|count| {
+                    count
+                        .checked_mul(unit)
+                        .ok_or_else(|| failed("a timestamp overflows"))
+                })
                 .transpose()
         })
         .collect::<Result<TimestampMicrosecondArray>>()
@@ -509,22 +609,26 @@ fn make_timestamp(call: &Call<'_>) -> Result<TimestampMicrosecondArray> {
         let micros = cast_micros(seconds.value(row));
         let at = Civil::checked(parts[0], parts[1], parts[2])
             .filter(|_| clock && (0..=60 * SECOND).contains(&micros))
-            .map(|civil| {
-                civil.days() * DAY + (parts[3] * 3600 + parts[4] * 60) * SECOND + micros
-            })
+            .map(|civil| civil.days() * DAY + (parts[3] * 3600 + parts[4] * 60) * SECOND + micros)
             .ok_or_else(|| failed("make_timestamp got parts that are no timestamp"))?;
         out.append_value(at);
     }
     Ok(out.finish())
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "checked by the caller; casts saturate")]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "checked by the caller; casts saturate"
+)]
 fn cast_micros(seconds: f64) -> i64 {
     (seconds * 1e6).round() as i64
 }
 
 /// Months and 31sts of a month, rounded to eight digits, as Hive has it.
-#[expect(clippy::cast_precision_loss, reason = "months and seconds of a month are small")]
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "months and seconds of a month are small"
+)]
 fn months_between(later: i64, earlier: i64) -> f64 {
     let (l, e) = (civil(later), civil(earlier));
     let months = (l.year - e.year) * 12 + l.month - e.month;

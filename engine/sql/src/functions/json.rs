@@ -17,9 +17,7 @@ use arrow::{
     },
     buffer::{NullBuffer, OffsetBuffer},
     compute::cast,
-    datatypes::{
-        DataType, Date32Type, Field, Fields, Float64Type, Int64Type, TimestampMicrosecondType,
-    },
+    datatypes::{DataType, Date32Type, Field, Fields, Float64Type, TimestampMicrosecondType},
 };
 use datafusion::{
     common::{Result, ScalarValue},
@@ -53,21 +51,26 @@ const TABLE: &[Simple] = &[
     Simple::new("to_json", &[Want::Any, Want::Any], Gives::Text, |call| {
         let input = &call.arguments[0];
         let texts = (0..input.len())
-            .map(|row| value(input, row).map(|value| value.map(|value| value.to_string())))
+            .map(|row| value(input, row))
             .collect::<Result<Vec<_>>>()?;
         Ok(Arc::new(StringArray::from(texts)))
     })
     .optional(1),
-    Simple::new("get_json_object", &[Want::Text, Want::Text], Gives::Text, |call| {
-        let texts = call.arguments[0].as_string::<i32>();
-        let paths = call.arguments[1].as_string::<i32>();
-        let found: StringArray = texts
-            .iter()
-            .zip(paths)
-            .map(|(text, path)| object_at(text?, path?))
-            .collect();
-        Ok(Arc::new(found))
-    }),
+    Simple::new(
+        "get_json_object",
+        &[Want::Text, Want::Text],
+        Gives::Text,
+        |call| {
+            let texts = call.arguments[0].as_string::<i32>();
+            let paths = call.arguments[1].as_string::<i32>();
+            let found: StringArray = texts
+                .iter()
+                .zip(paths)
+                .map(|(text, path)| object_at(text?, path?))
+                .collect();
+            Ok(Arc::new(found))
+        },
+    ),
     Simple::new("json_array_length", &[Want::Text], Gives::Int, |call| {
         let lengths: Int32Array = call.arguments[0]
             .as_string::<i32>()
@@ -82,7 +85,12 @@ const TABLE: &[Simple] = &[
             .iter()
             .map(|text| {
                 let object: Map<String, Value> = serde_json::from_str(text?).ok()?;
-                Some(Value::Array(object.into_iter().map(|(key, _)| Value::String(key)).collect()))
+                Some(Value::Array(
+                    object
+                        .into_iter()
+                        .map(|(key, _)| Value::String(key))
+                        .collect(),
+                ))
             })
             .collect();
         let rows: Vec<Option<&Value>> = rows.iter().map(Option::as_ref).collect();
@@ -105,9 +113,10 @@ fn schema_type(
             message: "the schema of from_json must be a literal".to_owned(),
         });
     };
-    let nested = ["STRUCT", "ARRAY", "MAP"]
-        .iter()
-        .any(|word| text.get(..word.len()).is_some_and(|head| head.eq_ignore_ascii_case(word)));
+    let nested = ["STRUCT", "ARRAY", "MAP"].iter().any(|word| {
+        text.get(..word.len())
+            .is_some_and(|head| head.eq_ignore_ascii_case(word))
+    });
     match nested.then(|| parse_type(text)) {
         Some(Ok(data_type)) => Ok(data_type),
         _ => Ok(DataType::Struct(nullable(&parse_columns(text)?))),
@@ -142,12 +151,21 @@ fn build(values: &[Option<&Value>], data_type: &DataType, depth: Depth) -> Resul
         DataType::List(item) => {
             let rows = values.iter().map(|value| value.and_then(Value::as_array));
             let rows: Vec<Option<&Vec<Value>>> = rows.collect();
-            let flat: Vec<Option<&Value>> = rows.iter().flatten().flat_map(|r| r.iter().map(Some)).collect();
+            let flat: Vec<Option<&Value>> = rows
+                .iter()
+                .flatten()
+                .flat_map(|r| r.iter().map(Some))
+                .collect();
             let items = build(&flat, item.data_type(), Depth::Inside)?;
             let lengths = rows.iter().map(|row| row.map_or(0, Vec::len));
             let nulls = NullBuffer::from_iter(rows.iter().map(Option::is_some));
             let offsets = OffsetBuffer::from_lengths(lengths);
-            Arc::new(ListArray::try_new(Arc::clone(item), offsets, items, Some(nulls))?)
+            Arc::new(ListArray::try_new(
+                Arc::clone(item),
+                offsets,
+                items,
+                Some(nulls),
+            )?)
         }
         DataType::Map(entries, _) => maps(values, entries)?,
         DataType::Boolean => {
@@ -166,8 +184,10 @@ fn build(values: &[Option<&Value>], data_type: &DataType, depth: Depth) -> Resul
             Arc::new(array)
         }
         DataType::Int8 | DataType::Int16 | DataType::Int32 | DataType::Int64 => {
-            let array: arrow::array::Int64Array =
-                values.iter().map(|value| value.and_then(Value::as_i64)).collect();
+            let array: arrow::array::Int64Array = values
+                .iter()
+                .map(|value| value.and_then(Value::as_i64))
+                .collect();
             cast(&array, data_type)?
         }
         DataType::Float32 | DataType::Float64 => {
@@ -175,7 +195,10 @@ fn build(values: &[Option<&Value>], data_type: &DataType, depth: Depth) -> Resul
             cast(&array, data_type)?
         }
         DataType::Timestamp(..) | DataType::Date32 => {
-            let array: StringArray = values.iter().map(|value| value.and_then(Value::as_str)).collect();
+            let array: StringArray = values
+                .iter()
+                .map(|value| value.and_then(Value::as_str))
+                .collect();
             cast(&array, data_type)?
         }
         DataType::Decimal128(..) => {
@@ -198,11 +221,17 @@ fn structs(values: &[Option<&Value>], fields: &Fields, depth: Depth) -> Result<A
             _ => None,
         })
         .collect();
-    let nulls = NullBuffer::from_iter(values.iter().zip(&objects).map(|(value, object)| {
-        object.is_some() || (depth == Depth::Top && value.is_some())
-    }));
+    let nulls = NullBuffer::from_iter(
+        values
+            .iter()
+            .zip(&objects)
+            .map(|(value, object)| object.is_some() || (depth == Depth::Top && value.is_some())),
+    );
     if fields.is_empty() {
-        return Ok(Arc::new(StructArray::new_empty_fields(values.len(), Some(nulls))));
+        return Ok(Arc::new(StructArray::new_empty_fields(
+            values.len(),
+            Some(nulls),
+        )));
     }
     let columns = fields
         .iter()
@@ -215,18 +244,31 @@ fn structs(values: &[Option<&Value>], fields: &Fields, depth: Depth) -> Result<A
             build(&column, field.data_type(), Depth::Inside)
         })
         .collect::<Result<Vec<_>>>()?;
-    Ok(Arc::new(StructArray::try_new(fields.clone(), columns, Some(nulls))?))
+    Ok(Arc::new(StructArray::try_new(
+        fields.clone(),
+        columns,
+        Some(nulls),
+    )?))
 }
 
 fn maps(values: &[Option<&Value>], entries: &Arc<Field>) -> Result<ArrayRef> {
     let DataType::Struct(fields) = entries.data_type() else {
         return Err(failed("a map without entries"));
     };
-    let rows: Vec<Option<&Map<String, Value>>> =
-        values.iter().map(|value| value.and_then(Value::as_object)).collect();
-    let keys: StringArray = rows.iter().flatten().flat_map(|row| row.keys().map(Some)).collect();
-    let items: Vec<Option<&Value>> =
-        rows.iter().flatten().flat_map(|row| row.values().map(Some)).collect();
+    let rows: Vec<Option<&Map<String, Value>>> = values
+        .iter()
+        .map(|value| value.and_then(Value::as_object))
+        .collect();
+    let keys: StringArray = rows
+        .iter()
+        .flatten()
+        .flat_map(|row| row.keys().map(Some))
+        .collect();
+    let items: Vec<Option<&Value>> = rows
+        .iter()
+        .flatten()
+        .flat_map(|row| row.values().map(Some))
+        .collect();
     let keys = cast(&keys, fields[0].data_type())?;
     let items = build(&items, fields[1].data_type(), Depth::Inside)?;
     let nulls = NullBuffer::from_iter(rows.iter().map(Option::is_some));
@@ -277,7 +319,10 @@ fn object_at(json: &str, path: &str) -> Option<String> {
             rest = after.get(end..)?;
         } else {
             let (inside, after) = rest.strip_prefix('[')?.split_once(']')?;
-            found = match inside.strip_prefix('\'').and_then(|key| key.strip_suffix('\'')) {
+            found = match inside
+                .strip_prefix('\'')
+                .and_then(|key| key.strip_suffix('\''))
+            {
                 Some(key) => found.get(key)?,
                 None => found.get(inside.parse::<usize>().ok()?)?,
             };
@@ -288,74 +333,71 @@ fn object_at(json: &str, path: &str) -> Option<String> {
 }
 
 /// A row as JSON; fields that are null are left out.
-fn value(array: &ArrayRef, row: usize) -> Result<Option<Value>> {
+fn value(array: &ArrayRef, row: usize) -> Result<Option<String>> {
     if array.is_null(row) {
         return Ok(None);
     }
+    let quoted = |text: &str| Value::from(text).to_string();
     Ok(Some(match array.data_type() {
-        DataType::Boolean => Value::Bool(array.as_boolean().value(row)),
-        DataType::Utf8 => Value::String(array.as_string::<i32>().value(row).to_owned()),
-        DataType::Int8 | DataType::Int16 | DataType::Int32 | DataType::Int64 => {
-            let wide = cast(&array.slice(row, 1), &DataType::Int64)?;
-            Value::from(wide.as_primitive::<Int64Type>().value(0))
+        DataType::Utf8 => quoted(array.as_string::<i32>().value(row)),
+        DataType::Boolean
+        | DataType::Int8
+        | DataType::Int16
+        | DataType::Int32
+        | DataType::Int64
+        | DataType::Decimal128(..) => {
+            let text = cast(&array.slice(row, 1), &DataType::Utf8)?;
+            text.as_string::<i32>().value(0).to_owned()
         }
         DataType::Float32 | DataType::Float64 => {
             let wide = cast(&array.slice(row, 1), &DataType::Float64)?;
             let number = wide.as_primitive::<Float64Type>().value(0);
             serde_json::Number::from_f64(number)
-                .map_or_else(|| Value::String(number.to_string()), Value::Number)
+                .map_or_else(|| quoted(&number.to_string()), |number| number.to_string())
         }
         DataType::Date32 => {
             let days = i64::from(array.as_primitive::<Date32Type>().value(row));
-            Value::String(written("yyyy-MM-dd", days * DAY)?)
+            quoted(&written("yyyy-MM-dd", days * DAY)?)
         }
-        DataType::Timestamp(..) => {
+        DataType::Timestamp(_, zone) => {
             let naive = DataType::Timestamp(arrow::datatypes::TimeUnit::Microsecond, None);
             let counts = cast(&array.slice(row, 1), &DataType::Int64)?;
-            let at = cast(&counts, &naive)?.as_primitive::<TimestampMicrosecondType>().value(0);
-            let zone = match array.data_type() {
-                DataType::Timestamp(_, Some(_)) => "yyyy-MM-dd'T'HH:mm:ss.SSSXXX",
-                _ => "yyyy-MM-dd'T'HH:mm:ss.SSS",
-            };
-            Value::String(written(zone, at)?)
+            let at = cast(&counts, &naive)?
+                .as_primitive::<TimestampMicrosecondType>()
+                .value(0);
+            let zone = if zone.is_some() { "XXX" } else { "" };
+            quoted(&written(&format!("yyyy-MM-dd'T'HH:mm:ss.SSS{zone}"), at)?)
         }
         DataType::Struct(fields) => {
             let columns = array.as_struct();
-            let mut object = Map::new();
+            let mut members = Vec::new();
             for (field, column) in fields.iter().zip(columns.columns()) {
                 if let Some(value) = value(column, row)? {
-                    object.insert(field.name().clone(), value);
+                    members.push(format!("{}:{value}", quoted(field.name())));
                 }
             }
-            Value::Object(object)
+            format!("{{{}}}", members.join(","))
         }
         DataType::List(_) => {
             let items = array.as_list::<i32>().value(row);
             let items = (0..items.len())
-                .map(|idx| Ok(value(&items, idx)?.unwrap_or(Value::Null)))
+                .map(|idx| Ok(value(&items, idx)?.unwrap_or_else(|| "null".to_owned())))
                 .collect::<Result<Vec<_>>>()?;
-            Value::Array(items)
+            format!("[{}]", items.join(","))
         }
         DataType::Map(..) => {
             let entries = array.as_map().value(row);
             let keys = cast(entries.column(0), &DataType::Utf8)?;
-            let mut object = Map::new();
+            let mut members = Vec::new();
             for (idx, key) in keys.as_string::<i32>().iter().enumerate() {
-                let value = value(entries.column(1), idx)?.unwrap_or(Value::Null);
-                object.insert(key.unwrap_or_default().to_owned(), value);
+                let value = value(entries.column(1), idx)?.unwrap_or_else(|| "null".to_owned());
+                members.push(format!("{}:{value}", quoted(key.unwrap_or_default())));
             }
-            Value::Object(object)
-        }
-        DataType::Decimal128(..) => {
-            let text = cast(&array.slice(row, 1), &DataType::Utf8)?;
-            let text = text.as_string::<i32>().value(0).to_owned();
-            serde_json::from_str(&text).unwrap_or(Value::String(text))
+            format!("{{{}}}", members.join(","))
         }
         other => {
-            return Err(failed(format!(
-                "to_json does not write {}",
-                crate::types::spark_name(other)
-            )));
+            let name = crate::types::spark_name(other);
+            return Err(failed(format!("to_json does not write {name}")));
         }
     }))
 }

@@ -82,7 +82,9 @@ const TABLE: &[Simple] = &[
             [first, last, ..] if first.is_integer() && last.is_integer() => {
                 Ok(DataType::new_list(first.clone(), true))
             }
-            _ => Err(SqlError::unsupported("a sequence of other than whole numbers")),
+            _ => Err(SqlError::unsupported(
+                "a sequence of other than whole numbers",
+            )),
         }),
         sequence,
     )
@@ -288,16 +290,14 @@ fn as_list(input: &ArrayRef) -> Result<ListArray> {
 fn positions(list: &ListArray) -> Result<ListArray> {
     let mut pos = vec![0i32; list.values().len()];
     for bounds in list.offsets().windows(2) {
-        let range = usize::try_from(bounds[0]).unwrap_or(0)..usize::try_from(bounds[1]).unwrap_or(0);
+        let range =
+            usize::try_from(bounds[0]).unwrap_or(0)..usize::try_from(bounds[1]).unwrap_or(0);
         for (value, at) in pos[range].iter_mut().zip(0i32..) {
             *value = at;
         }
     }
     let fields = with_positions(&item(list.data_type())?);
-    let columns: Vec<ArrayRef> = vec![
-        Arc::new(Int32Array::from(pos)),
-        Arc::clone(list.values()),
-    ];
+    let columns: Vec<ArrayRef> = vec![Arc::new(Int32Array::from(pos)), Arc::clone(list.values())];
     let values = StructArray::try_new(fields, columns, None)?;
     let item = Arc::new(Field::new_list_field(values.data_type().clone(), true));
     let nulls = list.nulls().cloned();
@@ -329,5 +329,10 @@ fn outer(list: &ListArray) -> Result<ListArray> {
     let values = take(&values, &UInt32Array::from(picks), None)?;
     let item = Arc::new(Field::new_list_field(values.data_type().clone(), true));
     let offsets = OffsetBuffer::from_lengths(lengths);
-    Ok(ListArray::try_new(item, offsets, values, None::<NullBuffer>)?)
+    Ok(ListArray::try_new(
+        item,
+        offsets,
+        values,
+        None::<NullBuffer>,
+    )?)
 }

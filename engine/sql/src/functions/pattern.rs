@@ -9,11 +9,27 @@ use super::civil::{Civil, DAY, SECOND, weekday};
 use crate::SqlError;
 
 const MONTHS: [&str; 12] = [
-    "January", "February", "March", "April", "May", "June", "July", "August", "September",
-    "October", "November", "December",
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
 ];
 const WEEKDAYS: [&str; 7] = [
-    "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday",
+    "Monday",
+    "Tuesday",
+    "Wednesday",
+    "Thursday",
+    "Friday",
+    "Saturday",
+    "Sunday",
 ];
 /// The letters that are understood, for hints.
 const LETTERS: &[&str] = &[
@@ -98,7 +114,11 @@ impl Pattern {
     pub(super) fn read(&self, text: &str) -> Option<i64> {
         let mut found = Found::default();
         let rest = read(&self.parts, text, &mut found)?;
-        if rest.is_empty() { found.micros() } else { None }
+        if rest.is_empty() {
+            found.micros()
+        } else {
+            None
+        }
     }
 }
 
@@ -130,12 +150,11 @@ fn unknown(letter: char) -> SqlError {
 fn field(letter: char, count: usize) -> Result<Part, SqlError> {
     let most = match letter {
         'y' => 6,
-        'M' | 'L' | 'E' | 'G' | 'Q' | 'q' | 'z' => 4,
+        'M' | 'L' | 'E' | 'G' | 'Q' | 'q' | 'z' | 'O' => 4,
         'd' | 'H' | 'h' | 'k' | 'K' | 'm' | 's' | 'V' => 2,
         'D' | 'X' | 'x' | 'Z' => 3,
         'S' => 9,
         'a' => 1,
-        'O' => 4,
         _ => return Err(unknown(letter)),
     };
     if count > most {
@@ -180,7 +199,13 @@ fn write_field(letter: char, count: usize, micros: i64, text: &mut String) {
         'm' => in_day / (60 * SECOND) % 60,
         's' => in_day / SECOND % 60,
         'S' => return fraction(in_day % SECOND, count, text),
-        'E' => return name(weekday_name(weekday(days)), if count < 4 { 3 } else { 4 }, text),
+        'E' => {
+            return name(
+                weekday_name(weekday(days)),
+                if count < 4 { 3 } else { 4 },
+                text,
+            );
+        }
         other => {
             text.push_str(match (other, count) {
                 ('a', _) if hour < 12 => "AM",
@@ -202,7 +227,11 @@ fn write_field(letter: char, count: usize, micros: i64, text: &mut String) {
 }
 
 fn name(full: &str, count: usize, text: &mut String) {
-    text.push_str(if count == 3 { full.get(..3).unwrap_or(full) } else { full });
+    text.push_str(if count == 3 {
+        full.get(..3).unwrap_or(full)
+    } else {
+        full
+    });
 }
 
 fn fraction(micros: i64, count: usize, text: &mut String) {
@@ -306,7 +335,11 @@ fn read_field<'a>(
         'z' | 'Z' | 'X' | 'x' | 'V' | 'O' => return read_offset(text, found),
         _ => {}
     }
-    let digits = text.bytes().take(most).take_while(u8::is_ascii_digit).count();
+    let digits = text
+        .bytes()
+        .take(most)
+        .take_while(u8::is_ascii_digit)
+        .count();
     if digits < count || digits == 0 {
         return None;
     }
@@ -359,7 +392,11 @@ fn read_offset<'a>(text: &'a str, found: &mut Found) -> Option<&'a str> {
     let after = text.get(3..)?;
     let bare = after.strip_prefix(':').unwrap_or(after);
     let minutes = bare.get(..2).and_then(|digits| digits.parse::<i64>().ok());
-    let rest = if minutes.is_some() { bare.get(2..)? } else { after };
+    let rest = if minutes.is_some() {
+        bare.get(2..)?
+    } else {
+        after
+    };
     found.offset_minutes = sign * (hours * 60 + minutes.unwrap_or(0));
     Some(rest)
 }
@@ -380,9 +417,18 @@ mod tests {
     #[test]
     fn writing() {
         let at = 1_710_115_199_500_000;
-        assert_eq!(write("yyyy-MM-dd HH:mm:ss.SSS", at), "2024-03-10 23:59:59.500");
-        assert_eq!(write("EEEE, d MMM yy h:mm a", at), "Sunday, 10 Mar 24 11:59 PM");
-        assert_eq!(write("yyyy-MM-dd'T'HH:mm:ssXXX", at), "2024-03-10T23:59:59Z");
+        assert_eq!(
+            write("yyyy-MM-dd HH:mm:ss.SSS", at),
+            "2024-03-10 23:59:59.500"
+        );
+        assert_eq!(
+            write("EEEE, d MMM yy h:mm a", at),
+            "Sunday, 10 Mar 24 11:59 PM"
+        );
+        assert_eq!(
+            write("yyyy-MM-dd'T'HH:mm:ssXXX", at),
+            "2024-03-10T23:59:59Z"
+        );
         assert_eq!(write("D Q QQQ E ''", at), "70 1 Q1 Sun '");
         assert_eq!(write("YYYY", at), "unknown pattern letter \"Y\"");
         assert_eq!(write("HH", -1), "23");
@@ -397,16 +443,25 @@ mod tests {
         );
         assert_eq!(read("dd.MM.yyyy", "30.02.2023"), None);
         assert_eq!(read("dd.MM.yyyy", "01.02.2023 "), None);
-        assert_eq!(read("yyyyMMddHHmm", "202302011405"), some("2023-02-01 14:05:00.000000"));
+        assert_eq!(
+            read("yyyyMMddHHmm", "202302011405"),
+            some("2023-02-01 14:05:00.000000")
+        );
         assert_eq!(read("d/M/yy", "1/2/23"), some("2023-02-01 00:00:00.000000"));
         assert_eq!(read("h a", "12 AM"), some("1970-01-01 00:00:00.000000"));
-        assert_eq!(read("MMM d yyyy", "Feb 29 2024"), some("2024-02-29 00:00:00.000000"));
+        assert_eq!(
+            read("MMM d yyyy", "Feb 29 2024"),
+            some("2024-02-29 00:00:00.000000")
+        );
         assert_eq!(
             read("yyyy-MM-dd[ HH:mm]", "2024-02-29"),
             some("2024-02-29 00:00:00.000000")
         );
         assert_eq!(
-            read("yyyy-MM-dd'T'HH:mm:ss.SSSXXX", "2024-02-29T10:00:00.250+01:00"),
+            read(
+                "yyyy-MM-dd'T'HH:mm:ss.SSSXXX",
+                "2024-02-29T10:00:00.250+01:00"
+            ),
             some("2024-02-29 09:00:00.250000")
         );
     }

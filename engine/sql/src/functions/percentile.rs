@@ -107,7 +107,8 @@ impl AggregateUDFImpl for Percentile {
             .into_datafusion());
         }
         let mut wanted = arg_types.to_vec();
-        if self.kind != Kind::Approximate || !(arg_types[0].is_numeric() || arg_types[0].is_temporal())
+        if self.kind != Kind::Approximate
+            || !(arg_types[0].is_numeric() || arg_types[0].is_temporal())
         {
             wanted[0] = DataType::Float64;
         }

@@ -34,6 +34,13 @@ pub(super) enum Want {
     Double,
 }
 
+/// The literals among the arguments.
+type Literals<'a> = [Option<&'a ScalarValue>];
+/// A type that depends on the arguments.
+type TypeOf = fn(&[DataType], &Literals<'_>) -> Result<DataType, SqlError>;
+/// A look at the literals.
+type Check = fn(&Literals<'_>) -> Result<(), SqlError>;
+
 /// The type of the result.
 #[derive(Clone, Copy)]
 pub(super) enum Gives {
@@ -47,7 +54,7 @@ pub(super) enum Gives {
     Boolean,
     Texts,
     /// Depends on the arguments.
-    Of(fn(&[DataType], &[Option<&ScalarValue>]) -> Result<DataType, SqlError>),
+    Of(TypeOf),
 }
 
 /// A call: arguments as arrays of equal length, and the type to give.
@@ -71,7 +78,7 @@ pub(super) struct Simple {
     pub(super) gives: Gives,
     pub(super) run: Run,
     /// Looks at the literals among the arguments while the query is planned.
-    pub(super) check: Option<fn(&[Option<&ScalarValue>]) -> Result<(), SqlError>>,
+    pub(super) check: Option<Check>,
 }
 
 impl Simple {
@@ -102,10 +109,7 @@ impl Simple {
         self
     }
 
-    pub(super) const fn checked(
-        mut self,
-        check: fn(&[Option<&ScalarValue>]) -> Result<(), SqlError>,
-    ) -> Simple {
+    pub(super) const fn checked(mut self, check: Check) -> Simple {
         self.check = Some(check);
         self
     }

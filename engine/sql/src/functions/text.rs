@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use arrow::{
     array::{
-        Array, ArrayRef, AsArray, BooleanArray, Int32Array, ListBuilder, StringArray,
-        StringBuilder,
+        Array, ArrayRef, AsArray, BooleanArray, Int32Array, ListBuilder, StringArray, StringBuilder,
     },
     datatypes::Int32Type,
 };
@@ -29,9 +28,14 @@ const TABLE: &[Simple] = &[
     Simple::new("regexp_extract", TWO_AND_NUMBER, Gives::Text, extract)
         .optional(1)
         .checked(check_regex),
-    Simple::new("regexp_extract_all", TWO_AND_NUMBER, Gives::Texts, extract_all)
-        .optional(1)
-        .checked(check_regex),
+    Simple::new(
+        "regexp_extract_all",
+        TWO_AND_NUMBER,
+        Gives::Texts,
+        extract_all,
+    )
+    .optional(1)
+    .checked(check_regex),
     Simple::new("regexp_replace", THREE, Gives::Text, replace).checked(check_regex),
     Simple::new("regexp_like", TWO, Gives::Boolean, |call| {
         let found = with_regex(call, |text, regex, _| Ok(Some(regex.is_match(text))))?;
@@ -154,7 +158,9 @@ fn group(call: &Call<'_>, regex: &Regex, row: usize) -> Result<Option<usize>> {
     };
     match usize::try_from(group) {
         Ok(group) if group < regex.captures_len() => Ok(Some(group)),
-        _ => Err(failed(format!("the regular expression has no such group group={group}"))),
+        _ => Err(failed(format!(
+            "the regular expression has no such group group={group}"
+        ))),
     }
 }
 
@@ -180,7 +186,8 @@ fn extract_all(call: &Call<'_>) -> Result<ArrayRef> {
             parts
                 .map(|captures| {
                     let part = captures.get(group);
-                    part.map(|part| part.as_str().to_owned()).unwrap_or_default()
+                    part.map(|part| part.as_str().to_owned())
+                        .unwrap_or_default()
                 })
                 .collect(),
         ))
@@ -196,7 +203,9 @@ fn replace(call: &Call<'_>) -> Result<ArrayRef> {
             return Ok(None);
         }
         let replacement = java_replacement(replacements.value(row));
-        Ok(Some(regex.replace_all(text, replacement.as_str()).into_owned()))
+        Ok(Some(
+            regex.replace_all(text, replacement.as_str()).into_owned(),
+        ))
     })?;
     Ok(Arc::new(StringArray::from(found)))
 }
@@ -250,7 +259,10 @@ fn locate(call: &Call<'_>) -> Result<ArrayRef> {
             let Some(skip) = skip.map(|from| from - 1) else {
                 return Some(0);
             };
-            let start = text.char_indices().nth(skip).map_or(text.len(), |(at, _)| at);
+            let start = text
+                .char_indices()
+                .nth(skip)
+                .map_or(text.len(), |(at, _)| at);
             let at = text.get(start..)?.find(part);
             let at = at.map(|at| text.get(..start + at).unwrap_or_default().chars().count() + 1);
             i32::try_from(at.unwrap_or(0)).ok()
@@ -288,10 +300,19 @@ mod tests {
         assert_eq!(run("split", &["abc", ""], None), "[a, b, c]");
         assert_eq!(run("split", &["", ","], None), "[]");
         assert_eq!(run("split", &["a..b", "\\."], None), "[a, , b]");
-        assert_eq!(run("regexp_extract", &["100-200", "(\\d+)-(\\d+)"], Some(2)), "200");
+        assert_eq!(
+            run("regexp_extract", &["100-200", "(\\d+)-(\\d+)"], Some(2)),
+            "200"
+        );
         assert_eq!(run("regexp_extract", &["none", "(\\d+)"], None), "");
-        assert_eq!(run("regexp_extract_all", &["1-2, 3-4", "(\\d)-(\\d)"], None), "[1, 3]");
-        assert_eq!(run("regexp_replace", &["a1b2", "([a-z])(\\d)", "$2$1\\$"], None), "1a$2b$");
+        assert_eq!(
+            run("regexp_extract_all", &["1-2, 3-4", "(\\d)-(\\d)"], None),
+            "[1, 3]"
+        );
+        assert_eq!(
+            run("regexp_replace", &["a1b2", "([a-z])(\\d)", "$2$1\\$"], None),
+            "1a$2b$"
+        );
         assert_eq!(run("locate", &["b", "äbcb"], Some(3)), "4");
         assert_eq!(run("locate", &["x", "abc"], None), "0");
     }

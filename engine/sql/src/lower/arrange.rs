@@ -99,12 +99,7 @@ impl Lowering {
         Ok((order, computed))
     }
 
-    fn arranged(
-        &mut self,
-        stream: Stream,
-        order: Vec<SortColumn>,
-        limit: Option<usize>,
-    ) -> Stream {
+    fn arranged(&mut self, stream: Stream, order: Vec<SortColumn>, limit: Option<usize>) -> Stream {
         let schema = Arc::clone(&stream.schema);
         let marks = stream.marks.clone();
         let input = self.seal(stream);
@@ -181,11 +176,13 @@ impl Lowering {
     pub(super) fn unnest(&mut self, unnest: &Unnest, above: Above) -> Result<Stream, SqlError> {
         let mut stream = self.node(&unnest.input, above)?;
         let [(column, list)] = unnest.list_type_columns.as_slice() else {
-            return Err(SqlError::unsupported(if unnest.list_type_columns.is_empty() {
-                "unnesting a struct"
-            } else {
-                "more than one explode in a SELECT"
-            }));
+            return Err(SqlError::unsupported(
+                if unnest.list_type_columns.is_empty() {
+                    "unnesting a struct"
+                } else {
+                    "more than one explode in a SELECT"
+                },
+            ));
         };
         let schema = arrow_schema(&unnest.schema);
         let in_place = unnest

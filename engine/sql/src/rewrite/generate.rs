@@ -8,9 +8,9 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::{
     ast::{
-        Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, JoinOperator,
-        LateralView, ObjectName, Query, Select, SelectItem, SetExpr, Statement, TableAlias,
-        TableFactor, TableWithJoins, Value, VisitMut, VisitorMut,
+        Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, JoinOperator, LateralView,
+        ObjectName, Query, Select, SelectItem, SetExpr, Statement, TableAlias, TableFactor,
+        TableWithJoins, Value, VisitMut, VisitorMut,
     },
     parser::Parser,
 };
@@ -80,7 +80,11 @@ fn columns(generator: Generator, list: Expr, names: &[Ident]) -> Vec<SelectItem>
     };
     let two = |function: &str, parts: [&str; 2]| {
         let list = call(function, list.clone());
-        let list = if generator.outer { call(OUTER, list) } else { list };
+        let list = if generator.outer {
+            call(OUTER, list)
+        } else {
+            list
+        };
         parts
             .iter()
             .enumerate()

@@ -1,5 +1,7 @@
 //! A DataFrame's way in, and other uses of the interface.
 
+use std::fmt::Write;
+
 use datafusion::logical_expr::{LogicalPlanBuilder, col};
 use expect_test::expect;
 use millstream_sql::{
@@ -91,6 +93,48 @@ fn a_second_watermark_on_one_path_is_refused() -> Result<(), SqlError> {
         .map(|error| error.code().0);
     assert_eq!(error, Some("SQL-030"));
     Ok(())
+}
+
+/// Where the page of functions is.
+const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/book/functions.md");
+
+/// `UPDATE_EXPECT=1 cargo test -p millstream-sql` writes the page anew.
+#[test]
+fn the_page_of_functions_is_up_to_date() -> Result<(), std::io::Error> {
+    let page = functions_page();
+    if std::env::var_os("UPDATE_EXPECT").is_some() {
+        std::fs::write(PAGE, &page)?;
+    }
+    let found = std::fs::read_to_string(PAGE).unwrap_or_default();
+    assert!(
+        found == page,
+        "docs/book/functions.md is stale: UPDATE_EXPECT=1 cargo test -p millstream-sql"
+    );
+    Ok(())
+}
+
+fn functions_page() -> String {
+    let mut page =
+        "# Functions\n\nAll functions of the dialect, by name. `origin` says whose code runs: \
+                    DataFusion's, its package of\nSpark's functions, or ours.\n\n\
+                    | function | kind | origin |\n|---|---|---|\n"
+            .to_owned();
+    for function in list() {
+        let kind = match function.kind {
+            FunctionKind::Scalar => "row",
+            FunctionKind::Aggregate => "group",
+            FunctionKind::Window => "window (batch only)",
+            _ => "other",
+        };
+        let origin = match function.origin {
+            FunctionOrigin::DataFusion => "DataFusion",
+            FunctionOrigin::Spark => "Spark package",
+            FunctionOrigin::Millstream => "Millstream",
+            _ => "other",
+        };
+        let _ = writeln!(page, "| `{}` | {kind} | {origin} |", function.name);
+    }
+    page
 }
 
 #[test]

@@ -336,7 +336,7 @@ fn a_union_takes_the_mark_of_all() {
                         | project: at, who, n
                         Source clicks connector=memory
                           | columns: at TIMESTAMP, n INT
-            watermark: min of clicks.at delay 10 seconds; clicks.at delay 10 seconds
+            watermark: clicks.at delay 10 seconds
             modes: append, update, complete, changes
         "#]],
     );
@@ -396,13 +396,13 @@ fn filters_and_literals_of_functions_are_columns() {
         &expect![[r#"
             Sink mode=update
               Chain
-                | project: k, count(Int64(1)) FILTER (WHERE plain.v > Int64(1))@1 AS c, approx_percentile_cont(plain.v,Decimal128(0.5,1,1))@2 AS p, first_value(plain.v) IGNORE NULLS@3 AS f, avg(plain.price)@4 AS a
+                | project: k, count(Int64(1)) FILTER (WHERE plain.v > Int64(1))@1 AS c, percentile_approx(plain.v,Decimal128(0.5,1,1))@2 AS p, first_value(plain.v) IGNORE NULLS@3 AS f, avg(plain.price)@4 AS a
                 Aggregate #0 emits=update
                   | keys: plain.k
-                  | calls: count(*) FILTER (WHERE plain.v > Int64(1)) BIGINT, approx_percentile_cont(plain.v,Decimal128(0.5,1,1)) DOUBLE, first_value(plain.v) IGNORE NULLS BIGINT, avg(plain.price) DECIMAL(11,6)
+                  | calls: count(*) FILTER (WHERE plain.v > Int64(1)) BIGINT, percentile_approx(plain.v,Decimal128(0.5,1,1)) BIGINT, first_value(plain.v) IGNORE NULLS BIGINT, avg(plain.price) DECIMAL(11,6)
                   | state: one row a key, never removed
                   Chain
-                    | project: k@0 AS plain.k, 1 AS Int32(1), v@1 > 1 AS plain.v > Int64(1), CAST(v@1 AS Float64) AS plain.v, 0.5 AS Float64(0.5), v@1 AS plain.v, price@2 AS plain.price
+                    | project: k@0 AS plain.k, 1 AS Int32(1), v@1 > 1 AS plain.v > Int64(1), v@1 AS plain.v, 0.5 AS Float64(0.5), price@2 AS plain.price
                     Source plain connector=memory
                       | columns: k STRING, v BIGINT, price DECIMAL(7,2)
             watermark: none

@@ -1,7 +1,7 @@
 //! What is refused: code, place and hint.
 
 use expect_test::{Expect, expect};
-use millstream_types::OutputMode::{self, Append, Complete, Update};
+use millstream_types::OutputMode::{self, Append, Changes, Complete, Update};
 
 use crate::fixture::{Fixture, plan};
 
@@ -176,11 +176,27 @@ fn operations() {
     "#]],
     );
     check(
-        Append,
+        Update,
         "SELECT who FROM clicks LIMIT 3",
         &expect![[r#"
-        error SQL-007: LIMIT on a stream is not supported (line 1, column 1)
+        error SQL-030: Limits are not supported on streaming DataFrames/Datasets in Update output mode (line 1, column 24)
+        hint: use append, or complete above an aggregation
     "#]],
+    );
+    check(
+        Append,
+        "SELECT who FROM clicks LIMIT 3 OFFSET 1",
+        &expect![[r#"
+            error SQL-030: Offset is not supported on streaming DataFrames/Datasets (line 1, column 32)
+        "#]],
+    );
+    check(
+        Changes,
+        "SELECT who, count(*) AS c FROM clicks GROUP BY who ORDER BY c",
+        &expect![[r#"
+            error SQL-020 [STREAMING_OUTPUT_MODE.UNSUPPORTED_OPERATION]: output mode changes is not supported for ORDER BY, which changes cannot keep (line 1, column 39)
+            hint: this query can run in: complete
+        "#]],
     );
     check(
         Append,
@@ -364,9 +380,17 @@ fn clauses_that_would_be_passed_over() {
     );
     check(
         Append,
-        "SELECT explode(tags) FROM plain",
+        "SELECT explode(tags), explode(tags) AS again, explode(array(1, 2)) AS other FROM plain",
         &expect![[r#"
-            error SQL-007: explode in a streaming query is not supported (line 1, column 8)
+            error SQL-007: more than one explode in a SELECT is not supported (line 1, column 8)
+        "#]],
+    );
+    check(
+        Append,
+        "SELECT date_format(ts, 'YYYY') FROM plain",
+        &expect![[r#"
+            error SQL-016: unknown pattern letter "Y" (line 1, column 1)
+            hint: did you mean y?
         "#]],
     );
     check(

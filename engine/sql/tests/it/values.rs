@@ -46,7 +46,8 @@ fn column(expr: &Arc<dyn PhysicalExpr>, batch: &RecordBatch) -> Result<ArrayRef,
 
 fn step(batch: RecordBatch, step: &Step) -> Result<RecordBatch, Failure> {
     match step {
-        Step::Mark { .. } | Step::Unnest { .. } => Ok(batch),
+        Step::Mark { .. } => Ok(batch),
+        Step::Unnest { .. } => Err("unnesting is shown by scripts".into()),
         Step::Filter(predicate) => {
             let keep = column(predicate, &batch)?;
             Ok(filter_record_batch(
