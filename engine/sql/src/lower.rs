@@ -52,6 +52,7 @@ use crate::{
 mod aggregate;
 mod arrange;
 mod refuse;
+mod sets;
 
 /// What a column knows about event time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

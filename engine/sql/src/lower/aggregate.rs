@@ -23,7 +23,7 @@ use millstream_operators::aggregate::{AggregateCall, AggregateSpec, TimeKey};
 use millstream_runtime::plan::Node;
 use millstream_types::{OperatorId, OutputMode};
 
-use super::{Above, Lowering, Mark, Stream, arrow_schema, refuse};
+use super::{Above, Lowering, Mark, Stream, arrow_schema, refuse, sets::Sets};
 use crate::{
     SqlError,
     error::from_datafusion,
@@ -78,13 +78,10 @@ impl Lowering {
         above: Above,
     ) -> Result<Stream, SqlError> {
         let mut stream = self.node(&aggregate.input, Above::State)?;
-        if aggregate
-            .group_expr
-            .iter()
-            .any(|group| matches!(group, Expr::GroupingSet(_)))
-        {
-            return Err(refuse::grouping_sets());
-        }
+        let sets = Sets::of(&aggregate.group_expr)?;
+        let groups = sets
+            .as_ref()
+            .map_or(&aggregate.group_expr, |sets| &sets.groups);
         let mut columns = Columns {
             lowering: self,
             stream: &stream,
@@ -92,16 +89,24 @@ impl Lowering {
             physical: Vec::new(),
             fields: Vec::new(),
         };
-        let time = time_key(&aggregate.group_expr, &mut columns)?;
+        let mut time = time_key(groups, &mut columns)?;
+        if let (Some(sets), Some(key)) = (&sets, &time)
+            && !sets.always(key.position)
+        {
+            if is_window(&groups[key.position]) {
+                return Err(refuse::window_in_some_sets());
+            }
+            time = None;
+        }
         let mut keys = Vec::new();
-        for (position, group) in aggregate.group_expr.iter().enumerate() {
+        for (position, group) in groups.iter().enumerate() {
             if time.as_ref().is_none_or(|time| time.position != position) {
                 keys.push(columns.of(unalias(group))?);
             }
         }
         let mut calls = Vec::new();
         for expr in &aggregate.aggr_expr {
-            calls.push(call(expr, &mut columns)?);
+            calls.push(call(expr, &mut columns, self.mode)?);
         }
         let input = columns.schema();
         let calls = calls
@@ -115,6 +120,14 @@ impl Lowering {
             datafusion::common::DFSchema::try_from(input.as_ref().clone())
                 .map_err(from_datafusion)?,
         );
+        let mut below = self.seal(stream);
+        let mut input = input;
+        if let Some(sets) = &sets {
+            let others = sets.without(time.as_ref().map(|time| time.position));
+            let number = aggregate.schema.field(groups.len()).data_type();
+            let expanded = self.expand(below, &input, (&others, &keys), number)?;
+            (below, input, keys) = (expanded.node, expanded.schema, expanded.keys);
+        }
         let spec = AggregateSpec {
             input,
             time: time.as_ref().map_or(TimeKey::None, |time| time.key),
@@ -126,11 +139,10 @@ impl Lowering {
             output: arrow_schema(&aggregate.schema),
         };
         let marks = marks_above(aggregate, time.as_ref());
-        let input = self.seal(stream);
         let operator = OperatorId(self.operators);
         self.operators += 1;
         let base = self.push(Node::Aggregate {
-            input,
+            input: below,
             operator,
             spec,
         });
@@ -240,14 +252,15 @@ struct PendingCall {
     filter: Option<usize>,
 }
 
-fn call(expr: &Expr, columns: &mut Columns<'_>) -> Result<PendingCall, SqlError> {
+fn call(expr: &Expr, columns: &mut Columns<'_>, mode: OutputMode) -> Result<PendingCall, SqlError> {
     let name = expr.schema_name().to_string();
     let Expr::AggregateFunction(function) = unalias(expr) else {
         return Err(SqlError::internal(format!(
             "{name} is no aggregate function"
         )));
     };
-    if function.params.distinct {
+    // Spark has none on streams; only `changes` is ours alone.
+    if function.params.distinct && mode != OutputMode::Changes {
         return Err(refuse::distinct_call());
     }
     if !function.params.order_by.is_empty() {
@@ -288,10 +301,12 @@ impl PendingCall {
             })
             .collect();
         let ignore_nulls = self.function.params.null_treatment == Some(NullTreatment::IgnoreNulls);
+        let distinct = self.function.params.distinct;
         let function = AggregateExprBuilder::new(self.function.func, arguments)
             .schema(Arc::clone(input))
             .alias(self.name)
             .with_ignore_nulls(ignore_nulls)
+            .with_distinct(distinct)
             .build()?;
         let argument_types = self
             .arguments

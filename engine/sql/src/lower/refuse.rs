@@ -103,15 +103,15 @@ pub(super) fn mixed_union() -> SqlError {
 pub(super) fn distinct_call() -> SqlError {
     SqlError::NotOnStream {
         what: "Distinct aggregations are not supported on streaming DataFrames/Datasets".to_owned(),
-        hint: "consider using approx_count_distinct() instead",
+        hint: "consider using approx_count_distinct() instead, or output mode changes",
     }
 }
 
-/// ROLLUP, CUBE and GROUPING SETS.
-pub(super) fn grouping_sets() -> SqlError {
+/// A window that some grouping sets lack.
+pub(super) fn window_in_some_sets() -> SqlError {
     SqlError::NotOnStream {
-        what: "Grouping Sets is not supported on streaming DataFrames/Datasets".to_owned(),
-        hint: "write one query for each grouping",
+        what: "a time window must be in all grouping sets".to_owned(),
+        hint: "write GROUP BY window(…), ROLLUP (…)",
     }
 }
 

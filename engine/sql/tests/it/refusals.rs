@@ -210,17 +210,37 @@ fn operations() {
         Update,
         "SELECT k, count(DISTINCT v) FROM plain GROUP BY k",
         &expect![[r#"
-        error SQL-030: Distinct aggregations are not supported on streaming DataFrames/Datasets (line 1, column 17)
-        hint: consider using approx_count_distinct() instead
-    "#]],
+            error SQL-030: Distinct aggregations are not supported on streaming DataFrames/Datasets (line 1, column 17)
+            hint: consider using approx_count_distinct() instead, or output mode changes
+        "#]],
     );
     check(
         Update,
         "SELECT k, count(*) FROM plain GROUP BY ROLLUP(k)",
         &expect![[r#"
-        error SQL-030: Grouping Sets is not supported on streaming DataFrames/Datasets (line 1, column 31)
-        hint: write one query for each grouping
-    "#]],
+            Sink mode=update
+              Chain
+                | project: k, count(Int64(1))@2 AS count(1)
+                Aggregate #0 emits=update
+                  | keys: __set_plain.k, __set
+                  | calls: count(*) BIGINT
+                  | state: one row a key, never removed
+                  Union
+                    Chain
+                      | project: plain.k, Int32(1), plain.k@0 AS __set_plain.k, 0 AS __set
+                      Chain
+                        | project: k@0 AS plain.k, 1 AS Int32(1)
+                        Source plain connector=memory
+                          | columns: k STRING
+                    Chain
+                      | project: plain.k, Int32(1), NULL AS __set_plain.k, 1 AS __set
+                      Chain
+                        | project: k@0 AS plain.k, 1 AS Int32(1)
+                        Source plain connector=memory
+                          | columns: k STRING
+            watermark: none
+            modes: update, complete, changes
+        "#]],
     );
     check(
         Append,
