@@ -1,8 +1,6 @@
 //! `millstream checkpoint`: what a checkpoint holds, and whether it is whole.
 
-use std::path::Path;
-
-use millstream_epoch::{CheckpointReport, EpochError, FileState, RealDisk, inspect, verify};
+use millstream_epoch::{CheckpointReport, FileState, RealDisk, inspect, verify};
 use millstream_types::Epoch;
 
 use crate::{
@@ -13,15 +11,16 @@ use crate::{
 
 /// Shows or verifies a checkpoint. Reads only; takes no lock.
 pub(crate) fn checkpoint(arguments: &CheckpointArguments) -> Result<Exit, Failure> {
-    let (dir, read): (&Path, fn(&RealDisk) -> Result<CheckpointReport, EpochError>) =
-        match &arguments.what {
-            CheckpointCommand::Show { dir } => (dir, |disk| inspect(disk)),
-            CheckpointCommand::Verify { dir } => (dir, |disk| verify(disk)),
-        };
+    let (CheckpointCommand::Show { dir } | CheckpointCommand::Verify { dir }) = &arguments.what;
     if !dir.is_dir() {
         return Err(Failure::Usage(format!("{} is no directory", dir.display())));
     }
-    let report = read(&RealDisk::new(dir)).map_err(|error| coded(&error))?;
+    let disk = RealDisk::new(dir);
+    let report = match &arguments.what {
+        CheckpointCommand::Show { .. } => inspect(&disk),
+        CheckpointCommand::Verify { .. } => verify(&disk),
+    };
+    let report = report.map_err(|error| coded(&error))?;
     show(&report);
     if let Some(problem) = &report.problem {
         return Err(problem.clone().into());

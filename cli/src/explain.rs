@@ -1,7 +1,7 @@
 //! `millstream explain`.
 
 use millstream::{ExplainFormat, Outcome, Session};
-use millstream_sql::{ScriptStatement, Statement};
+use millstream::{ScriptStatement, Statement};
 
 use crate::{
     arguments::{ExplainArguments, Format},
@@ -11,6 +11,10 @@ use crate::{
 };
 
 /// Explains every query of a script; other statements are run, queries are not.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "other statements run, other outcomes show nothing"
+)]
 pub(crate) fn explain(arguments: &ExplainArguments) -> Result<Exit, Failure> {
     let statements = statements(arguments.file.as_deref(), arguments.command.as_deref())?;
     let format = match arguments.format {

@@ -101,7 +101,7 @@ pub(crate) fn options(connector: Option<&str>) -> Result<Exit, Failure> {
 
 /// Prints all functions.
 pub(crate) fn functions() -> Result<Exit, Failure> {
-    let rows: Vec<_> = millstream_sql::functions::list()
+    let rows: Vec<_> = millstream::list_functions()
         .into_iter()
         .map(|function| {
             vec![

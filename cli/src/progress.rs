@@ -41,7 +41,10 @@ impl Reporter {
         let file = file.map(open).transpose()?.map(Mutex::new);
         let style = match style {
             ProgressStyle::Auto if !is_watched() => ProgressStyle::None,
-            other => other,
+            ProgressStyle::Auto
+            | ProgressStyle::None
+            | ProgressStyle::Line
+            | ProgressStyle::Json => style,
         };
         Ok(Reporter { style, file })
     }

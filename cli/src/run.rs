@@ -5,7 +5,7 @@ use std::{io::Read, path::Path, sync::Arc};
 use millstream::{
     Checkpoint, DataFrame, Outcome, OutputMode, Session, StreamingQuery, parse_trigger,
 };
-use millstream_sql::{ScriptStatement, SqlError, Statement, parse_script};
+use millstream::{ScriptStatement, SqlError, Statement, parse_script};
 
 use crate::{
     arguments::RunArguments,
@@ -138,6 +138,10 @@ fn select(frame: &DataFrame) -> millstream::Result<StreamingQuery> {
         .start_now()
 }
 
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "other outcomes show nothing"
+)]
 fn show(outcome: &Outcome) {
     match outcome {
         Outcome::Text(text) => print(text),

@@ -181,6 +181,36 @@ impl std::fmt::Debug for OperatorEnvironment {
     }
 }
 
+/// Something that hands the deltas of an input to a driver; inputs differ in how they are routed.
+type Receive<O> = Box<dyn FnMut(&mut Driver<O>)>;
+
+/// Declares an input, whose deltas go to `port` of the operator.
+fn receive<'s, O: EpochOperator>(
+    builder: &mut OperatorBuilder<'s, u64>,
+    port: usize,
+    (input, routing): (DeltaStream<'s>, Routing),
+) -> Receive<O> {
+    let same_epoch = [(0, timely::progress::Antichain::from_elem(0))];
+    match routing {
+        Routing::Local => {
+            let mut input = builder.new_input_connection(input, Pipeline, same_epoch);
+            Box::new(move |driver| {
+                input.for_each(|time, delta| {
+                    driver.arrived(Epoch(*time.time()), port, std::mem::take(delta));
+                });
+            })
+        }
+        Routing::ByKey => {
+            let mut input = builder.new_input_connection(input, by_key(), same_epoch);
+            Box::new(move |driver| {
+                input.for_each(|time, delta| {
+                    driver.arrived(Epoch(*time.time()), port, std::mem::take(delta));
+                });
+            })
+        }
+    }
+}
+
 /// Puts an operator into the dataflow.
 pub fn epoch_operator<'s, O: EpochOperator>(
     (id, name): (OperatorId, &str),
@@ -195,28 +225,15 @@ pub fn epoch_operator<'s, O: EpochOperator>(
     let (output, stream) = builder.new_output::<Delta>();
     let mut output = OutputBuilder::<u64, CapacityContainerBuilder<Delta>>::from(output);
     let ports = inputs.len();
-    let identity = || [(0, timely::progress::Antichain::from_elem(0))];
-    let mut local = Vec::new();
-    let mut routed = Vec::new();
-    for (port, (input, routing)) in inputs.into_iter().enumerate() {
-        match routing {
-            Routing::Local => {
-                local.push((
-                    port,
-                    builder.new_input_connection(input, Pipeline, identity()),
-                ));
-            }
-            Routing::ByKey => {
-                routed.push((
-                    port,
-                    builder.new_input_connection(input, by_key(), identity()),
-                ));
-            }
-        }
-    }
+    let mut inputs: Vec<Receive<O>> = inputs
+        .into_iter()
+        .enumerate()
+        .map(|(port, input)| receive(&mut builder, port, input))
+        .collect();
     let has_marks = marks.is_some();
+    let same_epoch = || [(0, timely::progress::Antichain::from_elem(0))];
     let mut mark_input =
-        marks.map(|marks| builder.new_input_connection(marks, Pipeline, identity()));
+        marks.map(|marks| builder.new_input_connection(marks, Pipeline, same_epoch()));
     let environment = environment.clone();
     builder.build(move |mut capabilities| {
         let mut capability = capabilities.pop();
@@ -225,25 +242,16 @@ pub fn epoch_operator<'s, O: EpochOperator>(
         }
         let mut driver = Driver::new(id, environment, has_marks, ports, operator);
         move |frontiers| {
-            for (port, input) in &mut local {
-                input.for_each(|time, delta| {
-                    driver.arrived(Epoch(*time.time()), *port, std::mem::take(delta));
-                });
-            }
-            for (port, input) in &mut routed {
-                input.for_each(|time, delta| {
-                    driver.arrived(Epoch(*time.time()), *port, std::mem::take(delta));
-                });
-            }
+            inputs.iter_mut().for_each(|input| input(&mut driver));
             if let Some(input) = &mut mark_input {
                 input.for_each(|time, marks| driver.marked(Epoch(*time.time()), marks));
             }
-            let passed = frontiers
+            let open = frontiers
                 .iter()
                 .filter_map(|f| f.frontier().first().copied())
                 .min();
             let mut output = output.activate();
-            driver.advance(passed.map(Epoch), &mut capability, |capability, emitter| {
+            driver.advance(open.map(Epoch), &mut capability, |capability, emitter| {
                 let mut session = output.session(capability);
                 for mut delta in emitter.deltas.drain(..) {
                     session.give_container(&mut delta);

@@ -131,29 +131,8 @@ fn chain(column: &ArrayRef, hashes: &mut [u64]) -> Result<()> {
                 xxh3_64_with_seed(&[u8::from(array.value(row))], seed)
             });
         }
-        DataType::Utf8 => {
-            let array = column.as_string::<i32>();
-            each(array, hashes, |row, seed| {
-                xxh3_64_with_seed(array.value(row).as_bytes(), seed)
-            });
-        }
-        DataType::LargeUtf8 => {
-            let array = column.as_string::<i64>();
-            each(array, hashes, |row, seed| {
-                xxh3_64_with_seed(array.value(row).as_bytes(), seed)
-            });
-        }
-        DataType::Utf8View => {
-            let array = column.as_string_view();
-            each(array, hashes, |row, seed| {
-                xxh3_64_with_seed(array.value(row).as_bytes(), seed)
-            });
-        }
-        DataType::Binary => {
-            let array = column.as_binary::<i32>();
-            each(array, hashes, |row, seed| {
-                xxh3_64_with_seed(array.value(row), seed)
-            });
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View | DataType::Binary => {
+            chain_bytes(column, hashes);
         }
         DataType::Null => each(column, hashes, |_, seed| seed),
         DataType::Struct(_) => chain_struct(column.as_struct(), hashes)?,
@@ -165,6 +144,27 @@ fn chain(column: &ArrayRef, hashes: &mut [u64]) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Text and bytes hash alike in all their layouts.
+fn chain_bytes(column: &ArrayRef, hashes: &mut [u64]) {
+    if let Some(array) = column.as_string_opt::<i32>() {
+        each(array, hashes, |row, seed| {
+            xxh3_64_with_seed(array.value(row).as_bytes(), seed)
+        });
+    } else if let Some(array) = column.as_string_opt::<i64>() {
+        each(array, hashes, |row, seed| {
+            xxh3_64_with_seed(array.value(row).as_bytes(), seed)
+        });
+    } else if let Some(array) = column.as_string_view_opt() {
+        each(array, hashes, |row, seed| {
+            xxh3_64_with_seed(array.value(row).as_bytes(), seed)
+        });
+    } else if let Some(array) = column.as_binary_opt::<i32>() {
+        each(array, hashes, |row, seed| {
+            xxh3_64_with_seed(array.value(row), seed)
+        });
+    }
 }
 
 /// The bytes by which a double is a key: one zero, one NaN.

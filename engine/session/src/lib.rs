@@ -48,7 +48,12 @@ pub use millstream_runtime::{
     schedule,
     settings::{KillPoint, Trigger},
 };
-pub use millstream_sql::{ExplainFormat, catalog::Entry, functions::FunctionInfo};
+pub use millstream_sql::{
+    ExplainFormat, ScriptStatement, SqlError, Statement,
+    catalog::Entry,
+    functions::{FunctionInfo, list as list_functions},
+    parse_script,
+};
 pub use millstream_types::{Coded, Fault, OutputMode};
 pub use query::{QueryStatus, StreamingQuery, StreamingQueryListener};
 pub use reader::DataStreamReader;
