@@ -44,7 +44,7 @@ use crate::{
     rewrite,
     statement::parse_query,
     text,
-    watermark::{PushFilterBelowWatermark, guard},
+    watermark::{PushFilterBelowWatermark, guard, marks_of_subqueries},
 };
 
 /// Functions that make several rows of one.
@@ -176,6 +176,7 @@ impl Planner {
         let statement = datafusion::sql::sqlparser::ast::Statement::Query(Box::new(tree));
         planner
             .sql_statement_to_plan(statement)
+            .and_then(marks_of_subqueries)
             .and_then(narrow_literals)
             .map_err(from_datafusion)
     }

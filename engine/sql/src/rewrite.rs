@@ -20,6 +20,7 @@ use datafusion::sql::sqlparser::ast::{
 use crate::SqlError;
 
 mod generate;
+mod windows;
 
 /// Names that stand for the grouping expression of the same name.
 const WINDOWS: [&str; 2] = ["window", "session_window"];
@@ -56,7 +57,7 @@ impl VisitorMut for Rewriter {
     }
 
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<SqlError> {
-        if let Err(error) = generate::in_from(select) {
+        if let Err(error) = windows::in_from(select).and_then(|()| generate::in_from(select)) {
             return ControlFlow::Break(error);
         }
         generate::in_projection(select);

@@ -15,7 +15,7 @@ use datafusion::sql::sqlparser::{
     dialect::Dialect,
     keywords::Keyword,
     parser::{Parser, ParserError},
-    tokenizer::{Location, Token, TokenWithSpan, Tokenizer, Word},
+    tokenizer::{Location, Span, Token, TokenWithSpan, Tokenizer, Word},
 };
 use millstream_types::TextPosition;
 
@@ -30,6 +30,8 @@ const CHAIN_MAX: usize = 200;
 
 /// The function into which `FROM t WATERMARK c DELAY OF …` is rewritten.
 pub(crate) const WATERMARK_FUNCTION: &str = "__watermark";
+/// The condition that stands for a watermark on a subquery.
+pub(crate) const MARK_FUNCTION: &str = "__mark";
 
 /// Spark's SQL as sqlparser sees it.
 #[derive(Debug)]
@@ -306,7 +308,7 @@ pub(crate) fn prepare(
             demote(&mut tokens[idx]);
         }
     }
-    rewrite_watermarks(tokens)
+    rewrite_watermarks(plain_table_arguments(tokens))
 }
 
 /// `window` is a keyword for sqlparser, a function and a column for Spark. It stays a keyword in
@@ -387,18 +389,15 @@ fn rewrite_watermarks(tokens: Vec<TokenWithSpan>) -> Result<Vec<TokenWithSpan>, 
         {
             return Err(syntax("expected WATERMARK column DELAY OF INTERVAL n UNIT"));
         }
-        let table = match out.pop().map(|t| t.token) {
-            Some(Token::Word(word)) => word.value,
-            _ => {
-                return Err(SqlError::unsupported(
-                    "WATERMARK after a subquery: define it on a table or a view; it",
-                )
-                .at(Some(place(at.start))));
-            }
-        };
+        let table = out.pop().map(|t| t.token);
         let text = |token: &TokenWithSpan| token.token.to_string().replace(['\'', '`'], "");
         let spanned = |token| TokenWithSpan::new(token, at);
         let quoted = |text: String| spanned(Token::SingleQuotedString(text));
+        let delay = format!("{} {}", text(count), text(unit));
+        let Some(Token::Word(Word { value: table, .. })) = table else {
+            mark_subquery(&mut out, column.clone(), &delay, at);
+            continue;
+        };
         out.extend([
             spanned(Token::make_word(WATERMARK_FUNCTION, None)),
             spanned(Token::LParen),
@@ -406,7 +405,7 @@ fn rewrite_watermarks(tokens: Vec<TokenWithSpan>) -> Result<Vec<TokenWithSpan>, 
             spanned(Token::Comma),
             quoted(text(column)),
             spanned(Token::Comma),
-            quoted(format!("{} {}", text(count), text(unit))),
+            quoted(delay),
             spanned(Token::RParen),
         ]);
         let has_alias = rest.peek().is_some_and(starts_alias);
@@ -429,4 +428,68 @@ fn rewrite_watermarks(tokens: Vec<TokenWithSpan>) -> Result<Vec<TokenWithSpan>, 
 fn starts_alias(token: &TokenWithSpan) -> bool {
     matches!(&token.token, Token::Word(word)
         if word.keyword == Keyword::AS || word.keyword == Keyword::NoKeyword)
+}
+
+/// `(query)`, whose last parenthesis was taken off → `(SELECT * FROM (query) WHERE __mark(c, 'n UNIT'))`.
+fn mark_subquery(out: &mut Vec<TokenWithSpan>, column: TokenWithSpan, delay: &str, at: Span) {
+    let mut depth = 1usize;
+    let open = out.iter().rposition(|token| {
+        match token.token {
+            Token::RParen => depth += 1,
+            Token::LParen => depth -= 1,
+            _ => {}
+        }
+        depth == 0
+    });
+    let spanned = |token| TokenWithSpan::new(token, at);
+    let word = |text: &str| spanned(Token::make_word(text, None));
+    let front = [
+        word("SELECT"),
+        spanned(Token::Mul),
+        word("FROM"),
+        spanned(Token::LParen),
+    ];
+    let after_open = open.map_or(0, |open| open + 1);
+    out.splice(after_open..after_open, front);
+    out.extend([
+        spanned(Token::RParen),
+        word("WHERE"),
+        word(MARK_FUNCTION),
+        spanned(Token::LParen),
+        column,
+        spanned(Token::Comma),
+        spanned(Token::SingleQuotedString(delay.to_owned())),
+        spanned(Token::RParen),
+        spanned(Token::RParen),
+    ]);
+}
+
+/// `TUMBLE(TABLE t PARTITION BY k, DESCRIPTOR(c), …)` → `TUMBLE(t, DESCRIPTOR(c), …)`.
+fn plain_table_arguments(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
+    let mut out: Vec<TokenWithSpan> = Vec::with_capacity(tokens.len());
+    let mut rest = tokens.into_iter().peekable();
+    while let Some(token) = rest.next() {
+        let opens = out.last().is_some_and(|last| last.token == Token::LParen);
+        let function = out.len().checked_sub(2).and_then(|idx| out.get(idx));
+        let is_argument = opens
+            && is_word(Some(&token), "TABLE")
+            && ["TUMBLE", "HOP", "SESSION"]
+                .iter()
+                .any(|name| is_word(function, name));
+        if !is_argument {
+            out.push(token);
+            continue;
+        }
+        out.extend(rest.next());
+        if is_word(rest.peek(), "PARTITION") {
+            // The keys are those of GROUP BY.
+            while rest.peek().is_some() && !is_word(rest.peek(), "DESCRIPTOR") {
+                let last = rest.next();
+                if is_word(rest.peek(), "DESCRIPTOR") {
+                    out.extend(last);
+                }
+            }
+        }
+    }
+    out
 }

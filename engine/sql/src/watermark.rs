@@ -23,8 +23,12 @@ use datafusion::{
 use millstream_types::Interval;
 
 use crate::{
-    SqlError, catalog::check_watermark, error::from_datafusion, functions::clock::is_clock,
-    functions::window::is_window,
+    SqlError,
+    catalog::check_watermark,
+    ddl::parse_interval,
+    error::from_datafusion,
+    functions::{clock::is_clock, window::is_window},
+    text::MARK_FUNCTION,
 };
 
 /// A watermark definition over its input.
@@ -65,6 +69,35 @@ pub fn with_watermark(
             name,
         }),
     }))
+}
+
+/// Makes watermarks of the conditions that stand for those of subqueries.
+pub(crate) fn marks_of_subqueries(plan: LogicalPlan) -> Result<LogicalPlan> {
+    plan.transform_up(|plan| {
+        let LogicalPlan::Filter(filter) = &plan else {
+            return Ok(Transformed::no(plan));
+        };
+        let Expr::ScalarFunction(call) = &filter.predicate else {
+            return Ok(Transformed::no(plan));
+        };
+        if call.func.name() != MARK_FUNCTION {
+            return Ok(Transformed::no(plan));
+        }
+        let [column, Expr::Literal(delay, _)] = call.args.as_slice() else {
+            return Ok(Transformed::no(plan));
+        };
+        let Expr::Column(column) = column else {
+            let expression = column.to_string();
+            return Err(SqlError::EventTimeNested { expression }.into_datafusion());
+        };
+        let delay = delay.try_as_str().flatten().unwrap_or_default();
+        let delay = parse_interval(delay).map_err(SqlError::into_datafusion)?;
+        let input = filter.input.as_ref().clone();
+        with_watermark(input, column.name(), delay)
+            .map(Transformed::yes)
+            .map_err(SqlError::into_datafusion)
+    })
+    .map(|transformed| transformed.data)
 }
 
 impl UserDefinedLogicalNodeCore for WatermarkNode {

@@ -133,6 +133,17 @@ pub(super) fn text_of<'a>(literals: &[Option<&'a ScalarValue>], at: usize) -> Op
     literals.get(at).copied().flatten()?.try_as_str().flatten()
 }
 
+/// The condition that stands for a watermark until a query is planned.
+pub(super) fn mark() -> Arc<ScalarUDF> {
+    Simple::new(
+        crate::text::MARK_FUNCTION,
+        &[Want::Any, Want::Text],
+        Gives::Boolean,
+        |_| Err(failed("a watermark is no condition")),
+    )
+    .udf()
+}
+
 struct SimpleFunction {
     simple: Simple,
     aliases: Vec<String>,
