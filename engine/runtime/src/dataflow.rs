@@ -386,20 +386,29 @@ impl<'s> Builder<'s> {
         input: DeltaStream<'s>,
         marks: Option<MarkStream<'s>>,
     ) -> Result<DeltaStream<'s>, OperatorError> {
-        let sessions = SessionAggregate::new(
-            spec.clone(),
-            seed,
-            self.ownership,
-            self.blueprint.snapshots,
-        )?;
+        let sessions =
+            SessionAggregate::new(spec.clone(), seed, self.ownership, self.blueprint.snapshots)?;
         let environment = &self.environment;
         let inputs = vec![(input, Routing::Local)];
         let keyed = (id, "KeyRows");
-        let rows =
-            epoch_operator(keyed, self.scope, inputs, None, environment, KeyRows::new(spec));
+        let rows = epoch_operator(
+            keyed,
+            self.scope,
+            inputs,
+            None,
+            environment,
+            KeyRows::new(spec),
+        );
         let inputs = vec![(rows, Routing::ByKey)];
         let id = (id, "SessionAggregate");
-        Ok(epoch_operator(id, self.scope, inputs, marks, environment, sessions))
+        Ok(epoch_operator(
+            id,
+            self.scope,
+            inputs,
+            marks,
+            environment,
+            sessions,
+        ))
     }
 
     /// An operator to which all rows of all workers go.

@@ -24,12 +24,20 @@ fn play(folders: &[&str], workers: &[usize], channels: Channels) {
 /// workers and any restart. [INV-02] [INV-03] [INV-04]
 #[test]
 fn windows_and_watermarks() {
-    play(&["window", "watermark", "sliding", "chain"], &[1, 2, 3], Channels::Typed);
+    play(
+        &["window", "watermark", "sliding", "chain"],
+        &[1, 2, 3],
+        Channels::Typed,
+    );
 }
 
 #[test]
 fn aggregates_modes_and_types() {
-    play(&["aggregate", "modes", "types", "sql", "union"], &[1, 2, 3], Channels::Typed);
+    play(
+        &["aggregate", "modes", "types", "sql", "union"],
+        &[1, 2, 3],
+        Channels::Typed,
+    );
 }
 
 #[test]
@@ -51,5 +59,9 @@ fn answers_of_spark() {
 /// Every batch in its wire form, as between processes.
 #[test]
 fn with_byte_channels() {
-    play(&["window", "sliding", "session", "aggregate", "restart"], &[2, 3], Channels::Bytes);
+    play(
+        &["window", "sliding", "session", "aggregate", "restart"],
+        &[2, 3],
+        Channels::Bytes,
+    );
 }
