@@ -3,7 +3,8 @@
 /// Spreads a number over 64 bits.
 #[inline]
 pub(crate) fn spread(key: i64) -> u64 {
-    let wide = u128::from(key.cast_unsigned()) * 0x9E37_79B9_7F4A_7C15_F39C_C060_5CED_C835;
+    let wide =
+        u128::from(key.cast_unsigned()).wrapping_mul(0x9E37_79B9_7F4A_7C15_F39C_C060_5CED_C835);
     u64::try_from(wide >> 64).unwrap_or(0) ^ u64::try_from(wide & u128::from(u64::MAX)).unwrap_or(0)
 }
 
