@@ -121,59 +121,70 @@ fn rows_of_step(case: &Case, outcome: &Outcome, groups: &[Group], step: usize) -
         .iter()
         .filter(|group| group.after == step && group.shown);
     let added = |group: &Group| (1, group.values.clone());
-    let is_distinct = matches!(case.query.shape, Shape::Distinct(_));
-    match case.mode {
-        OutputMode::Append | OutputMode::Update if is_distinct => {
-            let is_new = |group: &&Group| {
-                let before = |old: &Group| old.after + 1 == step && old.values == group.values;
-                !groups.iter().any(before)
-            };
-            now.filter(is_new).map(added).collect()
-        }
-        OutputMode::Complete if has_data => now.map(added).collect(),
-        OutputMode::Complete => Vec::new(),
-        OutputMode::Append => {
-            let before = if step == 0 {
-                i64::MIN
-            } else {
-                outcome.closed[step - 1]
-            };
-            // Groups that were closed before were emitted before; late rows never open one again.
-            let is_closed_now = |group: &&Group| {
-                group
-                    .closed_by
-                    .is_some_and(|by| before < by && by <= outcome.closed[step])
-            };
-            now.filter(is_closed_now).map(added).collect()
-        }
-        // The row of an aggregation without keys belongs to every epoch with data.
-        OutputMode::Update => now
-            .filter(|group| group.touched == Some(step) || (has_data && case.key_columns() == 0))
-            .map(added)
-            .collect(),
-        _ => {
-            let begun = |step: usize| (0..=step).any(|step| case.has_data(step));
-            let mut rows: Vec<(i64, Row)> = if begun(step) {
-                now.map(added).collect()
-            } else {
-                Vec::new()
-            };
-            if step > 0 && begun(step - 1) {
-                let old = groups
-                    .iter()
-                    .filter(|group| group.after == step - 1 && group.shown);
-                rows.extend(old.map(|group| (-1, group.values.clone())));
-            }
-            consolidated(rows)
-        }
+    if case.mode == OutputMode::Changes {
+        return changes_of_step(case, groups, step);
     }
+    if case.mode == OutputMode::Complete {
+        return if has_data {
+            now.map(added).collect()
+        } else {
+            Vec::new()
+        };
+    }
+    if matches!(case.query.shape, Shape::Distinct(_)) {
+        let is_new = |group: &&Group| {
+            let before =
+                |old: &Group| old.after + 1 == step && text(&old.values) == text(&group.values);
+            !groups.iter().any(before)
+        };
+        return now.filter(is_new).map(added).collect();
+    }
+    if case.mode == OutputMode::Update {
+        // The row of an aggregation without keys belongs to every epoch with data.
+        let always = has_data && case.key_columns() == 0;
+        return now
+            .filter(|group| always || group.touched == Some(step))
+            .map(added)
+            .collect();
+    }
+    // Groups that were closed before were emitted before; late rows never open one again.
+    let before = if step == 0 {
+        i64::MIN
+    } else {
+        outcome.closed[step - 1]
+    };
+    let is_closed = |by: i64| before < by && by <= outcome.closed[step];
+    now.filter(|group| group.closed_by.is_some_and(is_closed))
+        .map(added)
+        .collect()
+}
+
+/// What was there before goes, what is there now comes, and what stays is not mentioned.
+fn changes_of_step(case: &Case, groups: &[Group], step: usize) -> Vec<(i64, Row)> {
+    let begun = |step: usize| (0..=step).any(|step| case.has_data(step));
+    let rows_after = |after: usize, weight: i64| {
+        let shown = move |group: &&Group| group.after == after && group.shown && begun(after);
+        groups
+            .iter()
+            .filter(shown)
+            .map(move |group| (weight, group.values.clone()))
+    };
+    let old = step
+        .checked_sub(1)
+        .into_iter()
+        .flat_map(|before| rows_after(before, -1));
+    consolidated(old.chain(rows_after(step, 1)).collect())
 }
 
 /// A row as text in which equal rows are equal.
 fn text(row: &Row) -> String {
-    let cell = |value: &Value| match value {
-        Value::Float(0.0) => "0.0".to_owned(),
-        other => other.cell(),
+    let cell = |value: &Value| {
+        let is_zero = *value == Value::Float(0.0);
+        if is_zero {
+            "0.0".to_owned()
+        } else {
+            value.cell()
+        }
     };
     row.iter().map(cell).collect::<Vec<_>>().join(" | ")
 }

@@ -137,11 +137,15 @@ impl Expr {
         match self {
             Expr::Column(column) => column.ty(),
             Expr::Literal(ty, _) => *ty,
-            Expr::Arithmetic(op, left, _) => match left.ty() {
-                Type::Decimal(p, s) if *op != "*" => Type::Decimal(p + 1, s),
-                Type::Decimal(p, s) => Type::Decimal(2 * p + 1, 2 * s),
-                other => other,
-            },
+            Expr::Arithmetic(op, left, _) => {
+                let ty = left.ty();
+                let Type::Decimal(p, s) = ty else { return ty };
+                if *op == "*" {
+                    Type::Decimal(2 * p + 1, 2 * s)
+                } else {
+                    Type::Decimal(p + 1, s)
+                }
+            }
             Expr::Case(_, then, _) | Expr::Coalesce(then, _) => then.ty(),
             Expr::Length(_) => Type::Int,
             Expr::Is(_) => Type::Bool,
@@ -359,11 +363,12 @@ impl Call {
     #[must_use]
     pub fn ty(&self) -> Type {
         match (self.function, self.argument.ty()) {
-            (Function::CountAll | Function::Count, _) => Type::Long,
+            (Function::CountAll | Function::Count, _) | (Function::Sum, Type::Int | Type::Long) => {
+                Type::Long
+            }
             (Function::Min | Function::Max, ty) => ty,
             (Function::Sum, Type::Decimal(p, s)) => Type::Decimal((p + 10).min(38), s),
             (Function::Avg, Type::Decimal(p, s)) => Type::Decimal(p + 4, s + 4),
-            (Function::Sum, Type::Int | Type::Long) => Type::Long,
             (Function::Sum | Function::Avg, _) => Type::Double,
         }
     }

@@ -25,7 +25,7 @@ pub struct Grammar {
 impl Grammar {
     /// What the engine can do today.
     pub const TODAY: Grammar = Grammar {
-        sliding: false,
+        sliding: true,
         distinct: false,
         nothing_left: false,
         numbers_in_unions: false,

@@ -148,10 +148,13 @@ pub fn rules(case: &Case) -> model::Rules {
             ..
         }) => model::Time::Window(length * 1_000_000, slide * 1_000_000, start * 1_000_000),
     };
-    let delay = |branch: &case::Branch| case.delays[branch.table].map(|delay| delay * 1_000);
+    let mark = |branch: &case::Branch| {
+        let delay = case.delays[branch.table];
+        delay.map(|delay| (branch.table, delay * 1_000))
+    };
     let is_aggregation = !matches!(case.query.shape, Shape::Rows(_));
     model::Rules {
-        delays: case.query.branches.iter().map(delay).collect(),
+        marks: case.query.branches.iter().map(mark).collect(),
         time,
         closes: check::closes(case),
         no_data_epochs: case.no_data_epochs && is_aggregation && case.mode != OutputMode::Complete,

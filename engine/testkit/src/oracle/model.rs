@@ -2,6 +2,11 @@
 //!
 //! It shares no code with the operators, on purpose. Times are microseconds, marks milliseconds.
 
+use std::collections::BTreeMap;
+
+/// A window: its start and its end.
+pub type Span = (i64, i64);
+
 /// A row on one path from a table to the aggregation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Arrival {
@@ -33,8 +38,9 @@ pub enum Time {
 /// What decides about lateness besides the rows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rules {
-    /// For each path the delay of its watermark in milliseconds, if it has one.
-    pub delays: Vec<Option<i64>>,
+    /// For each path the number of its watermark and its delay in milliseconds, if it has one. Paths
+    /// from one table share a watermark.
+    pub marks: Vec<Option<(usize, i64)>>,
     /// The time among the keys.
     pub time: Time,
     /// Whether late rows are dropped and closed groups removed: the time key carries a watermark and
@@ -55,7 +61,7 @@ pub struct Member {
     /// In which step it was accepted.
     pub step: usize,
     /// Its window, if the groups have windows.
-    pub window: Option<(i64, i64)>,
+    pub window: Option<Span>,
 }
 
 /// What the model says about a case.
@@ -71,7 +77,7 @@ pub struct Outcome {
 
 /// Windows of a time: `start <= time < end`, starts at multiples of `slide` from `start`.
 #[must_use]
-pub fn windows(time: i64, (length, slide, start): (i64, i64, i64)) -> Vec<(i64, i64)> {
+pub fn windows(time: i64, (length, slide, start): (i64, i64, i64)) -> Vec<Span> {
     let last = time - (time - start).rem_euclid(slide);
     let starts = (0..)
         .map(|idx| last - idx * slide)
@@ -83,12 +89,17 @@ pub fn windows(time: i64, (length, slide, start): (i64, i64, i64)) -> Vec<(i64, 
 #[must_use]
 pub fn play(rules: &Rules, arrivals: &[Arrival], has_data: &[bool]) -> Outcome {
     let mut outcome = Outcome::default();
-    let mut marks: Vec<Option<i64>> = rules.delays.iter().map(|delay| delay.map(|_| 0)).collect();
+    let mut marks: BTreeMap<usize, i64> = rules
+        .marks
+        .iter()
+        .flatten()
+        .map(|(mark, _)| (*mark, 0))
+        .collect();
     let (mut late_mark, mut evict_mark) = (0, 0); // L(n) and E(n) of the newest epoch.
     for (step, has_data) in has_data.iter().enumerate() {
         let mut late = 0;
         if *has_data {
-            let known = marks.iter().flatten().min().copied().unwrap_or(0);
+            let known = marks.values().min().copied().unwrap_or(0);
             (late_mark, evict_mark) = (evict_mark, evict_mark.max(known));
             for row in arrivals.iter().filter(|row| row.step == step) {
                 for (end, window) in groups_of(row, rules.time) {
@@ -106,16 +117,16 @@ pub fn play(rules: &Rules, arrivals: &[Arrival], has_data: &[bool]) -> Outcome {
                         });
                     }
                 }
-                if let (true, Some(time), Some(delay), Some(mark)) = (
-                    row.seen,
-                    row.time,
-                    rules.delays[row.branch],
-                    &mut marks[row.branch],
-                ) {
-                    *mark = (*mark).max(time.div_euclid(1000) - delay);
+                if let (true, Some(time), Some((mark, delay))) =
+                    (row.seen, row.time, rules.marks[row.branch])
+                {
+                    let reached = time.div_euclid(1000) - delay;
+                    marks
+                        .entry(mark)
+                        .and_modify(|mark| *mark = reached.max(*mark));
                 }
             }
-            let known = marks.iter().flatten().min().copied().unwrap_or(0);
+            let known = marks.values().min().copied().unwrap_or(0);
             if rules.no_data_epochs && known > evict_mark {
                 (late_mark, evict_mark) = (evict_mark, known);
             }
@@ -129,7 +140,7 @@ pub fn play(rules: &Rules, arrivals: &[Arrival], has_data: &[bool]) -> Outcome {
 
 /// The groups in time of a row, each with the instant at which it is closed. A null time is in no
 /// window, and as a key of its own it is never closed.
-fn groups_of(row: &Arrival, time: Time) -> Vec<(Option<i64>, Option<(i64, i64)>)> {
+fn groups_of(row: &Arrival, time: Time) -> Vec<(Option<i64>, Option<Span>)> {
     match (time, row.time) {
         (Time::None, _) | (Time::Instant, None) => vec![(None, None)],
         (Time::Instant, Some(time)) => vec![(Some(time), None)],
@@ -150,7 +161,7 @@ mod tests {
     /// Seconds in, one step each; late rows of each step.
     fn late(time: Time, delay: i64, no_data_epochs: bool, steps: &[&[i64]]) -> Vec<u64> {
         let rules = Rules {
-            delays: vec![Some(delay * 1000)],
+            marks: vec![Some((0, delay * 1000))],
             time,
             closes: true,
             no_data_epochs,

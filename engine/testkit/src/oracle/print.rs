@@ -70,13 +70,14 @@ fn expectation(case: &Case, answer: Option<&Seen>) -> String {
     }
     for (weight, row) in &answer.rows {
         let line = cells(row);
-        let line = match case.mode {
-            OutputMode::Changes if *weight < 0 => format!("- {line}"),
-            OutputMode::Changes => format!("+ {line}"),
-            _ => line,
+        let sign = if *weight < 0 { "- " } else { "+ " };
+        let sign = if case.mode == OutputMode::Changes {
+            sign
+        } else {
+            ""
         };
         for _ in 0..weight.unsigned_abs() {
-            let _ = writeln!(text, "{line}");
+            let _ = writeln!(text, "{sign}{line}");
         }
     }
     text

@@ -7,40 +7,66 @@ use super::{
 use crate::script::Value;
 
 /// How many smaller cases are tried.
-const TRIALS_MAX: usize = 400;
+const TRIALS_MAX: usize = 800;
+
+/// Ways to make a case smaller, each tried until it helps no more.
+const STAGES: [fn(&Case, &mut Vec<Case>); 4] = [circumstances, data, clauses, values];
 
 /// The smallest case that can be reached by single steps and still fails.
 #[must_use]
 pub fn shrink(case: &Case, still_fails: &mut dyn FnMut(&Case) -> bool) -> Case {
     let mut best = case.clone();
-    let (mut trials, mut place, mut since) = (0, 0, 0);
-    let mut smaller = candidates(&best);
+    let mut trials = 0;
+    loop {
+        let before = best.clone();
+        for stage in STAGES {
+            best = shrink_by(stage, best, &mut trials, still_fails);
+        }
+        if same(&best, &before) || trials >= TRIALS_MAX {
+            return best;
+        }
+    }
+}
+
+fn shrink_by(
+    stage: fn(&Case, &mut Vec<Case>),
+    mut best: Case,
+    trials: &mut usize,
+    still_fails: &mut dyn FnMut(&Case) -> bool,
+) -> Case {
+    let smaller_than = |case: &Case| {
+        let mut smaller = Vec::new();
+        stage(case, &mut smaller);
+        smaller
+    };
+    let mut smaller = smaller_than(&best);
+    let (mut place, mut in_vain) = (0, 0);
     // Round and round over the list, until nothing on it still fails.
-    while since < smaller.len() && trials < TRIALS_MAX {
+    while in_vain < smaller.len() && *trials < TRIALS_MAX {
         place %= smaller.len();
-        if smaller[place] != best {
-            trials += 1;
-            if still_fails(&smaller[place]) {
-                best = smaller.swap_remove(place);
-                smaller = candidates(&best);
-                since = 0;
+        let candidate = smaller.swap_remove(place);
+        if !same(&candidate, &best) {
+            *trials += 1;
+            if still_fails(&candidate) {
+                best = candidate;
+                smaller = smaller_than(&best);
+                in_vain = 0;
                 continue;
             }
         }
+        // Its place was taken by the last; put it back where that was.
+        smaller.push(candidate);
+        let last = smaller.len() - 1;
+        smaller.swap(place, last);
         place += 1;
-        since += 1;
+        in_vain += 1;
     }
     best
 }
 
-/// Cases with one thing less, the most promising first.
-fn candidates(case: &Case) -> Vec<Case> {
-    let mut out = Vec::new();
-    circumstances(case, &mut out);
-    data(case, &mut out);
-    clauses(case, &mut out);
-    values(case, &mut out);
-    out
+/// Equality that NaN does not disturb: with `==` no case with a NaN would be the same as itself.
+fn same(left: &Case, right: &Case) -> bool {
+    format!("{left:?}") == format!("{right:?}")
 }
 
 fn changed(case: &Case, out: &mut Vec<Case>, change: impl FnOnce(&mut Case)) {
