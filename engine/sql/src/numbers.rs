@@ -24,7 +24,10 @@ use datafusion::{
     optimizer::AnalyzerRule,
 };
 
-use crate::functions::{datetime::time_text, divide::divide};
+use crate::functions::{
+    datetime::time_text,
+    divide::{divide, wide},
+};
 
 /// The rule.
 #[derive(Debug)]
@@ -105,6 +108,16 @@ fn arithmetic(binary: BinaryExpr, schema: &DFSchema) -> Result<Transformed<Expr>
         Operator::Plus | Operator::Minus | Operator::Multiply | Operator::Modulo
             if has_decimal && exact(&left) && exact(&right) =>
         {
+            let sides = (
+                as_decimal(*binary.left.clone(), &left),
+                as_decimal(*binary.right.clone(), &right),
+            );
+            let types = (sides.0.get_type(schema)?, sides.1.get_type(schema)?);
+            if let (DataType::Decimal128(p1, s1), DataType::Decimal128(p2, s2)) = types
+                && let Some(wide) = wide(sides.0, binary.op, sides.1, [(p1, s1), (p2, s2)])
+            {
+                return Ok(Transformed::yes(wide));
+            }
             Ok(Transformed::yes(Expr::BinaryExpr(BinaryExpr::new(
                 Box::new(literal_as_decimal(*binary.left)),
                 binary.op,

@@ -1,4 +1,5 @@
-//! Spark's `/`: doubles for integers, exact decimals with Spark's scale, an error for zero.
+//! Spark's `/`: doubles for integers, exact decimals with Spark's scale, an error for zero; and the
+//! other operations where a decimal would get more digits than there are.
 
 #![expect(
     clippy::wildcard_enum_match_arm,
@@ -15,8 +16,8 @@ use arrow::{
 use datafusion::{
     common::{DataFusionError, Result},
     logical_expr::{
-        ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
-        expr::ScalarFunction,
+        ColumnarValue, Expr, Operator, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
+        Volatility, expr::ScalarFunction,
     },
 };
 
@@ -26,6 +27,145 @@ use crate::SqlError;
 const PRECISION_MAX: i32 = 38;
 /// Digits behind the point that Spark keeps when a result is too wide.
 const SCALE_KEPT: i32 = 6;
+
+/// `+`, `-` or `*` of decimals whose result has more digits than there are.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Wide {
+    operator: Operator,
+    signature: Signature,
+}
+
+/// The operation with Spark's scale, if the exact result may be too wide for a decimal.
+pub(crate) fn wide(
+    left: Expr,
+    operator: Operator,
+    right: Expr,
+    types: [(u8, i8); 2],
+) -> Option<Expr> {
+    let (precision, _) = exact(operator, types)?;
+    if precision <= PRECISION_MAX {
+        return None;
+    }
+    let function = ScalarUDF::from(Wide {
+        operator,
+        signature: Signature::user_defined(Volatility::Immutable),
+    });
+    let arguments = vec![left, right];
+    let call = ScalarFunction::new_udf(Arc::new(function), arguments);
+    Some(Expr::ScalarFunction(call))
+}
+
+/// Precision and scale of an exact result.
+fn exact(operator: Operator, [left, right]: [(u8, i8); 2]) -> Option<(i32, i32)> {
+    let (p1, s1) = (i32::from(left.0), i32::from(left.1));
+    let (p2, s2) = (i32::from(right.0), i32::from(right.1));
+    match operator {
+        Operator::Plus | Operator::Minus => {
+            let scale = s1.max(s2);
+            Some(((p1 - s1).max(p2 - s2) + scale + 1, scale))
+        }
+        Operator::Multiply => Some((p1 + p2 + 1, s1 + s2)),
+        _ => None,
+    }
+}
+
+impl ScalarUDFImpl for Wide {
+    fn name(&self) -> &str {
+        match self.operator {
+            Operator::Plus => "add",
+            Operator::Minus => "subtract",
+            _ => "multiply",
+        }
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn coerce_types(&self, arg_types: &[DataType]) -> Result<Vec<DataType>> {
+        Ok(arg_types.to_vec())
+    }
+
+    fn return_type(&self, arg_types: &[DataType]) -> Result<DataType> {
+        if let [DataType::Decimal128(p1, s1), DataType::Decimal128(p2, s2)] = arg_types
+            && let Some((precision, scale)) = exact(self.operator, [(*p1, *s1), (*p2, *s2)])
+        {
+            let (precision, scale) = adjusted(precision, scale);
+            return Ok(DataType::Decimal128(precision, scale));
+        }
+        Err(SqlError::Types {
+            message: format!("cannot {} {arg_types:?}", self.name()),
+        }
+        .into_datafusion())
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let left = args.args[0].to_array(args.number_rows)?;
+        let right = args.args[1].to_array(args.number_rows)?;
+        let left = left.as_primitive::<Decimal128Type>();
+        let right = right.as_primitive::<Decimal128Type>();
+        let DataType::Decimal128(precision, scale) = *args.return_field.data_type() else {
+            return Err(SqlError::internal("a decimal became something else").into_datafusion());
+        };
+        let (s1, s2) = (i32::from(left.scale()), i32::from(right.scale()));
+        let common = s1.max(s2);
+        let mut out = Decimal128Array::builder(left.len());
+        for pair in left.iter().zip(right) {
+            let (Some(l), Some(r)) = pair else {
+                out.append_null();
+                continue;
+            };
+            let (l, r) = (i256::from_i128(l), i256::from_i128(r));
+            let result = match self.operator {
+                Operator::Multiply => l.checked_mul(r).map(|product| (product, s1 + s2)),
+                operator => {
+                    let l = power(common - s1).and_then(|up| l.checked_mul(up));
+                    let r = power(common - s2).and_then(|up| r.checked_mul(up));
+                    let sum = l.zip(r).and_then(|(l, r)| match operator {
+                        Operator::Plus => l.checked_add(r),
+                        _ => l.checked_sub(r),
+                    });
+                    sum.map(|sum| (sum, common))
+                }
+            };
+            let rounded = result
+                .and_then(|(value, from)| rounded(value, from - i32::from(scale)))
+                .filter(|value| {
+                    power(i32::from(precision))
+                        .is_some_and(|limit| *value < limit && *value > limit.wrapping_neg())
+                })
+                .and_then(i256::to_i128)
+                .ok_or_else(overflow)?;
+            out.append_value(rounded);
+        }
+        let out = out.finish().with_precision_and_scale(precision, scale)?;
+        Ok(ColumnarValue::Array(Arc::new(out)))
+    }
+}
+
+fn overflow() -> DataFusionError {
+    DataFusionError::Execution("numeric value out of range".into())
+}
+
+fn power(exponent: i32) -> Option<i256> {
+    let exponent = u32::try_from(exponent).ok()?;
+    i256::from_i128(10).checked_pow(exponent)
+}
+
+/// A value with so many digits less, rounded half up.
+fn rounded(value: i256, digits: i32) -> Option<i256> {
+    if digits <= 0 {
+        return value.checked_mul(power(-digits)?);
+    }
+    let unit = power(digits)?;
+    let half = unit.checked_div(i256::from_i128(2))?;
+    let shifted = if value.is_negative() {
+        value.checked_sub(half)
+    } else {
+        value.checked_add(half)
+    };
+    shifted?.checked_div(unit)
+}
 
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Divide {
@@ -48,7 +188,11 @@ pub(crate) fn quotient(left: (u8, i8), right: (u8, i8)) -> (u8, i8) {
     let (p1, s1) = (i32::from(left.0), i32::from(left.1));
     let (p2, s2) = (i32::from(right.0), i32::from(right.1));
     let scale = SCALE_KEPT.max(s1 + p2 + 1);
-    let precision = p1 - s1 + s2 + scale;
+    adjusted(p1 - s1 + s2 + scale, scale)
+}
+
+/// A type that is too wide loses digits behind the point, but not the last six.
+fn adjusted(precision: i32, scale: i32) -> (u8, i8) {
     let (precision, scale) = if precision > PRECISION_MAX {
         let whole = precision - scale;
         let scale = (PRECISION_MAX - whole).max(scale.min(SCALE_KEPT));
@@ -121,14 +265,8 @@ fn doubles(left: &ArrayRef, right: &ArrayRef) -> Result<ArrayRef> {
 fn decimals(left: &ArrayRef, right: &ArrayRef, precision: u8, scale: i8) -> Result<ArrayRef> {
     let left = left.as_primitive::<Decimal128Type>();
     let right = right.as_primitive::<Decimal128Type>();
-    let overflow = || DataFusionError::Execution("numeric value out of range in a division".into());
     // One digit more than the result, so that it can be rounded half up.
     let shift = i32::from(scale) + 1 - i32::from(left.scale()) + i32::from(right.scale());
-    let power = |exponent: i32| {
-        u32::try_from(exponent)
-            .ok()
-            .and_then(|exponent| i256::from_i128(10).checked_pow(exponent))
-    };
     let (up, down) = if shift >= 0 { (shift, 0) } else { (0, -shift) };
     let (up, down) = power(up).zip(power(down)).ok_or_else(overflow)?;
     let limit = power(i32::from(precision)).ok_or_else(overflow)?;
