@@ -5,6 +5,7 @@
 //! beyond the traits of `millstream-connectors-api`; reads no clock. All file operations are in
 //! `files`.
 
+mod buffers;
 mod console;
 mod file;
 mod files;

@@ -7,7 +7,7 @@ use millstream_connectors_api::{
 };
 
 use super::{listing::InputFile, source::Detail};
-use crate::files;
+use crate::{buffers, files};
 
 /// Bytes in a chunk, but for a line that is longer.
 const CHUNK_BYTES: usize = 1 << 20;
@@ -115,7 +115,8 @@ impl Cut<'_> {
     ) -> Result<Option<(u64, Vec<u8>)>, ConnectorError> {
         let fresh_bytes =
             usize::try_from(self.left).map_or(chunk_bytes, |left| left.min(chunk_bytes));
-        let mut bytes = Vec::with_capacity(fresh_bytes + self.carry.len());
+        // A little more than is asked for: reading to the end probes for the end of the file.
+        let mut bytes = buffers::take(fresh_bytes + self.carry.len() + 64);
         bytes.append(&mut self.carry);
         let mut searched = bytes.len();
         loop {

@@ -25,6 +25,8 @@ use arrow::{
 };
 use millstream_connectors_api::{Chunk, ChunkBody, ConnectorError, Decoder};
 
+use crate::buffers;
+
 pub(crate) use column::{children, unsupported};
 pub(crate) use pattern::Pattern;
 pub(crate) use scalar::base64_encode;
@@ -170,6 +172,12 @@ pub(crate) struct Lines {
     origin: Arc<str>,
     offset: u64,
     utf8: bool,
+}
+
+impl Drop for Lines {
+    fn drop(&mut self) {
+        buffers::give(std::mem::take(&mut self.bytes));
+    }
 }
 
 impl Lines {
