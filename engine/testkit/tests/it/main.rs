@@ -2,6 +2,7 @@
 
 mod baton;
 mod cells;
+mod clock;
 mod engine;
 mod host;
 mod oracle;
