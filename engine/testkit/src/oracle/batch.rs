@@ -425,19 +425,6 @@ fn members(members: &[Member], steps: usize) -> Vec<(&'static str, ArrayRef)> {
 #[must_use]
 pub fn array(column: Column, rows: &[&Row], dialect: Dialect) -> ArrayRef {
     let values = rows.iter().map(|row| &row[column.position()]);
-    let ints = |value: &Value| {
-        if let Value::Int(number) = value {
-            Some(*number)
-        } else {
-            None
-        }
-    };
-    let micros = |value: &Value| {
-        let Value::Timestamp(nanos) = value else {
-            return None;
-        };
-        i64::try_from(nanos.div_euclid(1_000)).ok()
-    };
     match column {
         Column::Time if dialect == Dialect::Plain => {
             Arc::new(values.map(micros).collect::<Int64Array>())
@@ -446,56 +433,61 @@ pub fn array(column: Column, rows: &[&Row], dialect: Dialect) -> ArrayRef {
             let times: TimestampMicrosecondArray = values.map(micros).collect();
             Arc::new(times.with_timezone("UTC"))
         }
-        Column::Int => {
-            let ints = values.map(|value| ints(value).and_then(|int| i32::try_from(int).ok()));
-            Arc::new(ints.collect::<Int32Array>())
-        }
-        Column::Long => {
-            let ints = values.map(|value| ints(value).and_then(|int| i64::try_from(int).ok()));
-            Arc::new(ints.collect::<Int64Array>())
-        }
+        Column::Int => Arc::new(values.map(int::<i32>).collect::<Int32Array>()),
+        Column::Long => Arc::new(values.map(int::<i64>).collect::<Int64Array>()),
         Column::Decimal => {
-            let digits = values.map(|value| {
-                if let Value::Decimal(digits, _) = value {
-                    digits.to_i128()
-                } else {
-                    None
-                }
-            });
-            let decimals: Decimal128Array = digits.collect();
+            let decimals: Decimal128Array = values.map(digits).collect();
             Arc::new(decimals.with_data_type(DataType::Decimal128(10, 2)))
         }
         Column::Double => {
             // One zero and no sign: Spark's rule for keys and comparisons.
             let zero = if dialect == Dialect::Plain { 0.0 } else { -0.0 };
-            let doubles = values.map(|value| {
-                if let Value::Float(number) = value {
-                    Some(number + zero)
-                } else {
-                    None
-                }
-            });
+            let doubles = values.map(|value| double(value).map(|number| number + zero));
             Arc::new(doubles.collect::<Float64Array>())
         }
-        Column::Text => {
-            let texts = values.map(|value| {
-                if let Value::Text(text) = value {
-                    Some(text.as_str())
-                } else {
-                    None
-                }
-            });
-            Arc::new(texts.collect::<StringArray>())
-        }
-        Column::Bool => {
-            let bools = values.map(|value| {
-                if let Value::Bool(value) = value {
-                    Some(*value)
-                } else {
-                    None
-                }
-            });
-            Arc::new(bools.collect::<BooleanArray>())
-        }
+        Column::Text => Arc::new(values.map(string).collect::<StringArray>()),
+        Column::Bool => Arc::new(values.map(boolean).collect::<BooleanArray>()),
     }
+}
+
+fn micros(value: &Value) -> Option<i64> {
+    let Value::Timestamp(nanos) = value else {
+        return None;
+    };
+    i64::try_from(nanos.div_euclid(1_000)).ok()
+}
+
+fn int<T: TryFrom<i128>>(value: &Value) -> Option<T> {
+    let Value::Int(number) = value else {
+        return None;
+    };
+    T::try_from(*number).ok()
+}
+
+fn digits(value: &Value) -> Option<i128> {
+    let Value::Decimal(digits, _) = value else {
+        return None;
+    };
+    digits.to_i128()
+}
+
+fn double(value: &Value) -> Option<f64> {
+    let Value::Float(number) = value else {
+        return None;
+    };
+    Some(*number)
+}
+
+fn string(value: &Value) -> Option<&str> {
+    let Value::Text(text) = value else {
+        return None;
+    };
+    Some(text)
+}
+
+fn boolean(value: &Value) -> Option<bool> {
+    let Value::Bool(value) = value else {
+        return None;
+    };
+    Some(*value)
 }
