@@ -89,21 +89,7 @@ impl Lowering {
             physical: Vec::new(),
             fields: Vec::new(),
         };
-        let mut time = time_key(groups, &mut columns)?;
-        if let (Some(sets), Some(key)) = (&sets, &time)
-            && !sets.always(key.position)
-        {
-            if is_window(&groups[key.position]) {
-                return Err(refuse::window_in_some_sets());
-            }
-            time = None;
-        }
-        let mut keys = Vec::new();
-        for (position, group) in groups.iter().enumerate() {
-            if time.as_ref().is_none_or(|time| time.position != position) {
-                keys.push(columns.of(unalias(group))?);
-            }
-        }
+        let (time, mut keys) = all_keys(groups, sets.as_ref(), &mut columns)?;
         let mut calls = Vec::new();
         for expr in &aggregate.aggr_expr {
             calls.push(call(expr, &mut columns, self.mode)?);
@@ -163,6 +149,31 @@ impl Lowering {
             (Above::State, _) => OutputMode::Append,
         }
     }
+}
+
+/// The time key, and the columns of the other keys.
+fn all_keys(
+    groups: &[Expr],
+    sets: Option<&Sets>,
+    columns: &mut Columns<'_>,
+) -> Result<(Option<Time>, Vec<usize>), SqlError> {
+    let mut time = time_key(groups, columns)?;
+    if let (Some(sets), Some(key)) = (sets, &time)
+        && !sets.always(key.position)
+    {
+        if is_window(&groups[key.position]) {
+            return Err(refuse::window_in_some_sets());
+        }
+        // A time that some rows lack closes nothing.
+        time = None;
+    }
+    let mut keys = Vec::new();
+    for (position, group) in groups.iter().enumerate() {
+        if time.as_ref().is_none_or(|time| time.position != position) {
+            keys.push(columns.of(unalias(group))?);
+        }
+    }
+    Ok((time, keys))
 }
 
 /// Of the columns of the result only the time key still knows about event time.

@@ -136,35 +136,29 @@ fn windowed(factor: &TableFactor) -> Result<Option<(Expr, TableFactor)>, SqlErro
         return Err(wrong());
     };
     let time = super::single_argument(descriptor, "descriptor").ok_or_else(wrong)?;
-    let mut call = vec![time];
-    let name = match (function.as_str(), durations) {
-        ("tumble", [size]) => {
-            call.push((*size).clone());
-            "window"
-        }
-        ("tumble", [size, offset]) => {
-            call.extend([*size, *size, *offset].map(Clone::clone));
-            "window"
-        }
-        ("hop", [slide, size]) => {
-            call.extend([*size, *slide].map(Clone::clone));
-            "window"
-        }
-        ("hop", [slide, size, offset]) => {
-            call.extend([*size, *slide, *offset].map(Clone::clone));
-            "window"
-        }
-        ("session", [gap]) => {
-            call.push((*gap).clone());
-            "session_window"
-        }
-        _ => return Err(wrong()),
-    };
+    let call = window_call(&function, time, durations).ok_or_else(wrong)?;
     let mut plain = table_named(table).ok_or_else(wrong)?;
     if let (TableFactor::Table { alias: place, .. }, Some(alias)) = (&mut plain, alias) {
         *place = Some(alias.clone());
     }
-    Ok(Some((called(name, call), plain)))
+    Ok(Some((call, plain)))
+}
+
+/// The call of `window` or `session_window` that a function with these durations means.
+fn window_call(function: &str, time: Expr, durations: &[&Expr]) -> Option<Expr> {
+    let (name, order): (_, &[usize]) = match (function, durations.len()) {
+        ("tumble", 1) => ("window", &[0]),
+        ("tumble", 2) => ("window", &[0, 0, 1]),
+        ("hop", 2) => ("window", &[1, 0]),
+        ("hop", 3) => ("window", &[1, 0, 2]),
+        ("session", 1) => ("session_window", &[0]),
+        _ => return None,
+    };
+    let durations = order.iter().map(|at| durations[*at].clone());
+    Some(called(
+        name,
+        std::iter::once(time).chain(durations).collect(),
+    ))
 }
 
 /// A plain table of FROM.
