@@ -16,7 +16,13 @@ const EXIT_CODES: &str = "Data go to the standard output, everything else to the
 Every flag has an environment twin: --workers is MILLSTREAM_WORKERS.
 
 Exit codes: 0 done, 1 a query failed, 2 usage, 3 SQL or plan error, 4 script mismatch,
-65 bad data under a policy that stops, 78 bad configuration.";
+65 bad data under a policy that stops, 70 a defect of Millstream, 78 bad configuration or a
+checkpoint that cannot serve this query.";
+
+/// Each worker is a thread; more than these are a slip of the finger.
+fn worker_count() -> impl clap::builder::TypedValueParser<Value = usize> {
+    clap::builder::RangedU64ValueParser::<usize>::new().range(1..=1024)
+}
 
 /// What to do.
 #[derive(Debug, Subcommand)]
@@ -46,7 +52,7 @@ pub(crate) struct DemoArguments {
     #[arg(long, env = "MILLSTREAM_SECONDS", default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub(crate) seconds: u64,
     /// Worker threads; all cores without it
-    #[arg(long, env = "MILLSTREAM_WORKERS")]
+    #[arg(long, env = "MILLSTREAM_WORKERS", value_parser = worker_count())]
     pub(crate) workers: Option<usize>,
     /// Auction events a second
     #[arg(long, env = "MILLSTREAM_RATE", default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
@@ -76,7 +82,7 @@ pub(crate) struct RunArguments {
     #[arg(short = 'c', long = "command", value_name = "SQL")]
     pub(crate) command: Option<String>,
     /// Worker threads of each query; all cores without it
-    #[arg(long, env = "MILLSTREAM_WORKERS", value_name = "N")]
+    #[arg(long, env = "MILLSTREAM_WORKERS", value_name = "N", value_parser = worker_count())]
     pub(crate) workers: Option<usize>,
     /// When epochs run: default, "processing-time 2 seconds", available-now, once
     #[arg(long, env = "MILLSTREAM_TRIGGER")]
@@ -135,7 +141,7 @@ pub(crate) struct TestArguments {
     #[arg(required = true)]
     pub(crate) paths: Vec<PathBuf>,
     /// With how many workers each script runs
-    #[arg(long, env = "MILLSTREAM_WORKERS", value_delimiter = ',', default_values_t = [1, 2, 3])]
+    #[arg(long, env = "MILLSTREAM_WORKERS", value_delimiter = ',', default_values_t = [1, 2, 3], value_parser = worker_count())]
     pub(crate) workers: Vec<usize>,
     /// Write the answers into the scripts
     #[arg(long)]

@@ -57,13 +57,30 @@ impl Failure {
         let class = fault.code.entry().class;
         if class == Class::Data {
             Exit::Data
-        } else if code == "SQL-009" || code.starts_with("CON-") || code.starts_with("QRY-0") {
+        } else if code == "SCR-001" {
+            Exit::Usage
+        } else if code == "SQL-009"
+            || code.starts_with("CON-")
+            || code.starts_with("QRY-0")
+            || (code.starts_with("CKP-") && class == Class::User)
+        {
             Exit::Configuration
         } else if code.starts_with("SQL-") {
             Exit::Sql
         } else {
             Exit::QueryFailed
         }
+    }
+}
+
+impl Failure {
+    /// Whether whoever reads the standard output has gone away, as `head` does: no error of ours.
+    pub(crate) fn is_reader_gone(&self) -> bool {
+        let Failure::Fault(fault) = self else {
+            return false;
+        };
+        let message = fault.message.as_str();
+        message.contains("path=\"console\"") && message.contains("Broken pipe")
     }
 }
 

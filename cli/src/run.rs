@@ -55,7 +55,7 @@ fn session(arguments: &RunArguments) -> Result<Session, Failure> {
     let session = Session::builder().app_name("millstream run").build()?;
     session.settings_mut(|settings| {
         if let Some(workers) = arguments.workers {
-            settings.workers = workers.max(1);
+            settings.workers = workers;
         }
         if let Some(trigger) = &arguments.trigger {
             settings.trigger = parse_trigger(trigger)?;
@@ -131,11 +131,17 @@ fn select(frame: &DataFrame) -> millstream::Result<StreamingQuery> {
         .settings()
         .output_mode
         .unwrap_or(OutputMode::Changes);
-    frame
+    let query = frame
         .write_stream()
         .format("console")
         .output_mode(mode)
-        .start_now()
+        .start_now();
+    // The settings of "the next query" hold for one, as they do for INSERT.
+    frame.session().settings_mut(|settings| {
+        settings.reset(Some("queryName"))?;
+        settings.reset(Some("checkpointLocation"))
+    })?;
+    query
 }
 
 #[expect(

@@ -98,7 +98,9 @@ impl Coded for Error {
             Error::CheckpointRequired { .. } => {
                 Some("SET 'checkpointLocation' = 'DIR', or run with --checkpoint DIR".to_owned())
             }
-            Error::NoQuery { active, .. } => Some(format!("active: {}", active.join(", "))),
+            Error::NoQuery { active, .. } => {
+                (!active.is_empty()).then(|| format!("active: {}", active.join(", ")))
+            }
             Error::UnknownSetting { near, .. } => {
                 near.map(|near| format!("did you mean {near:?}?"))
             }

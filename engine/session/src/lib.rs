@@ -28,6 +28,7 @@
 //! # }
 //! ```
 
+mod assign;
 mod dataframe;
 mod error;
 pub mod functions;

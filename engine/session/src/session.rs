@@ -17,6 +17,7 @@ use millstream_types::{Coded, Fault, OutputMode};
 use uuid::Uuid;
 
 use crate::{
+    assign::assign,
     dataframe::DataFrame,
     error::{Error, Result},
     query::{History, Inner, StreamingQuery, StreamingQueryListener},
@@ -318,10 +319,14 @@ impl Session {
                 .output_mode
                 .or(settings.output_mode)
                 .unwrap_or_default();
-            let plan = self
-                .inner
-                .planner
-                .plan_sql(&catalog, query, mode, &settings.plan)?;
+            let planner = &self.inner.planner;
+            // What is wrong with the query itself is said first, with its place.
+            let mut plan = planner.plan_sql(&catalog, query, mode, &settings.plan)?;
+            if let Some(columns) = &table.columns {
+                let logical = planner.logical(&catalog, query)?;
+                let logical = assign(&table.name, columns, logical)?;
+                plan = planner.plan_query(logical, mode, &settings.plan)?;
+            }
             let target = Target {
                 factory: table.factory.clone(),
                 request: table.sink_request(),

@@ -207,7 +207,10 @@ impl SessionSettings {
                 };
                 self.output_mode = Some(value.parse().map_err(unknown)?);
             }
-            "workers" => self.workers = positive(value).ok_or_else(|| bad("positive number"))?,
+            "workers" => {
+                let workers = positive(value).filter(|workers| *workers <= 1024);
+                self.workers = workers.ok_or_else(|| bad("number from 1 to 1024"))?;
+            }
             "spark.sql.shuffle.partitions" => {
                 positive(value).ok_or_else(|| bad("positive number"))?;
             }
