@@ -19,6 +19,7 @@ use datafusion::sql::sqlparser::ast::{
 
 use crate::SqlError;
 
+mod clauses;
 mod generate;
 mod windows;
 
@@ -42,6 +43,9 @@ impl VisitorMut for Rewriter {
     type Break = SqlError;
 
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<SqlError> {
+        if let Err(error) = clauses::of_query(query) {
+            return ControlFlow::Break(error);
+        }
         let windows = match query.body.as_ref() {
             SetExpr::Select(select) => grouping_windows(select),
             _ => HashMap::new(),
@@ -57,7 +61,10 @@ impl VisitorMut for Rewriter {
     }
 
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<SqlError> {
-        if let Err(error) = windows::in_from(select).and_then(|()| generate::in_from(select)) {
+        let clauses = clauses::of_select(select)
+            .and_then(|()| windows::in_from(select))
+            .and_then(|()| generate::in_from(select));
+        if let Err(error) = clauses {
             return ControlFlow::Break(error);
         }
         generate::in_projection(select);
