@@ -6,7 +6,7 @@
 use std::sync::{Mutex, PoisonError};
 
 /// Buffers kept at most.
-const KEPT_MAX: usize = 32;
+const KEPT_MAX: usize = 8;
 
 /// Larger ones, made for a long line, are not kept.
 const CAPACITY_MAX: usize = 4 << 20;

@@ -34,7 +34,16 @@ fn windows_and_watermarks() {
 #[test]
 fn aggregates_modes_and_types() {
     play(
-        &["aggregate", "modes", "types", "sql", "union"],
+        &[
+            "aggregate",
+            "modes",
+            "types",
+            "sql",
+            "union",
+            "order",
+            "explode",
+            "functions",
+        ],
         &[1, 2, 3],
         Channels::Typed,
     );
