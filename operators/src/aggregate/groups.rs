@@ -22,6 +22,7 @@ pub(super) struct Groups {
     functions: Vec<Box<dyn Function>>,
     rows: Vec<i64>,
     scratch: Vec<u32>,
+    always_there: bool,
 }
 
 /// The columns of a batch as the functions see them.
@@ -39,16 +40,27 @@ impl Groups {
             functions: calls.iter().map(function).collect::<Result<_>>()?,
             rows: Vec::new(),
             scratch: Vec::new(),
+            always_there: false,
         })
+    }
+
+    /// The same table with groups that exist without rows, too.
+    pub(super) fn always_there(mut self) -> Groups {
+        self.always_there = true;
+        self
     }
 
     pub(super) fn len(&self) -> usize {
         self.rows.len()
     }
 
-    /// Rows that a group stands for; 0 when all were taken back.
+    /// Rows that a group stands for; 0 when all were taken back and the group is gone.
     pub(super) fn rows_of(&self, group: u32) -> i64 {
-        self.rows[group as usize]
+        if self.always_there {
+            1
+        } else {
+            self.rows[group as usize]
+        }
     }
 
     /// Finds or makes the group of each row.

@@ -51,6 +51,8 @@ pub struct TotalAggregate {
     state: StateTable,
     results: RowCodec,
     report: OperatorReport,
+    /// Whether this worker holds the one group of an aggregation without keys.
+    holds_all: bool,
 }
 
 impl std::fmt::Debug for TotalAggregate {
@@ -95,6 +97,7 @@ impl TotalAggregate {
                 .map(|field| field.data_type().clone())
                 .collect(),
             results: RowCodec::new(&results)?,
+            holds_all: spec.keys.is_empty() && spec.time == TimeKey::None && ownership.worker == 0,
             spec,
             buckets,
             tables: BTreeMap::new(),
@@ -131,16 +134,40 @@ impl TotalAggregate {
 
     fn table(&mut self, bucket: Bucket) -> Result<&mut BucketGroups> {
         use std::collections::btree_map::Entry;
+        let holds_all = self.holds_all;
         match self.tables.entry(bucket) {
             Entry::Occupied(table) => Ok(table.into_mut()),
-            Entry::Vacant(place) => Ok(place.insert(BucketGroups {
-                groups: Groups::new(&self.key_types, &self.spec.calls)?,
-                touched: Marked::default(),
-                dirty: Marked::default(),
-                before: Vec::new(),
-                live: 0,
-            })),
+            Entry::Vacant(place) => {
+                let groups = Groups::new(&self.key_types, &self.spec.calls)?;
+                Ok(place.insert(BucketGroups {
+                    groups: if holds_all {
+                        groups.always_there()
+                    } else {
+                        groups
+                    },
+                    touched: Marked::default(),
+                    dirty: Marked::default(),
+                    before: Vec::new(),
+                    live: 0,
+                }))
+            }
         }
+    }
+
+    /// The one group of an aggregation without keys is there as soon as an epoch has input, even if
+    /// no row is left of it, as in a batch query over nothing.
+    fn touch_all(&mut self) -> Result<()> {
+        let repeats = self.spec.mode == OutputMode::Update;
+        let table = self.table(Bucket(0))?;
+        let is_new = table.groups.len() == 0;
+        if is_new || repeats {
+            let group = table.groups.intern(&[], 1)?;
+            table.touched.mark(&group, 1);
+            table.dirty.mark(&group, 1);
+            table.groups.recycle(group);
+        }
+        table.live = 1;
+        Ok(())
     }
 
     /// Late rows are dropped, except in complete mode, which never forgets a group.
@@ -412,6 +439,9 @@ impl EpochOperator for TotalAggregate {
     }
 
     fn on_close(&mut self, context: &EpochContext, out: &mut Emitter) -> Result<Progress> {
+        if self.holds_all && context.kind == EpochKind::Data {
+            self.touch_all()?;
+        }
         self.publish(context, out)?;
         self.evict(context.marks.evict, out)?;
         Ok(Progress::Done)

@@ -27,7 +27,7 @@ impl Grammar {
     pub const TODAY: Grammar = Grammar {
         sliding: true,
         distinct: false,
-        nothing_left: false,
+        nothing_left: true,
         numbers_in_unions: false,
     };
     /// Everything that the oracle can answer.
