@@ -158,13 +158,22 @@ fn show(outcome: &Outcome) {
 
 /// Waits until all queries have ended; a signal asks them to end, a second one ends the process.
 async fn wait(queries: &[StreamingQuery]) -> Result<Exit, Failure> {
+    // Side by side: one that fails is heard of while others go on.
+    let mut running = tokio::task::JoinSet::new();
+    for query in queries {
+        let query = query.clone();
+        running.spawn(async move { query.await_termination().await });
+    }
     let ended = async {
         let mut failure = None;
-        for query in queries {
-            if let Err(error) = query.await_termination().await {
-                failure.get_or_insert(Failure::from(error));
-                queries.iter().for_each(StreamingQuery::request_stop);
-            }
+        while let Some(ended) = running.join_next().await {
+            let failed = match ended {
+                Ok(Ok(())) => continue,
+                Ok(Err(error)) => Failure::from(error),
+                Err(error) => Failure::Usage(format!("a query cannot be waited for: {error}")),
+            };
+            failure.get_or_insert(failed);
+            queries.iter().for_each(StreamingQuery::request_stop);
         }
         failure
     };

@@ -1,5 +1,6 @@
-//! The command as a process: killed, doubled, given another's checkpoint; and threads that panic.
+//! The command as a process: killed, doubled, given another's checkpoint; threads that panic; several queries.
 
 mod crash;
 mod panics;
 mod process;
+mod several;
