@@ -95,7 +95,7 @@ fn proved_ids(text: &str) -> Vec<String> {
         return Vec::new();
     };
     let mut found = Vec::new();
-    for word in format!("P{list}").split([' ', ',', '.', ';']) {
+    for word in format!("P{list}").split([' ', ',', '.', ';', ':']) {
         let number = word.strip_prefix('P').unwrap_or_default();
         if !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()) {
             found.push(word.to_owned());
@@ -254,7 +254,7 @@ mod tests {
             "| P1 | once | scripts |\n| P2 | twice | not yet |\n",
         );
         assert_eq!(report(promises, &[page]).len(), 1);
-        let test = ("a/tests/it/main.rs", "// proves P1 and P7\n");
+        let test = ("a/tests/it/main.rs", "// proves P1 and P7: so it is\n");
         assert_eq!(
             report(promises, &[page, test]),
             ["a/tests/it/main.rs:1: promise P7 is not in docs/reliability.md"]
