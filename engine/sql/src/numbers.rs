@@ -18,7 +18,7 @@ use datafusion::{
         tree_node::{Transformed, TransformedResult, TreeNode},
     },
     logical_expr::{
-        BinaryExpr, Cast, Expr, ExprSchemable, LogicalPlan, Operator, expr_rewriter::NamePreserver,
+        BinaryExpr, Cast, Expr, ExprSchemable, LogicalPlan, Union, Operator, expr_rewriter::NamePreserver,
         utils::merge_schema,
     },
     optimizer::AnalyzerRule,
@@ -63,9 +63,20 @@ pub(crate) fn rewrite_expressions(
             expr.transform_up(|part| rewrite(part, &schema))
                 .map(|done| done.update_data(|expr| name.restore(expr)))
         })?
-        .map_data(LogicalPlan::recompute_schema)
+        .map_data(fresh_schema)
     })
     .data()
+}
+
+/// The plan with the columns that its inputs now give. A union keeps the types of its first input as
+/// they were, which DataFusion leaves as they are when it is asked.
+fn fresh_schema(plan: LogicalPlan) -> Result<LogicalPlan> {
+    match plan {
+        LogicalPlan::Union(union) => {
+            Union::try_new_with_loose_types(union.inputs).map(LogicalPlan::Union)
+        }
+        other => other.recompute_schema(),
+    }
 }
 
 /// A timestamp as Spark writes it: a blank between date and time, no zone, no zeros at the end.
