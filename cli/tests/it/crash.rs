@@ -74,5 +74,9 @@ fn a_checkpoint_of_another_query_is_refused() {
     assert_eq!(code, Some(0), "{said}");
     let (code, said) = place.start(&place.sql(20), NOW, 1).end();
     assert!(said.contains("CKP-002"), "{said}");
-    assert_eq!(code, Some(1));
+    assert_eq!(
+        code,
+        Some(78),
+        "a wrong checkpoint is a wrong configuration"
+    );
 }

@@ -17,7 +17,9 @@ use std::{
 };
 
 use millstream_connectors_api::{EpochWrite, PlannedRange, Sink, SinkReceipt, Source};
-use millstream_epoch::{CheckpointStore, Manifest, Outcome, PackWriter, Planned, Sunk};
+use millstream_epoch::{
+    CheckpointStore, Manifest, Outcome, Output, PackWriter, Planned, Replay, Sunk,
+};
 use millstream_operators::{
     board::{EpochBoard, EpochFacts, EpochKind},
     driver::OperatorReport,
@@ -169,14 +171,15 @@ impl Coordinator {
             .restored(snapshot.map(|manifest| manifest.epoch));
     }
 
-    /// Runs an epoch of an earlier start again.
-    pub(crate) fn replay(&mut self, planned: Planned, suppressed: bool, recorded: bool) {
+    /// Runs an epoch of an earlier start again. State is captured after the last one, so that a query
+    /// whose processes never live long does not repeat ever more epochs.
+    pub(crate) fn replay(&mut self, planned: Planned, step: &Replay, is_last: bool) {
         let plan = planned.plan().clone();
         let kind = match plan.kind {
             millstream_epoch::PlanKind::Data => EpochKind::Data,
             millstream_epoch::PlanKind::NoData => EpochKind::NoData,
         };
-        // A snapshot needs the cursors of its sources, which were not kept with the plan.
+        // A snapshot needs the cursors of its sources; they stand behind the last plan.
         let facts = EpochFacts {
             clock_ms: plan.clock_ms,
             kind,
@@ -189,8 +192,11 @@ impl Coordinator {
             .collect();
         let mut open = self.open_epoch(facts, ranges);
         open.planned = Some(planned);
-        open.suppressed = suppressed;
-        open.recorded = recorded;
+        open.suppressed = step.output == Output::Suppress;
+        open.recorded = step.is_recorded;
+        if is_last {
+            self.capture_after(&mut open);
+        }
         self.announce(plan.epoch, open);
         self.pacer.replayed();
     }

@@ -11,8 +11,8 @@ use std::{
 
 use millstream_connectors_api::{Guarantee, PlannedRange, Position, Sink, Source};
 use millstream_epoch::{
-    CheckpointStore, Disk, Manifest, Metadata, Output, Plan, Recovered, Resume, SinkPosition,
-    SourceRange, resume,
+    CheckpointStore, Disk, Manifest, Metadata, Plan, Recovered, Resume, SinkPosition, SourceRange,
+    resume,
 };
 use millstream_operators::{board::EpochBoard, state::Snapshots, watermark::MarkState};
 use millstream_types::{Coded, Epoch, Fault};
@@ -403,7 +403,8 @@ impl Start {
         );
         coordinator.snapshot_taken(self.snapshot.as_ref());
         for (planned, step) in replay.into_iter().zip(&self.resume.replay) {
-            coordinator.replay(planned, step.output == Output::Suppress, step.is_recorded);
+            let is_last = planned.epoch().next() == self.resume.next;
+            coordinator.replay(planned, step, is_last);
         }
         let (plans, steps) = (self.plans.len(), self.resume.replay.len());
         assert_eq!(plans, steps, "every plan is replayed");

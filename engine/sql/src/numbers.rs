@@ -18,8 +18,8 @@ use datafusion::{
         tree_node::{Transformed, TransformedResult, TreeNode},
     },
     logical_expr::{
-        BinaryExpr, Cast, Expr, ExprSchemable, LogicalPlan, Union, Operator, expr_rewriter::NamePreserver,
-        utils::merge_schema,
+        BinaryExpr, Cast, Expr, ExprSchemable, LogicalPlan, Operator, Union,
+        expr_rewriter::NamePreserver, utils::merge_schema,
     },
     optimizer::AnalyzerRule,
 };

@@ -28,7 +28,7 @@ impl Grammar {
         sliding: true,
         distinct: false,
         nothing_left: true,
-        numbers_in_unions: false,
+        numbers_in_unions: true,
     };
     /// Everything that the oracle can answer.
     pub const ALL: Grammar = Grammar {
