@@ -110,7 +110,10 @@ fn relations_between_answers_hold() {
 }
 
 /// Another value, of the same kind where that is easy.
-#[expect(clippy::wildcard_enum_match_arm, reason = "of all other kinds null is another value")]
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "of all other kinds null is another value"
+)]
 fn other(value: &Value) -> Value {
     match value {
         Value::Null => Value::Int(1),
