@@ -38,16 +38,11 @@ pub(crate) fn table(header: &[&str], rows: &[Vec<String>]) -> String {
             .zip(&widths)
             .map(|(cell, width)| format!("{cell:<width$}"))
             .collect();
-        padded.join("  ").trim_end().to_owned()
+        format!("| {} |", padded.join(" | "))
     };
+    let rule: Vec<String> = widths.iter().map(|width| "-".repeat(width + 2)).collect();
     let mut lines = vec![line(&mut header.iter().copied())];
-    lines.push(
-        widths
-            .iter()
-            .map(|width| "-".repeat(*width))
-            .collect::<Vec<_>>()
-            .join("  "),
-    );
+    lines.push(format!("|{}|", rule.join("|")));
     lines.extend(
         rows.iter()
             .map(|row| line(&mut row.iter().map(String::as_str))),
