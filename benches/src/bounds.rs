@@ -6,7 +6,10 @@
 
 mod bid;
 mod blocks;
+mod days;
 mod flow;
+mod hot;
+mod sessions;
 mod stateless;
 mod table;
 pub(crate) mod time;
@@ -15,27 +18,55 @@ mod words;
 
 use std::path::Path;
 
-pub(crate) use bid::Parser;
+pub(crate) use bid::{BidScanner, Parser, TIME};
 
 use crate::{checksum::Outcome, error::Result};
 
 /// A query by hand: data directory, number of workers, how lines are read.
 pub(crate) type Bound = fn(&Path, usize, Parser) -> Result<Outcome>;
 
+/// A query over bids with one exchange.
+fn grouped<S, G>(dir: &Path, workers: usize, parser: Parser) -> Result<Outcome>
+where
+    S: flow::Scan,
+    G: flow::Groups<Part = S::Part>,
+{
+    flow::grouped::<S, G>(stateless::bids(dir), workers, parser)
+}
+
+/// A query over bids with two exchanges.
+fn nested<S, I>(dir: &Path, workers: usize, parser: Parser) -> Result<Outcome>
+where
+    S: flow::Scan,
+    I: flow::Inner<Part = S::Part>,
+{
+    flow::nested::<S, I>(stateless::bids(dir), workers, parser)
+}
+
 /// All that are written, by the names of the suite.
-pub(crate) const BOUNDS: [(&str, Bound); 6] = [
+pub(crate) const BOUNDS: [(&str, Bound); 13] = [
     ("w1", |dir, workers, parser| {
-        flow::windowed::<words::WordCount>(dir.join("words"), workers, parser)
+        let folder = dir.join("words");
+        flow::grouped::<words::WordCount, words::WordTotals>(folder, workers, parser)
     }),
-    ("w2", |dir, workers, parser| {
-        flow::windowed::<windows::BidsPerAuction>(stateless::bids(dir), workers, parser)
-    }),
+    (
+        "w2",
+        grouped::<windows::Counting<windows::ByAuction>, windows::Counts>,
+    ),
+    ("w3", nested::<hot::Panes, hot::Windows<false>>),
     ("q0", stateless::q0),
     ("q1", stateless::q1),
     ("q2", stateless::q2),
-    ("q7", |dir, workers, parser| {
-        flow::windowed::<windows::HighestBid>(stateless::bids(dir), workers, parser)
-    }),
+    ("q5", nested::<hot::Panes, hot::Windows<true>>),
+    ("q7", grouped::<windows::HighestBid, windows::HighestBids>),
+    ("q11", grouped::<sessions::Bidders, sessions::Sessions>),
+    (
+        "q12",
+        grouped::<windows::Counting<windows::ByBidder>, windows::Counts>,
+    ),
+    ("q15", nested::<days::DayScan<false>, days::Days<false>>),
+    ("q16", nested::<days::DayScan<true>, days::Days<true>>),
+    ("q17", grouped::<days::AuctionScan, days::AuctionDays>),
 ];
 
 /// The bound of a query, if there is one.

@@ -2,7 +2,7 @@
 //!
 //! A row's hash chains its values from the left, starting at 0: `h = xxh3_64(bytes(value), seed = h)`.
 //! The bytes of a value are those of the engine's key hash: integers as 8 bytes and decimals as 16
-//! bytes (unscaled), both little-endian; timestamps as microseconds like integers; text as UTF-8. A
+//! bytes (unscaled), doubles by their bits, all little-endian; timestamps as microseconds like integers; text as UTF-8. A
 //! window is its start and its end. The checksum is the wrapping sum over the rows, so for Arrow
 //! columns it is the sum of `millstream_operators::keyhash::hash_keys(0, columns, rows)`.
 
@@ -26,6 +26,11 @@ impl RowHash {
     #[inline]
     pub(crate) fn decimal(self, unscaled: i128) -> RowHash {
         RowHash(xxh3_64_with_seed(&unscaled.to_le_bytes(), self.0))
+    }
+
+    #[inline]
+    pub(crate) fn double(self, value: f64) -> RowHash {
+        RowHash(xxh3_64_with_seed(&value.to_bits().to_le_bytes(), self.0))
     }
 
     #[inline]

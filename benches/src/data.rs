@@ -20,13 +20,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     arguments::Arguments,
-    bounds::time::write_time,
+    bounds::{BidScanner, Parser, TIME, time::write_time},
     error::{BenchError, Result},
     numbers::Numbers,
 };
 
 /// Event time of the first event: 2020-09-13 12:26:40 UTC.
 const BASE_TIME_MS: u64 = 1_600_000_000_000;
+/// Events a second of event time.
+const EVENTS_PER_S: usize = 10_000;
 const FILES: usize = 100;
 const EVENTS: usize = 10_000_000;
 const EVENTS_SMALL: usize = 1_000_000;
@@ -58,6 +60,15 @@ pub(crate) fn directory(arguments: &Arguments) -> PathBuf {
     PathBuf::from(arguments.text("dir").unwrap_or(standard))
 }
 
+/// A small data directory for tests: 50 s of event time.
+#[cfg(test)]
+pub(crate) fn tiny(dir: &Path) -> Result<()> {
+    let mut held = nexmark_files(dir, 5_000, 100)?;
+    held.words = 2_000;
+    word_files(&dir.join("words"), held.words)?;
+    write_marker(dir, &held)
+}
+
 /// What a directory holds.
 pub(crate) fn marker(dir: &Path) -> Result<Marker> {
     fs::read_to_string(dir.join("DATA.json"))
@@ -65,6 +76,17 @@ pub(crate) fn marker(dir: &Path) -> Result<Marker> {
         .and_then(|text| serde_json::from_str::<Marker>(&text).ok())
         .filter(|marker| marker.format == FORMAT)
         .ok_or_else(|| BenchError::NoData(dir.to_owned()))
+}
+
+/// Newest event time of the bids: that of the last line, since the generator writes them in order.
+pub(crate) fn newest_ms(dir: &Path) -> Result<i64> {
+    let path = dir.join("bids").join(format!("part-{:05}.json", FILES - 1));
+    let lines = fs::read(&path).map_err(BenchError::io(&path))?;
+    let last = memchr::memrchr(b'\n', lines.strip_suffix(b"\n").unwrap_or(&lines));
+    let line = &lines[last.map_or(0, |end| end + 1)..];
+    let mut newest_ms = 0;
+    BidScanner::<TIME>::new(Parser::Serde).scan(line, |bid| newest_ms = bid.time_ms)?;
+    Ok(newest_ms)
 }
 
 /// The command `data`.
@@ -79,7 +101,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Vec<String>> {
     if held.events == events {
         lines.push(format!("{} has {events} events already", dir.display()));
     } else {
-        held = nexmark_files(&dir, events)?;
+        held = nexmark_files(&dir, events, EVENTS_PER_S)?;
         write_marker(&dir, &held)?;
     }
     if arguments.has("words") {
@@ -126,11 +148,13 @@ fn empty_folder(folder: &Path) -> Result<()> {
     fs::create_dir_all(folder).map_err(BenchError::io(folder))
 }
 
-fn nexmark_files(dir: &Path, events: usize) -> Result<Marker> {
+fn nexmark_files(dir: &Path, events: usize, events_per_s: usize) -> Result<Marker> {
     let folders = ["bids", "auctions", "persons"].map(|stream| dir.join(stream));
     folders.iter().try_for_each(|folder| empty_folder(folder))?;
     let mut generator = EventGenerator::new(NexmarkConfig {
         base_time: BASE_TIME_MS,
+        first_rate: events_per_s,
+        next_rate: events_per_s,
         ..NexmarkConfig::default()
     });
     let mut marker = Marker {

@@ -20,76 +20,8 @@ use millstream_types::Epoch;
 use crate::{
     checksum::Outcome,
     error::{BenchError, Result},
+    queries,
 };
-
-const BIDS: &str = "CREATE TABLE bids (auction BIGINT, bidder BIGINT, price BIGINT, channel STRING,
-    url STRING, date_time TIMESTAMP, extra STRING,
-    WATERMARK FOR date_time AS date_time - INTERVAL '10' SECOND)
-    WITH (connector = 'file', format = 'json', path = '{dir}/bids')";
-
-const WORDS: &str = "CREATE TABLE words (value STRING) WITH (connector = 'file', format = 'text', path = '{dir}/words')";
-
-/// A query of the suite: its name, table, text and output mode.
-const SUITE: [(&str, &str, &str, OutputMode); 8] = [
-    (
-        "w1",
-        WORDS,
-        "SELECT value, count(*) AS n FROM words GROUP BY value",
-        OutputMode::Update,
-    ),
-    (
-        "w2",
-        BIDS,
-        "SELECT window.start, window.end, auction, count(*) AS bids FROM bids
-         GROUP BY window(date_time, '10 seconds'), auction",
-        OutputMode::Append,
-    ),
-    (
-        "w3",
-        BIDS,
-        "SELECT w.start, w.end, max_by(auction, bids) AS auction, max(bids) AS bids FROM (
-           SELECT window(date_time, '10 seconds', '2 seconds') AS w, auction, count(*) AS bids
-           FROM bids GROUP BY window(date_time, '10 seconds', '2 seconds'), auction) GROUP BY w",
-        OutputMode::Append,
-    ),
-    (
-        "q0",
-        BIDS,
-        "SELECT auction, bidder, price, channel, url, date_time, extra FROM bids",
-        OutputMode::Append,
-    ),
-    (
-        "q1",
-        BIDS,
-        "SELECT auction, bidder, 0.908 * price AS price, date_time, extra FROM bids",
-        OutputMode::Append,
-    ),
-    (
-        "q2",
-        BIDS,
-        "SELECT auction, price FROM bids WHERE auction % 123 = 0",
-        OutputMode::Append,
-    ),
-    (
-        "q7",
-        BIDS,
-        "SELECT window.start, window.end, max(price) AS price FROM bids
-         GROUP BY window(date_time, '10 seconds')",
-        OutputMode::Append,
-    ),
-    (
-        "q11",
-        BIDS,
-        "SELECT session_window.start, session_window.end, bidder, count(*) AS bids FROM bids
-         GROUP BY session_window(date_time, '10 seconds'), bidder",
-        OutputMode::Append,
-    ),
-];
-
-/// Queries that [`run_engine`] knows.
-pub(crate) fn queries() -> impl Iterator<Item = &'static str> {
-    SUITE.iter().map(|(name, ..)| *name)
-}
 
 /// Runs a query of the suite over the files of `dir` with a number of workers: trigger
 /// available-now, checkpoint on the local disk, a sink that drops rows.
@@ -97,34 +29,56 @@ pub(crate) fn queries() -> impl Iterator<Item = &'static str> {
 /// The outcome counts input rows, result rows and their checksum as [`checksum`](crate::checksum)
 /// says. Time and memory are the caller's to measure: it runs this alone in a process.
 pub(crate) fn run_engine(query: &str, dir: &Path, workers: usize) -> Result<Outcome> {
-    let found = SUITE.iter().find(|(name, ..)| *name == query);
-    let Some((_, table, text, mode)) = found else {
+    let Some(found) = queries::find(query) else {
         return Err(BenchError::NotBuilt {
             query: query.to_owned(),
         });
     };
+    let statement = Statement {
+        name: query,
+        table: &found.table.replace("{dir}", &dir.to_string_lossy()),
+        sql: found.sql,
+        mode: found.mode,
+    };
+    run_statement(&statement, None, workers)
+}
+
+/// A query and the table that it reads.
+#[derive(Debug)]
+pub(crate) struct Statement<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) table: &'a str,
+    pub(crate) sql: &'a str,
+    pub(crate) mode: OutputMode,
+}
+
+/// Runs a query to the end of its input, with one connector more than there are.
+pub(crate) fn run_statement(
+    statement: &Statement<'_>,
+    connector: Option<Arc<dyn ConnectorFactory>>,
+    workers: usize,
+) -> Result<Outcome> {
     let failed = |error: millstream::Error| BenchError::Run {
-        query: query.to_owned(),
+        query: statement.name.to_owned(),
         engine: "millstream",
         what: millstream::fault(&error).to_string(),
     };
     let outcome = Arc::<Mutex<Outcome>>::default();
-    let session = Session::builder()
+    let mut builder = Session::builder()
         .workers(workers)
         .connector(Arc::new(Dropping {
             outcome: outcome.clone(),
-        }))
-        .build()
-        .map_err(failed)?;
-    let dir = dir.to_string_lossy();
-    session
-        .execute(&table.replace("{dir}", &dir))
-        .map_err(failed)?;
+        }));
+    if let Some(connector) = connector {
+        builder = builder.connector(connector);
+    }
+    let session = builder.build().map_err(failed)?;
+    session.execute(statement.table).map_err(failed)?;
     let checkpoint = std::env::temp_dir().join(format!("millstream-bench-{}", std::process::id()));
-    let writer = session.sql(text).map_err(failed)?.write_stream();
+    let writer = session.sql(statement.sql).map_err(failed)?.write_stream();
     let ran = writer
         .format("dropping")
-        .output_mode(*mode)
+        .output_mode(statement.mode)
         .trigger(Trigger::AvailableNow)
         .checkpoint(Checkpoint::Directory(checkpoint.clone()))
         .start_now()
@@ -188,7 +142,7 @@ struct DroppingSink {
 }
 
 /// The sum of the hashes of the rows.
-fn checksum(rows: &RecordBatch) -> Result<u64, ConnectorError> {
+pub(crate) fn checksum(rows: &RecordBatch) -> Result<u64, ConnectorError> {
     let columns: Vec<ArrayRef> = rows
         .columns()
         .iter()

@@ -10,15 +10,18 @@
 )]
 
 mod arguments;
+mod batch;
 mod bounds;
 mod checksum;
 mod codecs;
 mod data;
 mod engine;
 mod error;
+mod growth;
 mod measure;
 mod micro;
 mod numbers;
+mod queries;
 mod suite;
 
 use std::{error::Error, process::ExitCode};
@@ -35,7 +38,9 @@ const HELP: &str = "\
 millstream-benches COMMAND
 
   data [--dir DIR] [--events N] [--small] [--words]      make the input
-  nexmark [QUERY…] [--workers 2] [--engine bound|bound-serde|millstream|both|all] [--runs 3] [--dir DIR] [--small]
+  nexmark [QUERY…] [--workers 2] [--engine bound|bound-serde|datafusion|millstream|both|all] [--runs 3] [--dir DIR] [--small]
+  growth [--workers 2] [--runs 3]                        CPU time a row with ten times the state or history
+  queries                                                their texts, one JSON line each
   micro [arrange|aggregate|keys|hash|exchange]           operators, M rows/s of thread CPU
   codecs                                                 wire formats over the same rows
 ";
@@ -57,6 +62,11 @@ fn command(mut arguments: impl Iterator<Item = String>) -> Result<()> {
             let known = ["workers", "engine", "dir"];
             print(suite::run_once(&Arguments::parse(arguments, &known)?)?);
         }
+        "growth" => growth::run(
+            &Arguments::parse(arguments, &["workers", "runs"])?,
+            &mut print,
+        )?,
+        "queries" => queries::print(&mut print),
         "micro" => micro::run(Arguments::parse(arguments, &[])?.words(), &mut print)?,
         "codecs" => codecs::run(&mut print)?,
         _ => return Err(BenchError::Usage(format!("what shall I run?\n\n{HELP}"))),

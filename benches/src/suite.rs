@@ -10,10 +10,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     arguments::Arguments,
+    batch,
     bounds::{self, Parser},
+    checksum::Outcome,
     data, engine,
     error::{BenchError, Result},
     measure::{float, memory_mb, timed},
+    queries,
 };
 
 /// Who runs a query.
@@ -22,6 +25,8 @@ enum Engine {
     Bound,
     /// The same programs over `serde_json`.
     BoundSerde,
+    /// Batch SQL over the same files.
+    DataFusion,
     Millstream,
 }
 
@@ -30,6 +35,7 @@ impl Engine {
         match self {
             Engine::Bound => "bound",
             Engine::BoundSerde => "bound-serde",
+            Engine::DataFusion => "datafusion",
             Engine::Millstream => "millstream",
         }
     }
@@ -39,7 +45,7 @@ impl Engine {
             Engine::Bound => bounds::find(query).is_some(),
             // Words are no JSON: there is nothing to compare.
             Engine::BoundSerde => query != "w1" && bounds::find(query).is_some(),
-            Engine::Millstream => engine::queries().any(|known| known == query),
+            Engine::DataFusion | Engine::Millstream => queries::find(query).is_some(),
         }
     }
 }
@@ -74,11 +80,18 @@ fn options(arguments: &Arguments) -> Result<Options> {
         "bound" => vec![Engine::Bound],
         "millstream" => vec![Engine::Millstream],
         "bound-serde" => vec![Engine::BoundSerde],
+        "datafusion" => vec![Engine::DataFusion],
         "both" => vec![Engine::Bound, Engine::Millstream],
-        "all" => vec![Engine::Bound, Engine::BoundSerde, Engine::Millstream],
+        "all" => vec![
+            Engine::Bound,
+            Engine::BoundSerde,
+            Engine::DataFusion,
+            Engine::Millstream,
+        ],
         other => {
-            let message =
-                format!("--engine is bound, bound-serde, millstream, both or all, not {other}");
+            let message = format!(
+                "--engine is bound, bound-serde, datafusion, millstream, both or all, not {other}"
+            );
             return Err(BenchError::Usage(message));
         }
     };
@@ -197,17 +210,7 @@ pub(crate) fn run_once(arguments: &Arguments) -> Result<String> {
     let [engine] = options.engines[..] else {
         return Err(BenchError::Usage("run-once takes one engine".to_owned()));
     };
-    let by_hand = |parser: Parser| match bounds::find(query) {
-        Some(bound) => bound(&options.dir, options.workers, parser),
-        None => Err(BenchError::Usage(format!(
-            "no bound is written for query {query}"
-        ))),
-    };
-    let (outcome, wall, cpu_s) = timed(|| match engine {
-        Engine::Bound => by_hand(Parser::Hand),
-        Engine::BoundSerde => by_hand(Parser::Serde),
-        Engine::Millstream => engine::run_engine(query, &options.dir, options.workers),
-    });
+    let (outcome, wall, cpu_s) = timed(|| outcome(query, engine, &options));
     let outcome = outcome?;
     let wall_s = wall.as_secs_f64();
     let events = float(outcome.events);
@@ -228,6 +231,58 @@ pub(crate) fn run_once(arguments: &Arguments) -> Result<String> {
     Ok(serde_json::json!(line).to_string())
 }
 
+/// Runs one query here.
+fn outcome(query: &str, engine: Engine, options: &Options) -> Result<Outcome> {
+    let by_hand = |parser: Parser| match bounds::find(query) {
+        Some(bound) => bound(&options.dir, options.workers, parser),
+        None => Err(BenchError::Usage(format!(
+            "no bound is written for query {query}"
+        ))),
+    };
+    match engine {
+        Engine::Bound => by_hand(Parser::Hand),
+        Engine::BoundSerde => by_hand(Parser::Serde),
+        Engine::DataFusion => batch::run(query, &options.dir, options.workers),
+        Engine::Millstream => engine::run_engine(query, &options.dir, options.workers),
+    }
+}
+
 fn rounded(value: f64, scale: f64) -> f64 {
     (value * scale).round() / scale
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_engines_give_the_same_rows() {
+        let dir = tempfile::tempdir().expect("makes a directory");
+        data::tiny(dir.path()).expect("makes data");
+        let options = Options {
+            dir: dir.path().to_owned(),
+            workers: 2,
+            runs: 1,
+            engines: Vec::new(),
+        };
+        let all = [
+            Engine::Bound,
+            Engine::BoundSerde,
+            Engine::DataFusion,
+            Engine::Millstream,
+        ];
+        for query in &queries::SUITE {
+            let knowing = all.iter().filter(|engine| engine.knows(query.name));
+            let outcomes: Vec<Outcome> = knowing
+                .map(|engine| outcome(query.name, *engine, &options).expect("runs"))
+                .collect();
+            let [first, rest @ ..] = &outcomes[..] else {
+                panic!("nobody knows {}", query.name);
+            };
+            assert!(first.rows_out > 0, "{} has no rows", query.name);
+            for other in rest {
+                assert_eq!(first, other, "of {}", query.name);
+            }
+        }
+    }
 }

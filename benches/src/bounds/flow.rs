@@ -1,4 +1,5 @@
-//! The two dataflows of the bounds: read → sink, and read → pre-aggregate → exchange → windows.
+//! The dataflows of the bounds: read → sink; read → pre-aggregate → exchange → groups; and the same with
+//! a second exchange, for queries that aggregate what they aggregated.
 //!
 //! Each worker reads its share of the files block by block and gives way to the others after each.
 //! The timely timestamp is the watermark of a worker's own input in whole seconds: the frontier
@@ -190,9 +191,9 @@ where
     })
 }
 
-/// A query over windows: pre-aggregation of blocks, an exchange, groups that close.
-pub(crate) trait Windowed: 'static {
-    /// Groups of one block with the worker that owns them.
+/// The half of a query before the exchange: groups of one block with the worker that owns them.
+pub(crate) trait Scan: 'static {
+    /// Some groups of one owner.
     type Part: Clone + Send + Serialize + DeserializeOwned + 'static;
 
     /// A query that has seen nothing.
@@ -208,15 +209,40 @@ pub(crate) trait Windowed: 'static {
 
     /// Gives what it kept of all its lines.
     fn finish(&mut self, _workers: usize, _give: &mut dyn FnMut(usize, Self::Part)) {}
+}
 
-    /// Adds groups of some worker's block.
+/// The half behind an exchange whose groups are rows of the result when they close.
+pub(crate) trait Groups: Default + 'static {
+    /// Some groups.
+    type Part: Clone + Send + Serialize + DeserializeOwned + 'static;
+
+    /// Adds groups of some worker.
     fn merge(&mut self, part: Self::Part);
 
     /// Emits and forgets what ends at or before the watermark.
     fn close(&mut self, watermark_ms: i64, outcome: &mut Outcome);
 }
 
-/// What a windowed query sends.
+/// The half between two exchanges: groups that are parts of other groups when they close.
+pub(crate) trait Inner: Default + 'static {
+    /// Some groups.
+    type Part: Clone + Send + Serialize + DeserializeOwned + 'static;
+    /// What comes behind the second exchange.
+    type Outer: Groups;
+
+    /// Adds groups of some worker.
+    fn merge(&mut self, part: Self::Part);
+
+    /// Gives and forgets what ends at or before the watermark.
+    fn close(
+        &mut self,
+        watermark_ms: i64,
+        workers: usize,
+        give: &mut dyn FnMut(usize, <Self::Outer as Groups>::Part),
+    );
+}
+
+/// What a query sends.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 enum Message<P> {
     Part(u64, P),
@@ -224,77 +250,177 @@ enum Message<P> {
     End(u64, i64),
 }
 
-/// Runs a windowed query.
-pub(crate) fn windowed<Q: Windowed>(
-    folder: PathBuf,
-    workers: usize,
-    parser: Parser,
-) -> Result<Outcome> {
+impl<P> Message<P> {
+    fn to(&self) -> u64 {
+        match self {
+            Message::Part(to, _) | Message::End(to, _) => *to,
+        }
+    }
+
+    /// The last messages of a worker: one to each.
+    fn ends(workers: usize, newest_ms: i64) -> Vec<Message<P>> {
+        let all = (0u64..).take(workers);
+        all.map(|to| Message::End(to, newest_ms)).collect()
+    }
+}
+
+/// Runs a query with one exchange.
+pub(crate) fn grouped<S, G>(folder: PathBuf, workers: usize, parser: Parser) -> Result<Outcome>
+where
+    S: Scan,
+    G: Groups<Part = S::Part>,
+{
     run(workers, move |worker, shared| {
         worker.dataflow::<u64, _, _>(|scope| {
-            let mut query = Q::new(parser);
-            let mut newest_ms = 0;
-            let parts = read(scope, &folder, &shared, move |block, out: &mut Vec<_>| {
-                let mut messages = Vec::new();
-                let Some(block) = block else {
-                    query.finish(workers, &mut |to, part| {
-                        messages.push(Message::Part(to as u64, part));
-                    });
-                    out.push(messages);
-                    let ends = (0u64..).take(workers).map(|to| Message::End(to, newest_ms));
-                    out.push(ends.collect());
-                    return Ok(Seen { rows: 0, newest_ms });
-                };
-                let seen = query.read(block, workers, &mut |to, part| {
-                    messages.push(Message::Part(to as u64, part));
-                })?;
-                newest_ms = seen.newest_ms;
-                out.push(messages);
-                Ok(seen)
-            });
-            close(parts, &shared, Q::new(parser));
+            let parts = scan::<S>(scope, &folder, &shared, workers, parser);
+            close(parts, &shared, G::default());
         });
     })
 }
 
-/// The half of a windowed query behind the exchange.
-fn close<Q: Windowed>(
-    parts: Stream<'_, u64, Vec<Message<Q::Part>>>,
-    shared: &Arc<Shared>,
-    mut query: Q,
-) {
-    let shared = shared.clone();
-    let mut outcome = Outcome::default();
-    let mut newest_ms = 0;
-    let mut closed_s = 0;
-    let mut is_done = false;
-    let by_owner = Exchange::new(|message: &Message<Q::Part>| match message {
-        Message::Part(to, _) | Message::End(to, _) => *to,
-    });
-    parts.sink(by_owner, "Windows", move |(input, frontier)| {
-        input.for_each(|_, messages| {
-            for message in messages.drain(..) {
-                match message {
-                    Message::Part(_, part) => query.merge(part),
-                    Message::End(_, ms) => newest_ms = newest_ms.max(ms),
-                }
-            }
+/// Runs a query with two exchanges.
+pub(crate) fn nested<S, I>(folder: PathBuf, workers: usize, parser: Parser) -> Result<Outcome>
+where
+    S: Scan,
+    I: Inner<Part = S::Part>,
+{
+    run(workers, move |worker, shared| {
+        worker.dataflow::<u64, _, _>(|scope| {
+            let parts = scan::<S>(scope, &folder, &shared, workers, parser);
+            let parts = close_inner(parts, workers, I::default());
+            close(parts, &shared, I::Outer::default());
         });
-        match frontier.frontier().first() {
-            Some(passed_s) if *passed_s > closed_s => {
-                closed_s = *passed_s;
-                let watermark_ms = i64::try_from(closed_s * 1000).unwrap_or(i64::MAX);
-                query.close(watermark_ms, &mut outcome);
+    })
+}
+
+fn scan<'s, S: Scan>(
+    scope: Scope<'s, u64>,
+    folder: &Path,
+    shared: &Arc<Shared>,
+    workers: usize,
+    parser: Parser,
+) -> Stream<'s, u64, Vec<Message<S::Part>>> {
+    let mut query = S::new(parser);
+    let mut newest_ms = 0;
+    read(scope, folder, shared, move |block, out: &mut Vec<_>| {
+        let mut messages = Vec::new();
+        let Some(block) = block else {
+            query.finish(workers, &mut |to, part| {
+                messages.push(Message::Part(to as u64, part));
+            });
+            out.push(messages);
+            out.push(Message::ends(workers, newest_ms));
+            return Ok(Seen { rows: 0, newest_ms });
+        };
+        let seen = query.read(block, workers, &mut |to, part| {
+            messages.push(Message::Part(to as u64, part));
+        })?;
+        newest_ms = seen.newest_ms;
+        out.push(messages);
+        Ok(seen)
+    })
+}
+
+/// What a half behind an exchange knows of time.
+#[derive(Debug, Default)]
+struct Passed {
+    newest_ms: i64,
+    closed_s: u64,
+    is_done: bool,
+}
+
+impl Passed {
+    /// The watermark to close with, if there is a new one.
+    fn watermark_ms(&mut self, frontier: Option<&u64>) -> Option<i64> {
+        match frontier {
+            Some(passed_s) if *passed_s > self.closed_s => {
+                self.closed_s = *passed_s;
+                Some(i64::try_from(self.closed_s * 1000).unwrap_or(i64::MAX))
             }
-            Some(_) => {}
-            None if is_done => {}
+            Some(_) => None,
+            None if self.is_done => None,
             None => {
                 // What the last watermark does not close stays open, as it does in a query that
                 // might be started again with more files.
-                is_done = true;
-                query.close(newest_ms - DELAY_MS, &mut outcome);
+                self.is_done = true;
+                Some(self.newest_ms.saturating_sub(DELAY_MS))
+            }
+        }
+    }
+}
+
+/// The half of a query behind its last exchange.
+fn close<G: Groups>(
+    parts: Stream<'_, u64, Vec<Message<G::Part>>>,
+    shared: &Arc<Shared>,
+    mut groups: G,
+) {
+    let shared = shared.clone();
+    let mut outcome = Outcome::default();
+    let mut passed = Passed::default();
+    let by_owner = Exchange::new(Message::to);
+    parts.sink(by_owner, "Groups", move |(input, frontier)| {
+        input.for_each(|_, messages| {
+            for message in messages.drain(..) {
+                match message {
+                    Message::Part(_, part) => groups.merge(part),
+                    Message::End(_, ms) => passed.newest_ms = passed.newest_ms.max(ms),
+                }
+            }
+        });
+        if let Some(watermark_ms) = passed.watermark_ms(frontier.frontier().first()) {
+            groups.close(watermark_ms, &mut outcome);
+            if passed.is_done {
                 shared.add(&outcome);
             }
         }
     });
+}
+
+/// The half of a query between its exchanges. What closes is sent before time moves on, so that the
+/// frontier behind the second exchange speaks for all workers.
+fn close_inner<'s, I: Inner>(
+    parts: Stream<'s, u64, Vec<Message<I::Part>>>,
+    workers: usize,
+    mut groups: I,
+) -> Stream<'s, u64, Vec<Message<<I::Outer as Groups>::Part>>> {
+    let by_owner = Exchange::new(Message::to);
+    let mut passed = Passed::default();
+    parts.unary_frontier::<CapacityContainerBuilder<_>, _, _, _>(
+        by_owner,
+        "Inner groups",
+        |capability, _| {
+            let mut held = Some(capability);
+            move |(input, frontier), output| {
+                input.for_each(|_, messages| {
+                    for message in messages.drain(..) {
+                        match message {
+                            Message::Part(_, part) => groups.merge(part),
+                            Message::End(_, ms) => passed.newest_ms = passed.newest_ms.max(ms),
+                        }
+                    }
+                });
+                let Some(watermark_ms) = passed.watermark_ms(frontier.frontier().first()) else {
+                    return;
+                };
+                let Some(capability) = held.as_mut() else {
+                    return;
+                };
+                let mut session = output.session(&*capability);
+                groups.close(watermark_ms, workers, &mut |to, part| {
+                    session.give(Message::Part(to as u64, part));
+                });
+                if passed.is_done {
+                    for end in Message::ends(workers, i64::MAX) {
+                        session.give(end);
+                    }
+                    drop(session);
+                    held = None;
+                } else {
+                    drop(session);
+                    capability.downgrade(&passed.closed_s);
+                }
+            }
+        },
+    )
 }

@@ -6,7 +6,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::{
     bid::Parser,
-    flow::{Seen, Windowed},
+    flow::{Groups, Scan, Seen},
 };
 use crate::{
     checksum::{Outcome, RowHash},
@@ -40,23 +40,32 @@ impl Counts {
 }
 
 /// Counts that can be found by word.
-#[derive(Debug)]
-struct Words {
+#[derive(Clone, Debug)]
+pub(crate) struct Words {
     /// High half of the hash and number of the word plus one; a power of two of them.
     slots: Vec<(u32, u32)>,
     counts: Counts,
 }
 
-impl Words {
-    fn new() -> Words {
+impl Default for Words {
+    fn default() -> Words {
         Words {
             slots: vec![(0, 0); 1 << 10],
             counts: Counts::default(),
         }
     }
+}
 
+impl Words {
     #[inline]
     fn add(&mut self, word: &[u8], count: i64) {
+        let at = self.number(word);
+        self.counts.counts[at] += count;
+    }
+
+    /// The number of a word, by order of first sight.
+    #[inline]
+    pub(crate) fn number(&mut self, word: &[u8]) -> usize {
         let hash = xxh3_64(word);
         let (tag, mut place) = self.home(hash);
         loop {
@@ -66,17 +75,22 @@ impl Words {
             }
             let at = number as usize - 1;
             if seen == tag && self.counts.word(at) == word {
-                self.counts.counts[at] += count;
-                return;
+                return at;
             }
             place = (place + 1) & (self.slots.len() - 1);
         }
-        self.counts.push(word, count);
+        self.counts.push(word, 0);
         let number = self.counts.ends.len();
         self.slots[place] = (tag, u32::try_from(number).unwrap_or(u32::MAX));
         if number * 2 > self.slots.len() {
             self.grow();
         }
+        number - 1
+    }
+
+    /// The words by number.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        self.counts.iter().map(|(word, _)| word)
     }
 
     #[inline]
@@ -108,12 +122,18 @@ pub(crate) struct WordCount {
     words: Words,
 }
 
-impl Windowed for WordCount {
+/// The words of one owner.
+#[derive(Debug, Default)]
+pub(crate) struct WordTotals {
+    words: Words,
+}
+
+impl Scan for WordCount {
     type Part = Counts;
 
     fn new(_parser: Parser) -> WordCount {
         WordCount {
-            words: Words::new(),
+            words: Words::default(),
         }
     }
 
@@ -144,6 +164,10 @@ impl Windowed for WordCount {
             give(to, part);
         }
     }
+}
+
+impl Groups for WordTotals {
+    type Part = Counts;
 
     fn merge(&mut self, part: Counts) {
         for (word, count) in part.iter() {
