@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow::{
-    array::{ArrayRef, Int64Array, RecordBatch},
+    array::{Array, ArrayRef, Int64Array, RecordBatch, UInt32Array, UInt64Array},
     compute::{self, SortColumn as ArrowSortColumn, SortOptions},
     datatypes::{DataType, Field, Schema},
 };
@@ -33,7 +33,7 @@ pub struct SortColumn {
 pub struct Arrange {
     order: Vec<SortColumn>,
     limit: Option<usize>,
-    rows: Vec<RecordBatch>,
+    rows: Vec<Delta>,
 }
 
 impl Arrange {
@@ -56,28 +56,18 @@ impl EpochOperator for Arrange {
         delta: Delta,
         _out: &mut Emitter,
     ) -> Result<()> {
-        let (rows, diff) = delta.into_parts();
-        if diff.is_some_and(|diff| diff.values().iter().any(|sign| *sign != 1)) {
-            return Err(OperatorError::contract("ORDER BY cannot take rows back"));
-        }
-        self.rows.push(rows);
+        self.rows.push(delta);
         Ok(())
     }
 
     fn on_close(&mut self, _context: &EpochContext, out: &mut Emitter) -> Result<Progress> {
         let rows = std::mem::take(&mut self.rows);
-        let Some(first) = rows.first() else {
+        if rows.is_empty() {
             return Ok(Progress::Done);
-        };
-        let whole = compute::concat_batches(&first.schema(), &rows)
-            .map_err(OperatorError::arrow("gathering rows"))?;
-        let sorted = sorted(&whole, &self.order, self.limit)?;
-        let mut start = 0;
-        while start < sorted.num_rows() {
-            let len = (sorted.num_rows() - start).min(BATCH_ROWS_MAX);
-            out.give(Delta::insertions(sorted.slice(start, len)));
-            start += len;
         }
+        let whole = Delta::concat(&rows)?;
+        let sorted = whole.take(&sorted(whole.batch(), &self.order, self.limit)?)?;
+        give(&sorted, out);
         Ok(Progress::Done)
     }
 
@@ -90,9 +80,19 @@ impl EpochOperator for Arrange {
     }
 }
 
-/// Sorts by the given columns, then by all others, so that ties are broken the same way whatever
-/// worker made the rows.
-fn sorted(whole: &RecordBatch, order: &[SortColumn], limit: Option<usize>) -> Result<RecordBatch> {
+/// Emits rows that are in order, a batch at a time.
+fn give(rows: &Delta, out: &mut Emitter) {
+    let mut start = 0;
+    while start < rows.rows() {
+        let len = (rows.rows() - start).min(BATCH_ROWS_MAX);
+        out.give(rows.slice(start, len));
+        start += len;
+    }
+}
+
+/// Row numbers by the given columns, then by all others, so that ties are broken the same way
+/// whatever worker made the rows.
+fn sorted(whole: &RecordBatch, order: &[SortColumn], limit: Option<usize>) -> Result<ArrayRef> {
     let mut columns: Vec<ArrowSortColumn> = order
         .iter()
         .map(|sort| ArrowSortColumn {
@@ -112,19 +112,33 @@ fn sorted(whole: &RecordBatch, order: &[SortColumn], limit: Option<usize>) -> Re
         });
     columns.extend(others);
     if columns.is_empty() {
-        return Ok(whole.slice(0, limit.unwrap_or(usize::MAX).min(whole.num_rows())));
+        let rows = limit.unwrap_or(usize::MAX).min(whole.num_rows());
+        let all = 0..u32::try_from(rows).unwrap_or(u32::MAX);
+        return Ok(Arc::new(UInt32Array::from_iter_values(all)));
     }
     let indices = compute::lexsort_to_indices(&columns, limit)
         .map_err(OperatorError::arrow("sorting rows"))?;
-    compute::take_record_batch(whole, &indices).map_err(OperatorError::arrow("sorting rows"))
+    Ok(Arc::new(indices))
 }
 
-/// Lets the first rows of a query through, over its whole life.
+/// Row numbers by place in the input; rows in one place keep their order.
+fn by_origin(origin: &UInt64Array, limit: usize) -> ArrayRef {
+    let mut rows: Vec<u32> = (0..u32::try_from(origin.len()).unwrap_or(u32::MAX)).collect();
+    rows.sort_by_key(|row| origin.value(*row as usize));
+    rows.truncate(limit);
+    Arc::new(UInt32Array::from(rows))
+}
+
+/// Rows beyond those still wanted that may wait until the rest is dropped.
+const SPARE_ROWS: usize = 64 * 1024;
+
+/// Lets the first rows of a query through, over its whole life: in the order of the input, or, where
+/// an operator made the rows, of their columns.
 #[derive(Debug)]
 pub struct Limit {
     left: u64,
     limit: u64,
-    arrange: Arrange,
+    rows: Vec<Delta>,
     state: StateTable,
     dirty: bool,
 }
@@ -147,40 +161,56 @@ impl Limit {
                 }
             }
         }
-        let arrange = Arrange::new(Vec::new(), None);
         Ok(Limit {
             left: limit.saturating_sub(passed),
             limit,
-            arrange,
+            rows: Vec::new(),
             state,
             dirty: false,
         })
+    }
+
+    /// The first of the waiting rows, in order.
+    fn first(&mut self) -> Result<Delta> {
+        let whole = Delta::concat(&std::mem::take(&mut self.rows))?;
+        let left = usize::try_from(self.left).unwrap_or(usize::MAX);
+        let order = match whole.origin() {
+            Some(origin) => by_origin(origin, left),
+            None => sorted(whole.batch(), &[], Some(left))?,
+        };
+        whole.take(&order)
     }
 }
 
 impl EpochOperator for Limit {
     fn on_delta(
         &mut self,
-        context: &EpochContext,
-        port: usize,
+        _context: &EpochContext,
+        _port: usize,
         delta: Delta,
-        out: &mut Emitter,
+        _out: &mut Emitter,
     ) -> Result<()> {
         if self.left == 0 {
             return Ok(());
         }
-        self.arrange.on_delta(context, port, delta, out)
+        self.rows.push(delta);
+        let waiting: usize = self.rows.iter().map(Delta::rows).sum();
+        let left = usize::try_from(self.left).unwrap_or(usize::MAX);
+        if waiting > left.saturating_add(SPARE_ROWS) {
+            let first = self.first()?;
+            self.rows.push(first);
+        }
+        Ok(())
     }
 
-    fn on_close(&mut self, context: &EpochContext, out: &mut Emitter) -> Result<Progress> {
-        self.arrange.limit = usize::try_from(self.left).ok();
-        let mut passed = Emitter::default();
-        self.arrange.on_close(context, &mut passed)?;
-        for delta in passed.into_deltas() {
-            self.left = self.left.saturating_sub(delta.rows() as u64);
-            self.dirty = true;
-            out.give(delta);
+    fn on_close(&mut self, _context: &EpochContext, out: &mut Emitter) -> Result<Progress> {
+        if self.rows.is_empty() {
+            return Ok(Progress::Done);
         }
+        let first = self.first()?;
+        self.left = self.left.saturating_sub(first.rows() as u64);
+        self.dirty |= first.rows() > 0;
+        give(&first, out);
         Ok(Progress::Done)
     }
 

@@ -12,9 +12,7 @@ use std::{
 };
 
 use arrow::{
-    array::{
-        Array, AsArray, BooleanArray, Int64Array, RecordBatch, RecordBatchOptions, UInt32Array,
-    },
+    array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, RecordBatchOptions, UInt32Array},
     compute,
     datatypes::{DataType, Field, SchemaRef, TimestampMicrosecondType},
 };
@@ -154,40 +152,42 @@ impl Chain {
         if let Some(clock) = &self.clock {
             clock.store(clock_ms, Ordering::Relaxed);
         }
-        let (mut batch, mut diff) = delta.into_parts();
+        let mut delta = delta;
         for step in &self.steps {
             match step {
                 Step::Filter(expression) => {
-                    let keep = predicate(expression, &batch)?;
+                    let keep = predicate(expression, delta.batch())?;
                     let kept = keep.true_count();
                     if kept == 0 {
                         return Ok(None);
                     }
-                    if kept < batch.num_rows() {
-                        (batch, diff) = filtered(&batch, diff.as_ref(), &keep)?;
+                    if kept < delta.rows() {
+                        delta = delta.filter(&keep)?;
                     }
                 }
                 Step::Project {
                     expressions,
                     schema,
                 } => {
-                    batch = projected(expressions, schema, &batch)?;
+                    let batch = projected(expressions, schema, delta.batch())?;
+                    delta = delta.with_columns(batch);
                 }
                 Step::Unnest {
                     column,
                     outer,
                     schema,
                 } => {
-                    (batch, diff) = unnested(&batch, diff.as_ref(), (*column, *outer), schema)?;
+                    delta = unnested(&delta, (*column, *outer), schema)?;
                 }
                 Step::Mark { definition, column } => {
-                    if let Some(statistics) = statistics(*definition, batch.column(*column)) {
+                    if let Some(statistics) = statistics(*definition, delta.batch().column(*column))
+                    {
                         mark(statistics);
                     }
                 }
             }
         }
-        Ok(Some(Delta::signed(batch, diff)))
+        Ok(Some(delta))
     }
 }
 
@@ -207,20 +207,6 @@ fn predicate(expression: &Arc<dyn PhysicalExpr>, batch: &RecordBatch) -> Result<
                 mask
             }
         })
-}
-
-fn filtered(
-    batch: &RecordBatch,
-    diff: Option<&Int64Array>,
-    keep: &BooleanArray,
-) -> Result<(RecordBatch, Option<Int64Array>)> {
-    let kept = compute::filter_record_batch(batch, keep)
-        .map_err(OperatorError::arrow("filtering rows"))?;
-    let diff = diff
-        .map(|diff| compute::filter(diff, keep))
-        .transpose()
-        .map_err(OperatorError::arrow("filtering signs"))?;
-    Ok((kept, diff.map(|diff| Int64Array::from(diff.to_data()))))
 }
 
 fn projected(
@@ -243,15 +229,10 @@ fn projected(
 }
 
 /// Repeats each row for the elements of its list.
-fn unnested(
-    batch: &RecordBatch,
-    diff: Option<&Int64Array>,
-    (column, outer): (usize, bool),
-    schema: &SchemaRef,
-) -> Result<(RecordBatch, Option<Int64Array>)> {
+fn unnested(delta: &Delta, (column, outer): (usize, bool), schema: &SchemaRef) -> Result<Delta> {
     let contract = || OperatorError::contract("explode over a column that is no list");
     let lists = compute::cast(
-        batch.column(column),
+        delta.batch().column(column),
         &DataType::List(Arc::new(Field::new_list_field(
             schema.field(column).data_type().clone(),
             true,
@@ -275,28 +256,17 @@ fn unnested(
             elements.push(Some(element.unsigned_abs()));
         }
     }
-    let rows = UInt32Array::from(rows);
-    let elements = UInt32Array::from(elements);
-    let take = |array: &dyn Array, indices: &UInt32Array| {
-        compute::take(array, indices, None).map_err(OperatorError::arrow("exploding a list"))
-    };
-    let columns = batch
-        .columns()
-        .iter()
-        .enumerate()
-        .map(|(index, array)| {
-            if index == column {
-                take(lists.values(), &elements)
-            } else {
-                take(array, &rows)
-            }
-        })
-        .collect::<Result<Vec<_>>>()?;
+    let elements = compute::take(lists.values(), &UInt32Array::from(elements), None)
+        .map_err(OperatorError::arrow("exploding a list"))?;
+    let rows: ArrayRef = Arc::new(UInt32Array::from(rows));
+    // Rows of one list keep its order: they stand together wherever they go.
+    let repeated = delta.take(&rows)?;
+    let mut columns = repeated.batch().columns().to_vec();
+    columns[column] = elements;
     let options = RecordBatchOptions::new().with_row_count(Some(rows.len()));
     let batch = RecordBatch::try_new_with_options(schema.clone(), columns, &options)
         .map_err(OperatorError::arrow("exploding a list"))?;
-    let diff = diff.map(|diff| take(diff, &rows)).transpose()?;
-    Ok((batch, diff.map(|diff| Int64Array::from(diff.to_data()))))
+    Ok(repeated.with_columns(batch))
 }
 
 /// Newest, oldest, sum and count of the times that are not null.

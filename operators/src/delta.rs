@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow::{
-    array::{Array, ArrayRef, Int64Array, RecordBatch, UInt64Array},
+    array::{Array, ArrayRef, BooleanArray, Int64Array, RecordBatch, UInt64Array},
     compute,
     datatypes::Schema,
 };
@@ -21,12 +21,15 @@ pub const BATCH_ROWS_MAX: usize = 8192;
 ///
 /// `diff = None` means that every row is +1: inputs are append-only and stay so through most
 /// plans, so no column is carried and no arithmetic done until something retracts. `hash` is the
-/// key hash of the last exchange, for the next operator on the same keys.
+/// key hash of the last exchange, for the next operator on the same keys. `origin` says where in its
+/// epoch's input a row stood, and is there only in plans with an operator that asks (`first`, LIMIT,
+/// count windows): without it answers would depend on which worker was faster.
 #[derive(Clone, Debug)]
 pub struct Delta {
     batch: RecordBatch,
     diff: Option<Int64Array>,
     hash: Option<UInt64Array>,
+    origin: Option<UInt64Array>,
     /// A frame that could not be read; the operator that receives it stops the query.
     damaged: bool,
 }
@@ -39,6 +42,7 @@ impl Delta {
             batch,
             diff: None,
             hash: None,
+            origin: None,
             damaged: false,
         }
     }
@@ -54,6 +58,7 @@ impl Delta {
             batch,
             diff,
             hash: None,
+            origin: None,
             damaged: false,
         }
     }
@@ -63,6 +68,18 @@ impl Delta {
     pub fn with_hash(mut self, hash: UInt64Array) -> Delta {
         assert_eq!(hash.len(), self.batch.num_rows());
         self.hash = Some(hash);
+        self
+    }
+
+    /// The same rows with their places in the input of their epoch.
+    #[must_use]
+    pub fn with_origin(mut self, origin: Option<UInt64Array>) -> Delta {
+        assert!(
+            origin
+                .as_ref()
+                .is_none_or(|origin| origin.len() == self.batch.num_rows())
+        );
+        self.origin = origin;
         self
     }
 
@@ -97,6 +114,12 @@ impl Delta {
         self.hash.as_ref()
     }
 
+    /// Where in the input of their epoch the rows stood, if the plan wants to know.
+    #[must_use]
+    pub fn origin(&self) -> Option<&UInt64Array> {
+        self.origin.as_ref()
+    }
+
     /// Number of rows.
     #[must_use]
     pub fn rows(&self) -> usize {
@@ -116,8 +139,71 @@ impl Delta {
             batch: self.batch.slice(start, len),
             diff: self.diff.as_ref().map(|diff| diff.slice(start, len)),
             hash: self.hash.as_ref().map(|hash| hash.slice(start, len)),
+            origin: self.origin.as_ref().map(|origin| origin.slice(start, len)),
             damaged: self.damaged,
         }
+    }
+
+    /// The rows of several deltas with the same columns, one after the other. Hashes are left behind.
+    ///
+    /// # Errors
+    /// When the columns differ.
+    pub fn concat(deltas: &[Delta]) -> Result<Delta> {
+        let [first, rest @ ..] = deltas else {
+            return Ok(Delta::default());
+        };
+        if rest.is_empty() {
+            return Ok(first.clone());
+        }
+        let gathered = OperatorError::arrow("gathering the rows of an epoch");
+        let batches = deltas.iter().map(|delta| &delta.batch);
+        let batch = compute::concat_batches(&first.batch.schema(), batches).map_err(gathered)?;
+        let diff = deltas.iter().any(|delta| delta.diff.is_some()).then(|| {
+            let signs = deltas.iter().flat_map(|delta| {
+                let diff = delta.diff.as_ref();
+                (0..delta.rows()).map(move |row| diff.map_or(1, |diff| diff.value(row)))
+            });
+            Int64Array::from_iter_values(signs)
+        });
+        let origin = deltas.iter().all(|delta| delta.origin.is_some()).then(|| {
+            let origins = deltas.iter().filter_map(|delta| delta.origin.as_ref());
+            UInt64Array::from_iter_values(
+                origins.flat_map(|origin| origin.values().iter().copied()),
+            )
+        });
+        Ok(Delta::signed(batch, diff).with_origin(origin))
+    }
+
+    /// The same rows with other columns. Their hashes are of the old ones and are left behind.
+    #[must_use]
+    pub fn with_columns(self, batch: RecordBatch) -> Delta {
+        Delta::signed(batch, self.diff).with_origin(self.origin)
+    }
+
+    /// The rows for which the mask is true.
+    ///
+    /// # Errors
+    /// When the mask has another length.
+    pub fn filter(&self, keep: &BooleanArray) -> Result<Delta> {
+        let side = |array: &dyn Array| {
+            compute::filter(array, keep).map_err(OperatorError::arrow("filtering rows"))
+        };
+        let batch = compute::filter_record_batch(&self.batch, keep)
+            .map_err(OperatorError::arrow("filtering rows"))?;
+        let diff = self.diff.as_ref().map(|diff| side(diff)).transpose()?;
+        let hash = self.hash.as_ref().map(|hash| side(hash)).transpose()?;
+        let origin = self
+            .origin
+            .as_ref()
+            .map(|origin| side(origin))
+            .transpose()?;
+        Ok(Delta {
+            batch,
+            diff: diff.map(|diff| Int64Array::from(diff.to_data())),
+            hash: hash.map(|hash| UInt64Array::from(hash.to_data())),
+            origin: origin.map(|origin| UInt64Array::from(origin.to_data())),
+            damaged: self.damaged,
+        })
     }
 
     /// The rows at `indices`, copied.
@@ -143,10 +229,16 @@ impl Delta {
         .map_err(OperatorError::arrow("taking rows of a delta"))?;
         let diff = self.diff.as_ref().map(|diff| take(diff)).transpose()?;
         let hash = self.hash.as_ref().map(|hash| take(hash)).transpose()?;
+        let origin = self
+            .origin
+            .as_ref()
+            .map(|origin| take(origin))
+            .transpose()?;
         Ok(Delta {
             batch,
             diff: diff.map(|diff| Int64Array::from(diff.to_data())),
             hash: hash.map(|hash| UInt64Array::from(hash.to_data())),
+            origin: origin.map(|origin| UInt64Array::from(origin.to_data())),
             damaged: self.damaged,
         })
     }

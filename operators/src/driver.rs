@@ -124,11 +124,6 @@ impl Emitter {
             self.deltas.push(delta);
         }
     }
-
-    /// What was emitted, for operators that work on the output of another.
-    pub(crate) fn into_deltas(self) -> Vec<Delta> {
-        self.deltas
-    }
 }
 
 /// An operator over whole epochs. Everything it may depend on is in its arguments; it reads no

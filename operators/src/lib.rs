@@ -20,5 +20,6 @@ pub mod keys;
 pub mod route;
 pub mod rows;
 pub mod state;
+pub mod top;
 pub mod watermark;
 pub mod wire;

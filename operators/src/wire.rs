@@ -3,11 +3,11 @@
 //! ```text
 //! offset  size  field
 //!      0     4  magic "MSD1"
-//!      4     4  flags: bit 0 diff column present, bit 1 hash column present
+//!      4     4  flags: bit 0 diff column present, bit 1 hash column, bit 2 origin column
 //!      8     8  length of the body in bytes, little-endian
 //!     16     4  crc32c of the first 16 bytes and the body, little-endian
 //!     20     4  zero
-//!     24     n  body: one Arrow IPC stream with one batch; diff and hash are its last columns
+//!     24     n  body: one Arrow IPC stream with one batch; diff, hash and origin are its last columns
 //!   24+n   0-7  zeros up to a multiple of 8
 //! ```
 //!
@@ -32,6 +32,7 @@ const MAGIC: [u8; 4] = *b"MSD1";
 const HEADER: usize = 24;
 const DIFF: u32 = 1;
 const HASH: u32 = 2;
+const ORIGIN: u32 = 4;
 
 thread_local! {
     /// The frame of the delta whose length was asked for last: timely asks for the length, then
@@ -66,6 +67,11 @@ pub fn encode(delta: &Delta) -> Result<Vec<u8>, ArrowError> {
         flags |= HASH;
         fields.push(Arc::new(Field::new("__hash", DataType::UInt64, false)));
         columns.push(Arc::new(hash.clone()));
+    }
+    if let Some(origin) = delta.origin() {
+        flags |= ORIGIN;
+        fields.push(Arc::new(Field::new("__origin", DataType::UInt64, false)));
+        columns.push(Arc::new(origin.clone()));
     }
     let schema = Arc::new(Schema::new_with_metadata(
         fields,
@@ -112,9 +118,13 @@ pub fn decode(frame: &[u8]) -> Option<Delta> {
     split(&whole, flags)
 }
 
-/// Takes the signs and hashes off the end of the columns.
+/// Takes signs, hashes and origins off the end of the columns.
 fn split(whole: &RecordBatch, flags: u32) -> Option<Delta> {
     let mut columns = whole.columns().to_vec();
+    let origin = match flags & ORIGIN {
+        0 => None,
+        _ => Some(columns.pop()?.as_primitive_opt::<UInt64Type>()?.clone()),
+    };
     let hash = match flags & HASH {
         0 => None,
         _ => Some(columns.pop()?.as_primitive_opt::<UInt64Type>()?.clone()),
@@ -136,7 +146,7 @@ fn split(whole: &RecordBatch, flags: u32) -> Option<Delta> {
     if diff.as_ref().is_some_and(|diff| diff.null_count() > 0) {
         return None;
     }
-    let delta = Delta::signed(batch, diff);
+    let delta = Delta::signed(batch, diff).with_origin(origin);
     Some(match hash {
         Some(hash) => delta.with_hash(hash),
         None => delta,
@@ -189,6 +199,7 @@ mod tests {
         let batch = RecordBatch::try_new(schema, columns).expect("columns fit");
         Delta::signed(batch, Some(Int64Array::from(vec![1, -1, 1])))
             .with_hash(UInt64Array::from(vec![7, 8, 9]))
+            .with_origin(Some(UInt64Array::from(vec![4, 5, 6])))
     }
 
     #[test]
@@ -200,6 +211,7 @@ mod tests {
         assert_eq!(back.batch(), delta.batch());
         assert_eq!(back.diff(), delta.diff());
         assert_eq!(back.hash(), delta.hash());
+        assert_eq!(back.origin(), delta.origin());
     }
 
     /// [INV-10] EXE-004: no byte from outside reaches a panic, and none passes unnoticed.

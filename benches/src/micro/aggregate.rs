@@ -151,6 +151,7 @@ fn spec() -> Result<AggregateSpec> {
                 arguments: vec![1],
                 argument_types: vec![DataType::Int64],
                 filter: None,
+                retracting: false,
             })
         })
         .collect::<Result<Vec<_>>>()?;

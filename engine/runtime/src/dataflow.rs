@@ -5,6 +5,7 @@ use std::{
     sync::{Arc, mpsc::Sender},
 };
 
+use arrow::array::UInt64Array;
 use millstream_connectors_api::{ConnectorError, Decoder};
 use millstream_operators::{
     aggregate::{
@@ -21,6 +22,7 @@ use millstream_operators::{
     },
     error::OperatorError,
     state::{Ownership, Snapshots},
+    top::Top,
     watermark::{MarkRules, MarkState, StatisticsStream, watermark},
 };
 use millstream_types::{Coded, Epoch, Fault, OperatorId, SourceId};
@@ -169,44 +171,7 @@ impl<'s> Builder<'s> {
             .then(|| self.marks(std::mem::take(&mut parts.statistics)));
         for (index, node) in plan.nodes.iter().enumerate() {
             if parts.streams[index].is_none() {
-                let stream = match node {
-                    Node::Aggregate {
-                        input,
-                        operator,
-                        spec,
-                    } => {
-                        let input = parts.stream(*input)?;
-                        Some(self.aggregate(*operator, spec, input, marks.clone())?)
-                    }
-                    Node::Arrange {
-                        input,
-                        order,
-                        limit,
-                    } => {
-                        let operator = Arrange::new(order.clone(), *limit);
-                        // It holds nothing between epochs, so its name is of no account.
-                        let id = (OperatorId(u32::MAX), "Arrange");
-                        Some(self.on_first_worker(id, parts.stream(*input)?, operator))
-                    }
-                    Node::Limit {
-                        input,
-                        operator,
-                        rows,
-                        ..
-                    } => {
-                        let seed = self.blueprint.seeds.get(operator);
-                        let limit = Limit::new(*rows, seed, self.ownership)?;
-                        Some(self.on_first_worker(
-                            (*operator, "Limit"),
-                            parts.stream(*input)?,
-                            limit,
-                        ))
-                    }
-                    Node::Source(_) | Node::Chain { .. } | Node::Union { .. } => {
-                        self.stateless(node, &mut parts)?
-                    }
-                };
-                parts.streams[index] = stream;
+                parts.streams[index] = self.stateful(node, &mut parts, marks.as_ref())?;
             }
         }
         if !parts.statistics.is_empty() {
@@ -217,6 +182,56 @@ impl<'s> Builder<'s> {
         let last = NodeId(plan.nodes.len().saturating_sub(1));
         self.sink(parts.stream(last)?);
         Ok(())
+    }
+
+    /// Builds a node whose inputs are all there.
+    fn stateful(
+        &self,
+        node: &Node,
+        parts: &mut Parts<'s>,
+        marks: Option<&MarkStream<'s>>,
+    ) -> Result<Option<DeltaStream<'s>>, OperatorError> {
+        let seed = |operator| self.blueprint.seeds.get(operator);
+        Ok(Some(match node {
+            Node::Aggregate {
+                input,
+                operator,
+                spec,
+            } => {
+                let input = parts.stream(*input)?;
+                self.aggregate(*operator, spec, input, marks.cloned())?
+            }
+            Node::Arrange {
+                input,
+                order,
+                limit,
+            } => {
+                let arrange = Arrange::new(order.clone(), *limit);
+                // It holds nothing between epochs, so its name is of no account.
+                let id = (OperatorId(u32::MAX), "Arrange");
+                self.on_first_worker(id, parts.stream(*input)?, arrange)
+            }
+            Node::Limit {
+                input,
+                operator,
+                rows,
+                ..
+            } => {
+                let limit = Limit::new(*rows, seed(operator), self.ownership)?;
+                self.on_first_worker((*operator, "Limit"), parts.stream(*input)?, limit)
+            }
+            Node::Top {
+                input,
+                operator,
+                spec,
+            } => {
+                let top = Top::new(spec.clone(), seed(operator), self.ownership)?;
+                self.on_first_worker((*operator, "Top"), parts.stream(*input)?, top)
+            }
+            Node::Source(_) | Node::Chain { .. } | Node::Union { .. } => {
+                return self.stateless(node, parts);
+            }
+        }))
     }
 
     /// Builds a node without state, if all its inputs are there.
@@ -252,7 +267,10 @@ impl<'s> Builder<'s> {
                     .collect();
                 inputs.map(|inputs| self.scope.concatenate(inputs))
             }
-            Node::Aggregate { .. } | Node::Arrange { .. } | Node::Limit { .. } => None,
+            Node::Aggregate { .. }
+            | Node::Arrange { .. }
+            | Node::Limit { .. }
+            | Node::Top { .. } => None,
         })
     }
 
@@ -269,7 +287,7 @@ impl<'s> Builder<'s> {
         let mut output = OutputBuilder::<u64, CapacityContainerBuilder<Delta>>::from(output);
         let feed = self.blueprint.feeds[source.0 as usize].clone();
         let (shared, start) = (self.blueprint.shared.clone(), self.blueprint.start);
-        let messages = self.messages.clone();
+        let (messages, ordered) = (self.messages.clone(), self.blueprint.plan.wants_origins());
         shared.register(waker);
         activator.activate();
         builder.build(move |mut capabilities| {
@@ -291,12 +309,15 @@ impl<'s> Builder<'s> {
                             held.downgrade(&open.0);
                             return;
                         }
-                        Polled::Chunk(epoch, chunk) => {
+                        Polled::Chunk(epoch, number, chunk) => {
                             held.downgrade(&epoch.0);
                             let mut output = output.activate();
                             let mut session = output.session(held);
+                            let mut places = ordered.then(|| Places::new(source, number));
                             let decoded = decoder.decode(chunk, &mut |batch| {
-                                session.give_container(&mut Delta::insertions(batch));
+                                let origin = places.as_mut().map(|at| at.next(batch.num_rows()));
+                                let delta = Delta::insertions(batch).with_origin(origin);
+                                session.give_container(&mut { delta });
                             });
                             drop(session);
                             match decoded {
@@ -475,6 +496,28 @@ impl<'s> Builder<'s> {
                 }
             }
         });
+    }
+}
+
+/// Places of rows in the input of their epoch: chunk by chunk, then source by source, row by row.
+struct Places {
+    next: u64,
+}
+
+impl Places {
+    fn new(source: SourceId, chunk: u32) -> Places {
+        // Rows of a chunk take 32 bits, sources 8: sources beyond share a place, and rows in one
+        // place are told apart by their values.
+        let source = u64::from(source.0.min(0xFF));
+        Places {
+            next: (u64::from(chunk) & 0xFF_FFFF) << 40 | source << 32,
+        }
+    }
+
+    fn next(&mut self, rows: usize) -> UInt64Array {
+        let first = self.next;
+        self.next += rows as u64;
+        UInt64Array::from_iter_values(first..self.next)
     }
 }
 

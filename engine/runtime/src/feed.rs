@@ -25,7 +25,9 @@ pub(crate) struct Feed {
 
 #[derive(Debug)]
 struct State {
-    chunks: VecDeque<(Epoch, Chunk)>,
+    chunks: VecDeque<(Epoch, u32, Chunk)>,
+    /// Chunks that the last epoch with chunks has brought so far.
+    numbered: (Epoch, u32),
     bytes: usize,
     /// The least epoch that may still bring chunks.
     open: Epoch,
@@ -35,8 +37,8 @@ struct State {
 /// What a worker finds.
 #[derive(Debug)]
 pub(crate) enum Polled {
-    /// A chunk of an epoch; no chunk of an earlier epoch will come.
-    Chunk(Epoch, Chunk),
+    /// A chunk of an epoch and its number in there; no chunk of an earlier epoch will come.
+    Chunk(Epoch, u32, Chunk),
     /// Nothing now; no chunk of an epoch before this one will come.
     Empty(Epoch),
 }
@@ -45,6 +47,7 @@ impl Feed {
     pub(crate) fn new(start: Epoch) -> Feed {
         let state = State {
             chunks: VecDeque::new(),
+            numbered: (start, 0),
             bytes: 0,
             open: start,
             stopped: false,
@@ -77,7 +80,12 @@ impl Feed {
             "chunks come before their epoch is finished"
         );
         state.bytes += chunk.size();
-        state.chunks.push_back((epoch, chunk));
+        let number = match state.numbered {
+            (of, count) if of == epoch => count,
+            _ => 0,
+        };
+        state.numbered = (epoch, number + 1);
+        state.chunks.push_back((epoch, number, chunk));
         Flow::More
     }
 
@@ -92,10 +100,10 @@ impl Feed {
     pub(crate) fn poll(&self) -> Polled {
         let mut state = self.lock();
         match state.chunks.pop_front() {
-            Some((epoch, chunk)) => {
+            Some((epoch, number, chunk)) => {
                 state.bytes -= chunk.size();
                 self.space.notify_one();
-                Polled::Chunk(epoch, chunk)
+                Polled::Chunk(epoch, number, chunk)
             }
             None => Polled::Empty(state.open),
         }

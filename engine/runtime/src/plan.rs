@@ -5,12 +5,13 @@
 
 use std::{fmt, sync::Arc};
 
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{Schema, SchemaRef};
 use millstream_connectors_api::{ConnectorFactory, SourceRequest};
 use millstream_operators::{
     aggregate::{AggregateSpec, TimeKey},
     arrange::SortColumn,
     chain::ChainSpec,
+    top::TopSpec,
 };
 use millstream_types::{OperatorId, OutputMode, SourceId};
 
@@ -100,6 +101,15 @@ pub enum Node {
         /// How many rows leave.
         rows: u64,
     },
+    /// The first rows of a result that changes: ORDER BY and LIMIT in mode `changes`.
+    Top {
+        /// Where its rows come from.
+        input: NodeId,
+        /// Name of its state in checkpoints and progress.
+        operator: OperatorId,
+        /// Which rows leave.
+        spec: TopSpec,
+    },
     /// Groups and functions: partial aggregation, exchange, final aggregation.
     Aggregate {
         /// Where its rows come from.
@@ -132,6 +142,20 @@ pub struct StreamPlan {
 }
 
 impl StreamPlan {
+    /// Whether an operator asks where in the input its rows stood.
+    #[must_use]
+    pub fn wants_origins(&self) -> bool {
+        self.nodes.iter().any(|node| match node {
+            Node::Aggregate { spec, .. } => spec.wants_origins(),
+            Node::Limit { .. } => true,
+            Node::Source(_)
+            | Node::Chain { .. }
+            | Node::Union { .. }
+            | Node::Arrange { .. }
+            | Node::Top { .. } => false,
+        })
+    }
+
     /// Whether a moved watermark may close something, so that an epoch without data is worthwhile.
     #[must_use]
     pub fn wants_no_data_epochs(&self) -> bool {
@@ -143,7 +167,39 @@ impl StreamPlan {
             | Node::Chain { .. }
             | Node::Union { .. }
             | Node::Arrange { .. }
-            | Node::Limit { .. } => false,
+            | Node::Limit { .. }
+            | Node::Top { .. } => false,
         })
+    }
+}
+
+/// The columns that leave a node.
+#[must_use]
+pub fn columns_of(sources: &[SourceNode], nodes: &[Node], node: NodeId) -> SchemaRef {
+    match &nodes[node.0] {
+        Node::Source(source) => sources[source.0 as usize].schema.clone(),
+        Node::Chain { spec, .. } => spec.output.clone(),
+        Node::Aggregate { spec, .. } => spec.output.clone(),
+        Node::Top { spec, .. } => spec.schema.clone(),
+        Node::Limit { schema, .. } => schema.clone(),
+        Node::Arrange { input, .. } => columns_of(sources, nodes, *input),
+        Node::Union { inputs } => inputs.first().map_or_else(
+            || Arc::new(Schema::empty()),
+            |first| columns_of(sources, nodes, *first),
+        ),
+    }
+}
+
+/// Whether a node takes rows back that it gave.
+#[must_use]
+pub fn retracts(nodes: &[Node], node: NodeId) -> bool {
+    match &nodes[node.0] {
+        Node::Source(_) => false,
+        Node::Chain { input, .. } | Node::Arrange { input, .. } | Node::Limit { input, .. } => {
+            retracts(nodes, *input)
+        }
+        Node::Union { inputs } => inputs.iter().any(|input| retracts(nodes, *input)),
+        Node::Top { .. } => true,
+        Node::Aggregate { spec, .. } => spec.mode == OutputMode::Changes,
     }
 }

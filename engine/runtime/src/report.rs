@@ -126,7 +126,9 @@ fn state_operators(query: &Coordinator, open: &OpenEpoch) -> Vec<StateOperatorPr
         .filter_map(|node| {
             let (operator, name) = match node {
                 Node::Aggregate { operator, .. } => (operator, "stateStoreSave"),
-                Node::Limit { operator, .. } => (operator, "globalLimit"),
+                Node::Limit { operator, .. } | Node::Top { operator, .. } => {
+                    (operator, "globalLimit")
+                }
                 Node::Source(_)
                 | Node::Chain { .. }
                 | Node::Union { .. }

@@ -3,15 +3,16 @@
 //! Beside the operators it says what each keeps and when that goes, which watermarks there are,
 //! and in which output modes the query could run.
 
-use std::{fmt::Write, str::FromStr, sync::Arc};
+use std::{fmt::Write, str::FromStr};
 
 use arrow::datatypes::{Schema, SchemaRef};
 use millstream_operators::{
     aggregate::{AggregateSpec, TimeKey},
     arrange::SortColumn,
     chain::{ChainSpec, Step},
+    top::TopSpec,
 };
-use millstream_runtime::plan::{MarkPolicy, Node, NodeId, StreamPlan};
+use millstream_runtime::plan::{MarkPolicy, Node, NodeId, SourceNode, StreamPlan, columns_of};
 use millstream_types::{Interval, OutputMode};
 use serde_json::{Value, json};
 
@@ -67,24 +68,7 @@ struct Description {
 
 fn describe(plan: &StreamPlan, node: NodeId) -> Description {
     match &plan.nodes[node.0] {
-        Node::Source(source) => {
-            let source = &plan.sources[source.0 as usize];
-            let columns: Vec<String> = source
-                .schema
-                .fields()
-                .iter()
-                .map(|field| format!("{} {}", field.name(), spark_name(field.data_type())))
-                .collect();
-            Description {
-                title: format!(
-                    "Source {} connector={}",
-                    source.table,
-                    source.factory.name()
-                ),
-                details: vec![format!("columns: {}", columns.join(", "))],
-                inputs: Vec::new(),
-            }
-        }
+        Node::Source(id) => source(&plan.sources[id.0 as usize]),
         Node::Chain { input, spec } => Description {
             title: "Chain".to_owned(),
             details: steps(plan, spec),
@@ -117,6 +101,15 @@ fn describe(plan: &StreamPlan, node: NodeId) -> Description {
             ],
             inputs: vec![*input],
         },
+        Node::Top {
+            input,
+            operator,
+            spec,
+        } => Description {
+            title: format!("Top #{} emits=changes", operator.0),
+            details: top(spec),
+            inputs: vec![*input],
+        },
         Node::Aggregate {
             input,
             operator,
@@ -129,18 +122,38 @@ fn describe(plan: &StreamPlan, node: NodeId) -> Description {
     }
 }
 
+fn source(source: &SourceNode) -> Description {
+    let columns: Vec<String> = source
+        .schema
+        .fields()
+        .iter()
+        .map(|field| format!("{} {}", field.name(), spark_name(field.data_type())))
+        .collect();
+    let connector = source.factory.name();
+    Description {
+        title: format!("Source {} connector={connector}", source.table),
+        details: vec![format!("columns: {}", columns.join(", "))],
+        inputs: Vec::new(),
+    }
+}
+
+fn top(spec: &TopSpec) -> Vec<String> {
+    let mut details = arrange(&spec.schema, &spec.order, Some(spec.rows));
+    if spec.skip > 0 {
+        details.push(format!("offset: {}", spec.skip));
+    }
+    let held = if spec.retracting {
+        "state: all rows, in order"
+    } else {
+        "state: the first rows, in order"
+    };
+    details.push(held.to_owned());
+    details
+}
+
 /// The columns that leave a node.
 fn columns(plan: &StreamPlan, node: NodeId) -> SchemaRef {
-    match &plan.nodes[node.0] {
-        Node::Source(source) => Arc::clone(&plan.sources[source.0 as usize].schema),
-        Node::Chain { spec, .. } => Arc::clone(&spec.output),
-        Node::Aggregate { spec, .. } => Arc::clone(&spec.output),
-        Node::Limit { schema, .. } => Arc::clone(schema),
-        Node::Arrange { input, .. } => columns(plan, *input),
-        Node::Union { inputs } => inputs
-            .first()
-            .map_or_else(|| Arc::new(Schema::empty()), |first| columns(plan, *first)),
-    }
+    columns_of(&plan.sources, &plan.nodes, node)
 }
 
 fn arrange(schema: &Schema, order: &[SortColumn], limit: Option<usize>) -> Vec<String> {

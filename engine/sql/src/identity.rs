@@ -33,6 +33,10 @@ pub(crate) fn identity(sources: &[SourceNode], nodes: &[Node]) -> String {
             Node::Limit { operator, rows, .. } => {
                 let _ = writeln!(text, "limit {} rows={rows}", operator.0);
             }
+            Node::Top { operator, spec, .. } => {
+                let (order, skip, rows) = (&spec.order, spec.skip, spec.rows);
+                let _ = writeln!(text, "top {} {order:?} {skip} {rows}", operator.0);
+            }
             Node::Source(_) | Node::Chain { .. } | Node::Union { .. } | Node::Arrange { .. } => {}
         }
     }
@@ -75,7 +79,17 @@ fn state(spec: &AggregateSpec, nodes: &[Node], input: NodeId) -> String {
                 .map(|idx| format!(" filter {}", column(idx)))
                 .unwrap_or_default();
             let name = call.function.fun().name();
-            format!("{name}({}){filter}", list(&call.arguments))
+            let arguments = list(&call.arguments);
+            let of = [
+                (call.function.is_distinct(), "distinct "),
+                (call.function.ignore_nulls(), "not null "),
+                (call.retracting, "changing "),
+            ];
+            let of: String = of
+                .into_iter()
+                .filter_map(|(is, word)| is.then_some(word))
+                .collect();
+            format!("{name}({of}{arguments}){filter}")
         })
         .collect();
     format!(

@@ -79,7 +79,8 @@ fn refusal(plan: &StreamPlan, mode: OutputMode, check_chains: bool) -> Option<Re
             | Node::Chain { .. }
             | Node::Union { .. }
             | Node::Arrange { .. }
-            | Node::Limit { .. } => None,
+            | Node::Limit { .. }
+            | Node::Top { .. } => None,
         })
         .collect();
     if mode != plan.mode && is_cut(plan, mode) {
@@ -115,12 +116,12 @@ fn refusal(plan: &StreamPlan, mode: OutputMode, check_chains: bool) -> Option<Re
 /// Whether ORDER BY or LIMIT forbids a mode.
 fn is_cut(plan: &StreamPlan, mode: OutputMode) -> bool {
     plan.nodes.iter().any(|node| match node {
-        Node::Arrange { order, .. } if !order.is_empty() => mode != OutputMode::Complete,
-        Node::Arrange { .. } => matches!(mode, OutputMode::Update | OutputMode::Changes),
-        Node::Limit { input, .. } => {
-            mode == OutputMode::Update
-                || (mode == OutputMode::Changes && reaches_state(plan, *input))
+        Node::Arrange { order, .. } if !order.is_empty() => {
+            !matches!(mode, OutputMode::Complete | OutputMode::Changes)
         }
+        Node::Arrange { .. } | Node::Limit { .. } => mode == OutputMode::Update,
+        // Made for `changes` only; what other modes make of it the lowering says.
+        Node::Top { .. } => mode != OutputMode::Changes,
         Node::Source(_) | Node::Chain { .. } | Node::Union { .. } | Node::Aggregate { .. } => false,
     })
 }
@@ -137,7 +138,8 @@ fn is_chained(plan: &StreamPlan) -> bool {
         | Node::Chain { .. }
         | Node::Union { .. }
         | Node::Arrange { .. }
-        | Node::Limit { .. } => false,
+        | Node::Limit { .. }
+        | Node::Top { .. } => false,
     })
 }
 
@@ -145,9 +147,10 @@ fn reaches_state(plan: &StreamPlan, node: NodeId) -> bool {
     match &plan.nodes[node.0] {
         Node::Aggregate { .. } => true,
         Node::Source(_) => false,
-        Node::Chain { input, .. } | Node::Arrange { input, .. } | Node::Limit { input, .. } => {
-            reaches_state(plan, *input)
-        }
+        Node::Chain { input, .. }
+        | Node::Arrange { input, .. }
+        | Node::Limit { input, .. }
+        | Node::Top { input, .. } => reaches_state(plan, *input),
         Node::Union { inputs } => inputs.iter().any(|input| reaches_state(plan, *input)),
     }
 }

@@ -1,17 +1,26 @@
 //! One aggregate function over numbered groups, in columns.
 //!
-//! The common functions keep plain vectors and change them in place ([`native`](super::native));
-//! every other function of DataFusion runs through its own accumulators
-//! ([`general`](super::general)). Reading never consumes: a group's result may be wanted in every
-//! epoch.
+//! | form | which functions |
+//! |---|---|
+//! | [`native`](super::native): vectors, changed in place | `count`, `sum`, `avg`; `min`, `max` over rows that stay |
+//! | [`place`](super::place): one row a group | `first`, `last`, `any_value` over rows that stay |
+//! | [`multiset`](super::multiset): all values, sorted | DISTINCT, lists and sets, and what is left where rows are taken back |
+//! | [`general`](super::general): DataFusion's accumulators | every other function over rows that stay |
+//!
+//! Reading never consumes: a group's result may be wanted in every epoch.
 
 use arrow::{
     array::{ArrayRef, BooleanArray},
     datatypes::FieldRef,
 };
 
-use super::{AggregateCall, general::General, native};
-use crate::error::Result;
+use super::{
+    AggregateCall,
+    general::General,
+    multiset::{self, Multiset},
+    native, place,
+};
+use crate::error::{OperatorError, Result};
 
 /// Rows with the groups they belong to.
 #[derive(Clone, Copy, Debug)]
@@ -24,6 +33,10 @@ pub(super) struct Rows<'a> {
     pub(super) groups: &'a [u32],
     /// The sign of each row; all +1 if absent.
     pub(super) signs: Option<&'a [i64]>,
+    /// The epoch of the rows.
+    pub(super) epoch: u64,
+    /// Where each row stood in the input of its epoch, if that is known.
+    pub(super) origins: Option<&'a [u64]>,
 }
 
 impl Rows<'_> {
@@ -34,6 +47,28 @@ impl Rows<'_> {
         use arrow::array::Array;
         self.filter
             .is_none_or(|filter| filter.is_valid(row) && filter.value(row))
+    }
+
+    /// Where a row stands in all input: its epoch, and its place in there.
+    #[inline]
+    #[must_use]
+    pub(super) fn place(&self, row: usize) -> (u64, u64) {
+        (self.epoch, self.origins.map_or(0, |origins| origins[row]))
+    }
+
+    /// Refuses rows that are taken back, for functions that the planner gives none.
+    ///
+    /// # Errors
+    /// When there is one.
+    pub(super) fn refuse_retractions(&self, call: &AggregateCall) -> Result<()> {
+        let taken_back = |signs: &[i64]| signs.iter().any(|sign| *sign < 0);
+        if self.signs.is_some_and(taken_back) {
+            let name = call.function.name();
+            return Err(OperatorError::contract(format!(
+                "{name} was planned over rows that stay"
+            )));
+        }
+        Ok(())
     }
 
     /// The sign of a row.
@@ -80,14 +115,45 @@ pub(super) trait Function {
     fn bytes(&self) -> usize;
 }
 
+/// The form that a call has.
+enum Form {
+    Native(Box<dyn Function>),
+    Place,
+    Values,
+    General,
+}
+
+fn form(call: &AggregateCall) -> Form {
+    if multiset::keeps_values(call) && !native::takes_back(call) {
+        return Form::Values;
+    }
+    match native::function(call) {
+        Some(function) => Form::Native(function),
+        None if place::serves(call) => Form::Place,
+        None => Form::General,
+    }
+}
+
+/// Whether the result of a call depends on the order of the input.
+pub(super) fn wants_origins(call: &AggregateCall) -> bool {
+    match form(call) {
+        Form::Place => true,
+        Form::Values => multiset::by_origin(call),
+        Form::Native(_) | Form::General => false,
+    }
+}
+
 /// The columns of a function's state.
 ///
 /// # Errors
 /// When DataFusion cannot say.
 pub(super) fn state_fields(call: &AggregateCall) -> Result<Vec<FieldRef>> {
-    match native::state_fields(call) {
-        Some(fields) => Ok(fields),
-        None => General::state_fields(call),
+    match form(call) {
+        Form::Native(_) => native::state_fields(call)
+            .ok_or_else(|| OperatorError::contract("a native function without state")),
+        Form::Place => Ok(place::state_fields(call)),
+        Form::Values => Ok(multiset::state_fields(call)),
+        Form::General => General::state_fields(call),
     }
 }
 
@@ -96,8 +162,10 @@ pub(super) fn state_fields(call: &AggregateCall) -> Result<Vec<FieldRef>> {
 /// # Errors
 /// When DataFusion has no accumulator for it.
 pub(super) fn function(call: &AggregateCall) -> Result<Box<dyn Function>> {
-    match native::function(call) {
-        Some(function) => Ok(function),
-        None => Ok(Box::new(General::new(call)?)),
-    }
+    Ok(match form(call) {
+        Form::Native(function) => function,
+        Form::Place => Box::new(place::Place::new(call)?),
+        Form::Values => Box::new(Multiset::new(call)?),
+        Form::General => Box::new(General::new(call)?),
+    })
 }

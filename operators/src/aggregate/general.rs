@@ -74,21 +74,9 @@ impl General {
         })
     }
 
-    fn accumulator(&self) -> Result<Box<dyn GroupsAccumulator>> {
-        let function = self.call.function.clone();
-        if function.groups_accumulator_supported() {
-            return function
-                .create_groups_accumulator()
-                .map_err(OperatorError::expression(function.name()));
-        }
-        Ok(Box::new(GroupsAccumulatorAdapter::new(move || {
-            function.create_accumulator()
-        })))
-    }
-
     /// An accumulator in which the touched groups have their states.
     fn load(&self, touched: &[u32]) -> Result<Box<dyn GroupsAccumulator>> {
-        let mut accumulator = self.accumulator()?;
+        let mut accumulator = accumulator(&self.call)?;
         let known: Vec<(usize, &[u8])> = touched
             .iter()
             .enumerate()
@@ -129,15 +117,7 @@ impl Function for General {
     }
 
     fn update(&mut self, rows: &Rows<'_>) -> Result<()> {
-        if rows
-            .signs
-            .is_some_and(|signs| signs.iter().any(|sign| *sign < 0))
-        {
-            let name = self.call.function.name();
-            return Err(OperatorError::contract(format!(
-                "{name} cannot take rows back here"
-            )));
-        }
+        rows.refuse_retractions(&self.call)?;
         let dense = dense(rows.groups);
         let mut accumulator = self.load(&dense.touched)?;
         accumulator
@@ -190,8 +170,25 @@ impl Function for General {
     }
 }
 
+/// A new accumulator over many groups.
+pub(super) fn accumulator(call: &AggregateCall) -> Result<Box<dyn GroupsAccumulator>> {
+    let function = call.function.clone();
+    if function.groups_accumulator_supported() {
+        return function
+            .create_groups_accumulator()
+            .map_err(OperatorError::expression(function.name()));
+    }
+    Ok(Box::new(GroupsAccumulatorAdapter::new(move || {
+        function.create_accumulator()
+    })))
+}
+
 /// Makes an accumulator know of groups that have no state: an update without rows.
-fn pad(accumulator: &mut dyn GroupsAccumulator, groups: usize, call: &AggregateCall) -> Result<()> {
+pub(super) fn pad(
+    accumulator: &mut dyn GroupsAccumulator,
+    groups: usize,
+    call: &AggregateCall,
+) -> Result<()> {
     let empty: Vec<ArrayRef> = call
         .argument_types
         .iter()

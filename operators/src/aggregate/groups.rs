@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use arrow::{
-    array::{ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch},
+    array::{ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, UInt64Array},
     datatypes::{DataType, Field, Int64Type, Schema},
 };
+
+use millstream_types::Epoch;
 
 use super::{
     AggregateCall,
@@ -31,6 +33,8 @@ pub(super) struct Columns<'a> {
     pub(super) calls: &'a [AggregateCall],
     pub(super) batch: &'a RecordBatch,
     pub(super) signs: Option<&'a Int64Array>,
+    pub(super) epoch: Epoch,
+    pub(super) origins: Option<&'a UInt64Array>,
 }
 
 impl Groups {
@@ -121,6 +125,8 @@ impl Groups {
                 filter,
                 groups: &groups,
                 signs,
+                epoch: columns.epoch.0,
+                origins: columns.origins.map(|origins| &origins.values()[..]),
             })?;
         }
         self.recycle(groups);

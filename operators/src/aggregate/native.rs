@@ -67,6 +67,11 @@ fn kind(call: &AggregateCall) -> Option<Kind> {
     }
 }
 
+/// Whether a native function serves a call even where rows are taken back.
+pub(super) fn takes_back(call: &AggregateCall) -> bool {
+    kind(call).is_some_and(|kind| !matches!(kind, Kind::Extreme { .. }))
+}
+
 fn ordered(data_type: &DataType) -> bool {
     matches!(
         data_type,
@@ -341,8 +346,11 @@ impl<T: Summable> Function for Sum<T> {
 
     fn state(&self, groups: &[u32]) -> Result<Vec<ArrayRef>> {
         let counts = groups.iter().map(|group| self.counts[*group as usize]);
+        // As many rows may come as go: a count of 0 with a sum is a part of one that others hold.
+        let sums = groups.iter().map(|group| self.sums[*group as usize]);
+        let sums = PrimitiveArray::<T>::from_iter_values(sums);
         Ok(vec![
-            Arc::new(self.column(groups)),
+            Arc::new(sums.with_data_type(self.data_type.clone())),
             Arc::new(Int64Array::from_iter_values(counts)),
         ])
     }
@@ -484,14 +492,11 @@ impl<T: ArrowPrimitiveType> Function for Extreme<T> {
     }
 
     fn update(&mut self, rows: &Rows<'_>) -> Result<()> {
-        if rows
-            .signs
-            .is_some_and(|signs| signs.iter().any(|sign| *sign < 0))
-        {
-            return Err(OperatorError::contract(
-                "min and max cannot take rows back here",
-            ));
-        }
+        // The planner keeps the values of a call whose input takes rows back.
+        debug_assert!(
+            rows.signs
+                .is_none_or(|signs| signs.iter().all(|sign| *sign > 0))
+        );
         let values = column::<T>(rows.arguments, 0)?;
         if values.null_count() == 0 && rows.filter.is_none() {
             for (group, value) in rows.groups.iter().zip(values.values()) {

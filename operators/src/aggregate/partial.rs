@@ -93,7 +93,7 @@ impl PartialAggregate {
         })
     }
 
-    fn add(&mut self, delta: &Delta, part: &Part) -> Result<()> {
+    fn add(&mut self, epoch: Epoch, delta: &Delta, part: &Part) -> Result<()> {
         let cut;
         let delta = match &part.rows {
             None => delta,
@@ -118,6 +118,8 @@ impl PartialAggregate {
             calls: &self.spec.calls,
             batch,
             signs: delta.diff(),
+            epoch,
+            origins: delta.origin(),
         })?;
         self.gathered += table.len() - before;
         Ok(())
@@ -154,13 +156,13 @@ impl PartialAggregate {
 impl EpochOperator for PartialAggregate {
     fn on_delta(
         &mut self,
-        _context: &EpochContext,
+        context: &EpochContext,
         _port: usize,
         delta: Delta,
         out: &mut Emitter,
     ) -> Result<()> {
         for part in self.buckets.split(delta.batch())? {
-            self.add(&delta, &part)?;
+            self.add(context.epoch, &delta, &part)?;
         }
         if self.gathered > GROUPS_MAX {
             self.flush(out)?;

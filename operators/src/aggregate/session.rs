@@ -11,7 +11,6 @@ use std::{
 
 use arrow::{
     array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, RecordBatchOptions, UInt64Array},
-    compute,
     datatypes::{DataType, Field, Int64Type, Schema, TimestampMicrosecondType},
 };
 use millstream_types::{Epoch, EventTime, OutputMode, Watermark};
@@ -118,7 +117,7 @@ pub struct SessionAggregate {
     ends: BTreeSet<(i64, u32, i64)>,
     /// Key and start of sessions that came, changed or went since the last snapshot.
     dirty: BTreeSet<(u32, i64)>,
-    pending: Vec<RecordBatch>,
+    pending: Vec<Delta>,
     snapshots: Snapshots,
     state: StateTable,
     report: OperatorReport,
@@ -241,10 +240,10 @@ impl SessionAggregate {
     }
 
     /// Keeps the rows that can be in a session and are not late.
-    fn accepted(&mut self, batch: &RecordBatch, late: Watermark) -> Result<RecordBatch> {
-        let (times, gaps) = self.times(batch)?;
-        let mut keep = Vec::with_capacity(batch.num_rows());
-        for row in 0..batch.num_rows() {
+    fn accepted(&mut self, delta: &Delta, late: Watermark) -> Result<Delta> {
+        let (times, gaps) = self.times(delta.batch())?;
+        let mut keep = Vec::with_capacity(delta.rows());
+        for row in 0..delta.rows() {
             let is_whole = times.is_valid(row) && gaps.is_valid(row) && gaps.value(row) > 0;
             let is_late = is_whole && self.spec.marked && {
                 let end = times.value(row).saturating_add(gaps.value(row));
@@ -253,7 +252,7 @@ impl SessionAggregate {
             self.report.rows_late += u64::from(is_late);
             keep.push(is_whole && !is_late);
         }
-        super::partial::keep(batch, &keep.into())
+        delta.filter(&keep.into())
     }
 
     fn times(
@@ -276,7 +275,12 @@ impl SessionAggregate {
     }
 
     /// The epoch's rows as sessions of their own: key, start, end, group among `fresh`.
-    fn fresh_sessions(&mut self, batch: &RecordBatch) -> Result<(Groups, Vec<(u32, Session)>)> {
+    fn fresh_sessions(
+        &mut self,
+        epoch: Epoch,
+        rows: &Delta,
+    ) -> Result<(Groups, Vec<(u32, Session)>)> {
+        let batch = rows.batch();
         let keys: Vec<ArrayRef> = self
             .spec
             .keys
@@ -316,6 +320,8 @@ impl SessionAggregate {
             calls: &self.spec.calls,
             batch,
             signs: None,
+            epoch,
+            origins: rows.origin(),
         };
         fresh.update(&columns)?;
         Ok((fresh, found))
@@ -363,14 +369,13 @@ impl SessionAggregate {
     }
 
     /// Takes an epoch's rows in; in mode `changes` the old sessions leave with a minus.
-    fn absorb(&mut self, out: &mut Emitter) -> Result<Vec<(u32, Session)>> {
+    fn absorb(&mut self, epoch: Epoch, out: &mut Emitter) -> Result<Vec<(u32, Session)>> {
         let pending = std::mem::take(&mut self.pending);
-        let Some(first) = pending.first() else {
+        if pending.is_empty() {
             return Ok(Vec::new());
-        };
-        let batch = compute::concat_batches(&first.schema(), &pending)
-            .map_err(OperatorError::arrow("gathering session rows"))?;
-        let (fresh_groups, fresh) = self.fresh_sessions(&batch)?;
+        }
+        let rows = Delta::concat(&pending)?;
+        let (fresh_groups, fresh) = self.fresh_sessions(epoch, &rows)?;
         let merged = self.merged(fresh);
         if self.spec.mode == OutputMode::Changes {
             let old = merged
@@ -550,19 +555,19 @@ impl EpochOperator for SessionAggregate {
         delta: Delta,
         _out: &mut Emitter,
     ) -> Result<()> {
-        let (batch, diff) = delta.into_parts();
-        if diff.is_some_and(|diff| diff.values().iter().any(|sign| *sign != 1)) {
+        let is_one = |diff: &Int64Array| diff.values().iter().all(|sign| *sign == 1);
+        if !delta.diff().is_none_or(is_one) {
             return Err(OperatorError::contract("sessions cannot take rows back"));
         }
-        let batch = self.accepted(&batch, context.marks.late)?;
-        if batch.num_rows() > 0 {
-            self.pending.push(batch);
+        let accepted = self.accepted(&delta, context.marks.late)?;
+        if accepted.rows() > 0 {
+            self.pending.push(accepted);
         }
         Ok(())
     }
 
     fn on_close(&mut self, context: &EpochContext, out: &mut Emitter) -> Result<Progress> {
-        let touched = self.absorb(out)?;
+        let touched = self.absorb(context.epoch, out)?;
         match self.spec.mode {
             OutputMode::Changes => self.emit(&touched, None, out)?,
             OutputMode::Complete if context.kind == EpochKind::Data => {

@@ -95,6 +95,8 @@ pub struct AggregateCall {
     pub argument_types: Vec<DataType>,
     /// Input column of the FILTER clause, a boolean.
     pub filter: Option<usize>,
+    /// Whether rows of the input are taken back: then no value may be forgotten.
+    pub retracting: bool,
 }
 
 /// An aggregation: input columns, groups, functions and the way results leave.
@@ -123,6 +125,12 @@ impl AggregateSpec {
     #[must_use]
     pub fn group_columns(&self) -> usize {
         self.keys.len() + usize::from(self.time != TimeKey::None)
+    }
+
+    /// Whether a function's result depends on the order of the input.
+    #[must_use]
+    pub fn wants_origins(&self) -> bool {
+        self.calls.iter().any(super::function::wants_origins)
     }
 
     /// Schema of the keys without the time key.

@@ -20,7 +20,7 @@ use datafusion::{
     },
 };
 use millstream_operators::aggregate::{AggregateCall, AggregateSpec, TimeKey};
-use millstream_runtime::plan::Node;
+use millstream_runtime::plan::{Node, retracts};
 use millstream_types::{OperatorId, OutputMode};
 
 use super::{Above, Lowering, Mark, Stream, arrow_schema, refuse, sets::Sets};
@@ -95,9 +95,10 @@ impl Lowering {
             calls.push(call(expr, &mut columns, self.mode)?);
         }
         let input = columns.schema();
+        let retracting = retracts(&self.nodes, stream.base);
         let calls = calls
             .into_iter()
-            .map(|call| call.build(&input))
+            .map(|call| call.build(&input, retracting))
             .collect::<DataFusionResult<Vec<_>>>()
             .map_err(from_datafusion)?;
         let expressions = columns.physical;
@@ -300,7 +301,7 @@ fn call(expr: &Expr, columns: &mut Columns<'_>, mode: OutputMode) -> Result<Pend
 }
 
 impl PendingCall {
-    fn build(self, input: &SchemaRef) -> DataFusionResult<AggregateCall> {
+    fn build(self, input: &SchemaRef, retracting: bool) -> DataFusionResult<AggregateCall> {
         let arguments = self
             .arguments
             .iter()
@@ -329,6 +330,7 @@ impl PendingCall {
             arguments: self.arguments,
             argument_types,
             filter: self.filter,
+            retracting,
         })
     }
 }

@@ -1,17 +1,18 @@
 //! ORDER BY, LIMIT and explode.
 //!
 //! Above an aggregation in complete mode each epoch is a whole result, so it can be ordered and
-//! cut. Everywhere else LIMIT counts rows over the life of the query and ORDER BY is refused.
+//! cut. In mode `changes` the first rows of a result are kept up to date, and rows leave each epoch
+//! in order. Everywhere else LIMIT counts rows over the life of the query and ORDER BY is refused.
 
 use std::sync::Arc;
 
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, SchemaRef};
 use datafusion::{
     common::tree_node::TreeNode,
     logical_expr::{Expr, FetchType, Limit, LogicalPlan, SkipType, Sort, SortExpr, Unnest},
 };
-use millstream_operators::{arrange::SortColumn, chain::Step};
-use millstream_runtime::plan::Node;
+use millstream_operators::{arrange::SortColumn, chain::Step, top::TopSpec};
+use millstream_runtime::plan::{Node, NodeId, columns_of, retracts};
 use millstream_types::{OperatorId, OutputMode};
 
 use super::{Above, Lowering, Stream, arrow_schema, refuse};
@@ -23,6 +24,13 @@ fn has_groups(plan: &LogicalPlan) -> bool {
         .unwrap_or(true)
 }
 
+/// Whether the first rows of a plan may change from epoch to epoch.
+fn is_arranged(plan: &LogicalPlan) -> bool {
+    let changes =
+        |node: &LogicalPlan| matches!(node, LogicalPlan::Aggregate(_) | LogicalPlan::Sort(_));
+    plan.exists(|node| Ok(changes(node))).unwrap_or(true)
+}
+
 impl Lowering {
     /// Whether each epoch brings the plan's whole result.
     fn is_whole(&self, plan: &LogicalPlan, above: Above) -> bool {
@@ -30,17 +38,18 @@ impl Lowering {
     }
 
     pub(super) fn sort(&mut self, sort: &Sort, above: Above) -> Result<Stream, SqlError> {
-        if self.mode == OutputMode::Changes && has_groups(&sort.input) && above == Above::Nothing {
-            return Err(refuse::sorted_changes());
+        let changes = self.mode == OutputMode::Changes;
+        if changes && above == Above::State && sort.fetch.is_none() {
+            return self.node(&sort.input, above);
         }
-        if !self.is_whole(&sort.input, above) {
+        if !changes && !self.is_whole(&sort.input, above) {
             return Err(refuse::sort());
         }
         let mut stream = self.node(&sort.input, above)?;
         let (order, computed) = self.sort_columns(&sort.expr, &stream)?;
         let schema = arrow_schema(&stream.schema);
         if computed.is_empty() {
-            return Ok(self.arranged(stream, order, sort.fetch));
+            return Ok(self.ordered(stream, order, sort.fetch));
         }
         // Sort keys that are no columns stand beside the columns until the rows are in order.
         let columns = stream.schema.fields().len();
@@ -63,7 +72,7 @@ impl Lowering {
             datafusion::common::DFSchema::try_from(wide.as_ref().clone())
                 .map_err(from_datafusion)?,
         );
-        let mut stream = self.arranged(stream, order, sort.fetch);
+        let mut stream = self.ordered(stream, order, sort.fetch);
         let narrow = stream.columns().into_iter().take(columns).collect();
         stream.project(narrow, schema)?;
         stream.schema = logical;
@@ -99,6 +108,89 @@ impl Lowering {
         Ok((order, computed))
     }
 
+    /// ORDER BY, and LIMIT if it goes with it.
+    fn ordered(&mut self, stream: Stream, order: Vec<SortColumn>, limit: Option<usize>) -> Stream {
+        match limit {
+            Some(rows) if self.mode == OutputMode::Changes => self.top(stream, order, (0, rows)),
+            limit => self.arranged(stream, order, limit),
+        }
+    }
+
+    /// The first rows of a result that changes.
+    fn top(
+        &mut self,
+        stream: Stream,
+        order: Vec<SortColumn>,
+        (skip, rows): (usize, usize),
+    ) -> Stream {
+        let schema = Arc::clone(&stream.schema);
+        let marks = stream.marks.clone();
+        let input = self.seal(stream);
+        let node = self.top_node(input, arrow_schema(&schema), order, (skip, rows));
+        Stream {
+            base: self.push(node),
+            steps: Vec::new(),
+            schema,
+            marks,
+        }
+    }
+
+    fn top_node(
+        &mut self,
+        input: NodeId,
+        schema: SchemaRef,
+        order: Vec<SortColumn>,
+        (skip, rows): (usize, usize),
+    ) -> Node {
+        let operator = OperatorId(self.operators);
+        self.operators += 1;
+        let spec = TopSpec {
+            schema,
+            order,
+            skip,
+            rows,
+            retracting: retracts(&self.nodes, input),
+        };
+        Node::Top {
+            input,
+            operator,
+            spec,
+        }
+    }
+
+    /// LIMIT and OFFSET in mode `changes`.
+    fn first(
+        &mut self,
+        limit: &Limit,
+        (skip, rows): (usize, usize),
+        above: Above,
+    ) -> Result<Stream, SqlError> {
+        let stream = self.node(&limit.input, above)?;
+        let projects = |step: &Step| matches!(step, Step::Project { .. });
+        let one_to_one = stream.steps.iter().all(projects);
+        match self.nodes.get_mut(stream.base.0) {
+            // ORDER BY that lets as many rows through as LIMIT and OFFSET together.
+            Some(Node::Top { spec, .. }) if one_to_one => {
+                spec.skip += skip;
+                spec.rows = spec.rows.saturating_sub(skip).min(rows);
+                Ok(stream)
+            }
+            Some(Node::Arrange { input, order, .. }) if one_to_one => {
+                let (input, order) = (*input, std::mem::take(order));
+                let schema = self.schema_of(stream.base);
+                let top = self.top_node(input, schema, order, (skip, rows));
+                self.nodes[stream.base.0] = top;
+                Ok(stream)
+            }
+            _ => Ok(self.top(stream, Vec::new(), (skip, rows))),
+        }
+    }
+
+    /// The columns that leave a node.
+    fn schema_of(&self, node: NodeId) -> SchemaRef {
+        columns_of(&self.sources, &self.nodes, node)
+    }
+
     fn arranged(&mut self, stream: Stream, order: Vec<SortColumn>, limit: Option<usize>) -> Stream {
         let schema = Arc::clone(&stream.schema);
         let marks = stream.marks.clone();
@@ -117,23 +209,29 @@ impl Lowering {
     }
 
     pub(super) fn limit(&mut self, limit: &Limit, above: Above) -> Result<Stream, SqlError> {
-        let skip = limit.get_skip_type().map_err(from_datafusion)?;
-        if !matches!(skip, SkipType::Literal(0)) {
+        let skip = match limit.get_skip_type().map_err(from_datafusion)? {
+            SkipType::Literal(skip) => skip,
+            SkipType::UnsupportedExpr => return Err(refuse::limit_value()),
+        };
+        let changes = self.mode == OutputMode::Changes;
+        if skip != 0 && !changes {
             return Err(refuse::offset());
         }
         let rows = match limit.get_fetch_type().map_err(from_datafusion)? {
             FetchType::Literal(Some(rows)) => rows,
-            FetchType::Literal(None) => return self.node(&limit.input, above),
+            FetchType::Literal(None) if skip == 0 => return self.node(&limit.input, above),
+            FetchType::Literal(None) => usize::MAX,
             FetchType::UnsupportedExpr => return Err(refuse::limit_value()),
         };
+        if changes && (skip != 0 || is_arranged(&limit.input)) {
+            return self.first(limit, (skip, rows), above);
+        }
         if self.is_whole(&limit.input, above) {
             let stream = self.node(&limit.input, above)?;
             return self.cut(stream, rows);
         }
-        if self.mode == OutputMode::Update
-            || (self.mode == OutputMode::Changes && has_groups(&limit.input))
-        {
-            return Err(refuse::limit(self.mode));
+        if self.mode == OutputMode::Update {
+            return Err(refuse::limit());
         }
         let stream = self.node(&limit.input, above)?;
         let schema = Arc::clone(&stream.schema);

@@ -2,8 +2,6 @@
 
 use datafusion::logical_expr::{Expr, LogicalPlan};
 
-use millstream_types::OutputMode;
-
 use crate::SqlError;
 
 /// The refusal of a node.
@@ -30,16 +28,7 @@ pub(super) fn sort() -> SqlError {
         what: "Sorting is not supported on streaming DataFrames/Datasets, unless it is on \
                aggregated DataFrame/Dataset in Complete output mode"
             .to_owned(),
-        hint: "sort where the result is read",
-    }
-}
-
-/// ORDER BY over rows that are taken back.
-pub(super) fn sorted_changes() -> SqlError {
-    SqlError::Mode {
-        mode: OutputMode::Changes,
-        what: "ORDER BY, which changes cannot keep",
-        allowed: vec![OutputMode::Complete],
+        hint: "sort where the result is read, or use output mode changes",
     }
 }
 
@@ -51,19 +40,12 @@ pub(super) fn offset() -> SqlError {
     }
 }
 
-/// LIMIT over rows that change.
-pub(super) fn limit(mode: OutputMode) -> SqlError {
-    if mode == OutputMode::Update {
-        return SqlError::NotOnStream {
-            what: "Limits are not supported on streaming DataFrames/Datasets in Update output mode"
-                .to_owned(),
-            hint: "use append, or complete above an aggregation",
-        };
-    }
-    SqlError::Mode {
-        mode,
-        what: "LIMIT above an aggregation",
-        allowed: vec![OutputMode::Complete],
+/// LIMIT where rows are written over.
+pub(super) fn limit() -> SqlError {
+    SqlError::NotOnStream {
+        what: "Limits are not supported on streaming DataFrames/Datasets in Update output mode"
+            .to_owned(),
+        hint: "use append or changes, or complete above an aggregation",
     }
 }
 

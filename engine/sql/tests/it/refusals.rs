@@ -171,17 +171,17 @@ fn operations() {
         Append,
         "SELECT who FROM clicks ORDER BY who",
         &expect![[r#"
-        error SQL-030: Sorting is not supported on streaming DataFrames/Datasets, unless it is on aggregated DataFrame/Dataset in Complete output mode (line 1, column 24)
-        hint: sort where the result is read
-    "#]],
+            error SQL-030: Sorting is not supported on streaming DataFrames/Datasets, unless it is on aggregated DataFrame/Dataset in Complete output mode (line 1, column 24)
+            hint: sort where the result is read, or use output mode changes
+        "#]],
     );
     check(
         Update,
         "SELECT who FROM clicks LIMIT 3",
         &expect![[r#"
-        error SQL-030: Limits are not supported on streaming DataFrames/Datasets in Update output mode (line 1, column 24)
-        hint: use append, or complete above an aggregation
-    "#]],
+            error SQL-030: Limits are not supported on streaming DataFrames/Datasets in Update output mode (line 1, column 24)
+            hint: use append or changes, or complete above an aggregation
+        "#]],
     );
     check(
         Append,
@@ -194,8 +194,22 @@ fn operations() {
         Changes,
         "SELECT who, count(*) AS c FROM clicks GROUP BY who ORDER BY c",
         &expect![[r#"
-            error SQL-020 [STREAMING_OUTPUT_MODE.UNSUPPORTED_OPERATION]: output mode changes is not supported for ORDER BY, which changes cannot keep (line 1, column 39)
-            hint: this query can run in: complete
+            Sink mode=changes
+              Arrange
+                | order: c ASC NULLS FIRST
+                Chain
+                  | project: who, count(Int64(1))@1 AS c
+                  Aggregate #0 emits=changes
+                    | keys: clicks.who
+                    | calls: count(*) BIGINT
+                    | state: one row a key, never removed
+                    Chain
+                      | mark: clicks.at delay 10 seconds
+                      | project: who@1 AS clicks.who, 1 AS Int32(1)
+                      Source clicks connector=memory
+                        | columns: at TIMESTAMP, who STRING
+            watermark: clicks.at delay 10 seconds
+            modes: complete, changes
         "#]],
     );
     check(

@@ -36,6 +36,7 @@ fn aggregates_modes_and_types() {
     play(
         &[
             "aggregate",
+            "changes",
             "modes",
             "types",
             "sql",
@@ -69,7 +70,15 @@ fn answers_of_spark() {
 #[test]
 fn with_byte_channels() {
     play(
-        &["window", "sliding", "session", "aggregate", "restart"],
+        &[
+            "window",
+            "sliding",
+            "session",
+            "aggregate",
+            "changes",
+            "order",
+            "restart",
+        ],
         &[2, 3],
         Channels::Bytes,
     );

@@ -1,0 +1,261 @@
+//! The first rows of a result that changes: ORDER BY … LIMIT over rows that may be taken back.
+//!
+//! All rows are kept in order, because any of them may move up when others go; where rows only
+//! come, what is behind the last one that can leave is forgotten. An epoch ends with the difference
+//! between the first rows before and after it.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use arrow::{
+    array::{ArrayRef, AsArray, Int64Array, RecordBatch},
+    compute::SortOptions,
+    datatypes::{DataType, Field, Int64Type, Schema, SchemaRef},
+};
+use arrow_row::{RowConverter, SortField};
+use millstream_types::Epoch;
+
+use crate::{
+    aggregate::Seed,
+    arrange::SortColumn,
+    delta::{BATCH_ROWS_MAX, Delta},
+    driver::{Emitter, EpochContext, EpochOperator, OperatorReport, Progress},
+    error::{OperatorError, Result},
+    rows::normal,
+    state::{Bucket, BucketChange, Ownership, Spread, StateTable},
+};
+
+/// Which rows of a result leave.
+#[derive(Clone, Debug)]
+pub struct TopSpec {
+    /// The columns of the result.
+    pub schema: SchemaRef,
+    /// By what they are ordered, most significant first; ties are broken by all columns.
+    pub order: Vec<SortColumn>,
+    /// How many rows at the front do not leave.
+    pub skip: usize,
+    /// How many rows after them do.
+    pub rows: usize,
+    /// Whether rows of the input are taken back.
+    pub retracting: bool,
+}
+
+/// Rows in order, with how often they are there.
+type Ordered = BTreeMap<Box<[u8]>, i64>;
+
+/// Keeps rows in order and emits how the first of them change. Lives on one worker.
+pub struct Top {
+    spec: TopSpec,
+    /// Encodes the columns of the ordering, then all columns.
+    converter: RowConverter,
+    held: Ordered,
+    /// What has left and was not taken back.
+    out: Ordered,
+    /// Rows whose count changed since the last snapshot.
+    dirty: std::collections::BTreeSet<Box<[u8]>>,
+    state: StateTable,
+    bytes: usize,
+}
+
+impl std::fmt::Debug for Top {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Top")
+            .field("spec", &self.spec)
+            .field("held", &self.held.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Top {
+    /// The operator for a spec, with its rows from a snapshot.
+    ///
+    /// # Errors
+    /// When a column cannot be ordered, or a snapshot piece is of another query.
+    pub fn new(spec: TopSpec, seed: Option<&Seed>, ownership: Ownership) -> Result<Top> {
+        let data_type = |column: usize| spec.schema.field(column).data_type().clone();
+        let ordering = spec.order.iter().map(|sort| {
+            let options = SortOptions {
+                descending: sort.descending,
+                nulls_first: sort.nulls_first,
+            };
+            SortField::new_with_options(data_type(sort.column), options)
+        });
+        let all = (0..spec.schema.fields().len()).map(|column| SortField::new(data_type(column)));
+        let converter = RowConverter::new(ordering.chain(all).collect())
+            .map_err(OperatorError::arrow("ordering rows"))?;
+        let counts = Schema::new(vec![Field::new("count", DataType::Int64, false)]);
+        // Nothing is hashed, so every row is owned by the first worker, to which all rows go.
+        let state = StateTable::new(0, &spec.schema, &counts, Spread::ByKey)?.owned_by(0);
+        let mut top = Top {
+            spec,
+            converter,
+            held: Ordered::new(),
+            out: Ordered::new(),
+            dirty: std::collections::BTreeSet::new(),
+            state,
+            bytes: 0,
+        };
+        if let Some(seed) = seed {
+            for ((_, bucket), pieces) in &seed.pieces {
+                let held = top.state.seed(*bucket, seed.epoch, pieces, ownership)?;
+                let columns = top.spec.schema.fields().len();
+                if held.num_rows() > 0 {
+                    let counts = held.column(columns).as_primitive::<Int64Type>().clone();
+                    top.add(&held.columns()[..columns], |row| counts.value(row))?;
+                }
+            }
+            top.dirty.clear();
+            top.out = top.first();
+        }
+        Ok(top)
+    }
+
+    fn add(&mut self, columns: &[ArrayRef], count_of: impl Fn(usize) -> i64) -> Result<()> {
+        let all = columns.iter().map(normal).collect::<Result<Vec<_>>>()?;
+        let ordering = self.spec.order.iter().map(|sort| all[sort.column].clone());
+        let encoded: Vec<ArrayRef> = ordering.chain(all.iter().cloned()).collect();
+        let rows = self
+            .converter
+            .convert_columns(&encoded)
+            .map_err(OperatorError::arrow("ordering rows"))?;
+        for (row, bytes) in rows.iter().enumerate() {
+            let (bytes, count) = (bytes.data(), count_of(row));
+            match self.held.get_mut(bytes) {
+                Some(held) if *held + count == 0 => {
+                    self.held.remove(bytes);
+                    self.bytes -= bytes.len();
+                }
+                Some(held) => *held += count,
+                None => {
+                    self.held.insert(bytes.into(), count);
+                    self.bytes += bytes.len();
+                }
+            }
+            self.dirty.insert(bytes.into());
+        }
+        Ok(())
+    }
+
+    /// The rows that should be out now.
+    fn first(&self) -> Ordered {
+        let mut first = Ordered::new();
+        let (mut skip, mut left) = (self.spec.skip, self.spec.rows);
+        for (row, count) in self.held.iter().filter(|(_, count)| **count > 0) {
+            if left == 0 {
+                break;
+            }
+            let count = usize::try_from(*count).unwrap_or(usize::MAX);
+            let skipped = count.min(skip);
+            skip -= skipped;
+            let taken = (count - skipped).min(left);
+            left -= taken;
+            if taken > 0 {
+                first.insert(row.clone(), i64::try_from(taken).unwrap_or(i64::MAX));
+            }
+        }
+        first
+    }
+
+    /// Where rows only come, those behind the last that can leave never will.
+    fn forget(&mut self) {
+        if self.spec.retracting {
+            return;
+        }
+        let mut left = self.spec.skip.saturating_add(self.spec.rows);
+        let behind = self.held.iter().find_map(|(row, count)| {
+            let is_behind = left == 0;
+            left = left.saturating_sub(usize::try_from(*count).unwrap_or(usize::MAX));
+            is_behind.then(|| row.clone())
+        });
+        if let Some(behind) = behind {
+            for row in self.held.split_off(&behind).into_keys() {
+                self.bytes -= row.len();
+                self.dirty.insert(row);
+            }
+        }
+    }
+
+    fn batch(&self, rows: &[&[u8]]) -> Result<RecordBatch> {
+        let parser = self.converter.parser();
+        let columns = self
+            .converter
+            .convert_rows(rows.iter().map(|bytes| parser.parse(bytes)))
+            .map_err(OperatorError::arrow("reading ordered rows"))?;
+        let columns = columns[self.spec.order.len()..].to_vec();
+        RecordBatch::try_new(self.spec.schema.clone(), columns)
+            .map_err(OperatorError::arrow("reading ordered rows"))
+    }
+
+    fn emit(&self, rows: &[(&[u8], i64)], sign: i64, out: &mut Emitter) -> Result<()> {
+        let mut each: Vec<&[u8]> = Vec::new();
+        for (row, count) in rows {
+            each.extend((0..*count).map(|_| *row));
+        }
+        for chunk in each.chunks(BATCH_ROWS_MAX) {
+            let signs = (sign < 0).then(|| Int64Array::from_value(sign, chunk.len()));
+            out.give(Delta::signed(self.batch(chunk)?, signs));
+        }
+        Ok(())
+    }
+}
+
+impl EpochOperator for Top {
+    fn on_delta(
+        &mut self,
+        _context: &EpochContext,
+        _port: usize,
+        delta: Delta,
+        _out: &mut Emitter,
+    ) -> Result<()> {
+        let (batch, diff) = delta.into_parts();
+        let count_of = |row| diff.as_ref().map_or(1, |diff| diff.value(row));
+        self.add(batch.columns(), count_of)?;
+        self.forget();
+        Ok(())
+    }
+
+    fn on_close(&mut self, _context: &EpochContext, out: &mut Emitter) -> Result<Progress> {
+        let now = self.first();
+        let surplus = |of: &'_ Ordered, over: &Ordered| -> Vec<(Box<[u8]>, i64)> {
+            of.iter()
+                .map(|(row, count)| (row.clone(), count - over.get(row).copied().unwrap_or(0)))
+                .filter(|(_, count)| *count > 0)
+                .collect()
+        };
+        fn borrowed(rows: &[(Box<[u8]>, i64)]) -> Vec<(&[u8], i64)> {
+            rows.iter().map(|(row, count)| (&row[..], *count)).collect()
+        }
+        self.emit(&borrowed(&surplus(&self.out, &now)), -1, out)?;
+        self.emit(&borrowed(&surplus(&now, &self.out)), 1, out)?;
+        self.out = now;
+        Ok(Progress::Done)
+    }
+
+    fn tap(&mut self, epoch: Epoch) -> Result<Vec<BucketChange>> {
+        let dirty = std::mem::take(&mut self.dirty);
+        let (alive, gone): (Vec<&[u8]>, Vec<&[u8]>) = dirty
+            .iter()
+            .map(|row| &row[..])
+            .partition(|row| self.held.contains_key(*row));
+        if !gone.is_empty() {
+            let rows = self.batch(&gone)?;
+            self.state
+                .remove(Bucket(0), epoch, rows.columns(), gone.len())?;
+        }
+        if !alive.is_empty() {
+            let rows = self.batch(&alive)?;
+            let counts = alive.iter().map(|row| self.held[*row]);
+            let counts: [ArrayRef; 1] = [Arc::new(Int64Array::from_iter_values(counts))];
+            self.state
+                .upsert(Bucket(0), epoch, rows.columns(), &counts, alive.len())?;
+        }
+        self.state.tap()
+    }
+
+    fn report(&mut self) -> Option<OperatorReport> {
+        Some(OperatorReport {
+            rows_total: self.held.len() as u64,
+            bytes: (self.bytes + self.state.bytes()) as u64,
+            ..OperatorReport::default()
+        })
+    }
+}
