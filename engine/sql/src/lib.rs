@@ -22,6 +22,7 @@ mod provider;
 mod rewrite;
 pub mod statement;
 pub mod text;
+mod times;
 pub mod types;
 pub mod watermark;
 

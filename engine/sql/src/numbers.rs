@@ -24,9 +24,9 @@ use datafusion::{
     optimizer::AnalyzerRule,
 };
 
-use crate::functions::{
-    datetime::time_text,
-    divide::{divide, wide},
+use crate::{
+    functions::divide::{divide, wide},
+    times,
 };
 
 /// The rule.
@@ -40,8 +40,14 @@ impl AnalyzerRule for SparkNumbers {
 
     fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
         rewrite_expressions(plan, |expr, schema| match expr {
+            Expr::BinaryExpr(binary) if times::compares(binary.op) => {
+                times::same_in_comparison(binary, schema)?.transform_data(|expr| match expr {
+                    Expr::BinaryExpr(binary) => arithmetic(binary, schema),
+                    other => Ok(Transformed::no(other)),
+                })
+            }
             Expr::BinaryExpr(binary) => arithmetic(binary, schema),
-            Expr::Cast(cast) => time_as_text(cast, schema),
+            Expr::Cast(cast) => times::cast(cast, schema),
             other => Ok(Transformed::no(other)),
         })
     }
@@ -73,23 +79,11 @@ pub(crate) fn rewrite_expressions(
 fn fresh_schema(plan: LogicalPlan) -> Result<LogicalPlan> {
     match plan {
         LogicalPlan::Union(union) => {
-            Union::try_new_with_loose_types(union.inputs).map(LogicalPlan::Union)
+            let inputs = times::same_in_union(union.inputs)?;
+            Union::try_new_with_loose_types(inputs).map(LogicalPlan::Union)
         }
         other => other.recompute_schema(),
     }
-}
-
-/// A timestamp as Spark writes it: a blank between date and time, no zone, no zeros at the end.
-fn time_as_text(cast: Cast, schema: &DFSchema) -> Result<Transformed<Expr>> {
-    let is_time = matches!(cast.expr.get_type(schema), Ok(DataType::Timestamp(..)));
-    let is_text = matches!(
-        cast.field.data_type(),
-        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View
-    );
-    if is_time && is_text {
-        return Ok(Transformed::yes(time_text(*cast.expr)));
-    }
-    Ok(Transformed::no(Expr::Cast(cast)))
 }
 
 fn arithmetic(binary: BinaryExpr, schema: &DFSchema) -> Result<Transformed<Expr>> {

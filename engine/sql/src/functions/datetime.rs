@@ -272,7 +272,12 @@ pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
 
 /// A timestamp as a text.
 pub(crate) fn time_text(expr: Expr) -> Expr {
-    let simple = TABLE.iter().find(|simple| simple.name == TIME_TEXT);
+    time_call(TIME_TEXT, expr)
+}
+
+/// A call of one of these functions, by its name.
+pub(crate) fn time_call(name: &str, expr: Expr) -> Expr {
+    let simple = TABLE.iter().find(|simple| simple.name == name);
     match simple {
         Some(simple) => Expr::ScalarFunction(ScalarFunction::new_udf(simple.udf(), vec![expr])),
         None => expr,
