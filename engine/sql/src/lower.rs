@@ -266,15 +266,9 @@ impl Lowering {
         let mut marks: Option<Vec<Option<Mark>>> = None;
         for input in &union.inputs {
             let mut stream = self.node(input, above)?;
-            // A column is marked if it is in every input.
-            marks = Some(match marks {
-                None => stream.marks.clone(),
-                Some(so_far) => so_far
-                    .into_iter()
-                    .zip(&stream.marks)
-                    .map(|(all, this)| all.filter(|mark| Some(*mark) == *this))
-                    .collect(),
-            });
+            // As in Spark the first input says which columns are marked; rows of the others are then
+            // late by the same watermark.
+            marks.get_or_insert_with(|| stream.marks.clone());
             if *stream.schema.as_arrow() != *schema {
                 stream.rename(&union.schema, &schema)?;
             }
@@ -295,6 +289,14 @@ impl Lowering {
             .schema
             .index_of_column(&mark.column)
             .map_err(from_datafusion)?;
+        match self.state_below(stream.base) {
+            // Groups that may change have no final time: such a watermark closes nothing, as in Spark.
+            Some(Node::Aggregate { spec, .. }) if !spec.marked => return Ok(stream),
+            Some(Node::Limit { .. }) => {
+                return Err(SqlError::unsupported("a watermark above LIMIT"));
+            }
+            _ => {}
+        }
         if stream.marks.iter().any(Option::is_some) {
             return Err(SqlError::NotOnStream {
                 what: "redefining a watermark is disallowed".to_owned(),
@@ -324,6 +326,16 @@ impl Lowering {
         stream.steps.push(Step::Mark { definition, column });
         stream.marks[column] = Some(Mark::Instant);
         Ok(stream)
+    }
+
+    /// The nearest node with state among those that a node reads.
+    fn state_below(&self, node: NodeId) -> Option<&Node> {
+        match &self.nodes[node.0] {
+            state @ (Node::Aggregate { .. } | Node::Limit { .. }) => Some(state),
+            Node::Source(_) => None,
+            Node::Chain { input, .. } | Node::Arrange { input, .. } => self.state_below(*input),
+            Node::Union { inputs } => inputs.iter().find_map(|input| self.state_below(*input)),
+        }
     }
 
     /// Compiles an expression; the functions of the clock become the clock.
