@@ -1,7 +1,7 @@
 //! Clauses that DataFusion passes over in silence, or stumbles on: written another way, or refused.
 
 use datafusion::sql::sqlparser::ast::{
-    Distinct, Expr, GroupByExpr, GroupByWithModifier, Query, Select,
+    Distinct, Expr, GroupByExpr, GroupByWithModifier, Query, Select, SetExpr, SetOperator,
 };
 
 use crate::error::SqlError;
@@ -26,13 +26,36 @@ pub(super) fn of_select(select: &mut Select) -> Result<(), SqlError> {
     Ok(())
 }
 
-/// Nothing is locked in a stream.
+/// Nothing is locked in a stream, and no stream ends so that it could be compared with another.
 pub(super) fn of_query(query: &Query) -> Result<(), SqlError> {
-    if query.locks.is_empty() {
-        Ok(())
-    } else {
-        Err(unsupported("FOR UPDATE or FOR SHARE"))
+    if !query.locks.is_empty() {
+        return Err(unsupported("FOR UPDATE or FOR SHARE"));
     }
+    of_set(&query.body)
+}
+
+/// Only UNION puts streams together. Elsewhere the planner would make a join of both inputs.
+fn of_set(body: &SetExpr) -> Result<(), SqlError> {
+    let SetExpr::SetOperation {
+        op, left, right, ..
+    } = body
+    else {
+        return Ok(());
+    };
+    let what = match op {
+        SetOperator::Union => {
+            of_set(left)?;
+            return of_set(right);
+        }
+        SetOperator::Intersect => "Intersect of streaming DataFrames/Datasets is not supported",
+        SetOperator::Except | SetOperator::Minus => {
+            "Except on a streaming DataFrame/Dataset on the right is not supported"
+        }
+    };
+    Err(SqlError::NotOnStream {
+        what: what.to_owned(),
+        hint: "",
+    })
 }
 
 fn unsupported(what: &str) -> SqlError {
