@@ -1,6 +1,7 @@
 //! Grouped aggregation: partial tables, exchange, final tables, results by output mode.
 
 mod buckets;
+mod counted;
 mod function;
 mod general;
 mod groups;
@@ -14,6 +15,7 @@ mod sliding;
 mod spec;
 mod total;
 
+pub use counted::CountedAggregate;
 pub use partial::PartialAggregate;
 pub use session::{KeyRows, SessionAggregate};
 pub use sliding::SlidingAggregate;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow::{
-    array::{Array, ArrayRef, Int64Array, RecordBatch, UInt32Array, UInt64Array},
+    array::{Array, ArrayRef, Int64Array, RecordBatch, UInt32Array},
     compute::{self, SortColumn as ArrowSortColumn, SortOptions},
     datatypes::{DataType, Field, Schema},
 };
@@ -121,12 +121,15 @@ fn sorted(whole: &RecordBatch, order: &[SortColumn], limit: Option<usize>) -> Re
     Ok(Arc::new(indices))
 }
 
-/// Row numbers by place in the input; rows in one place keep their order.
-fn by_origin(origin: &UInt64Array, limit: usize) -> ArrayRef {
-    let mut rows: Vec<u32> = (0..u32::try_from(origin.len()).unwrap_or(u32::MAX)).collect();
-    rows.sort_by_key(|row| origin.value(*row as usize));
-    rows.truncate(limit);
-    Arc::new(UInt32Array::from(rows))
+/// Row numbers by place in the input; by all columns, where an operator made the rows.
+pub(crate) fn in_order(rows: &Delta) -> Result<ArrayRef> {
+    let Some(origin) = rows.origin() else {
+        return sorted(rows.batch(), &[], None);
+    };
+    let mut order: Vec<u32> = (0..u32::try_from(origin.len()).unwrap_or(u32::MAX)).collect();
+    // Rows in one place keep their order: they stood in one list.
+    order.sort_by_key(|row| origin.value(*row as usize));
+    Ok(Arc::new(UInt32Array::from(order)))
 }
 
 /// Rows beyond those still wanted that may wait until the rest is dropped.
@@ -174,11 +177,8 @@ impl Limit {
     fn first(&mut self) -> Result<Delta> {
         let whole = Delta::concat(&std::mem::take(&mut self.rows))?;
         let left = usize::try_from(self.left).unwrap_or(usize::MAX);
-        let order = match whole.origin() {
-            Some(origin) => by_origin(origin, left),
-            None => sorted(whole.batch(), &[], Some(left))?,
-        };
-        whole.take(&order)
+        let order = in_order(&whole)?;
+        whole.take(&order.slice(0, left.min(order.len())))
     }
 }
 

@@ -9,8 +9,8 @@ use arrow::array::UInt64Array;
 use millstream_connectors_api::{ConnectorError, Decoder};
 use millstream_operators::{
     aggregate::{
-        AggregateSpec, KeyRows, PartialAggregate, Seed, SessionAggregate, SlidingAggregate,
-        TimeKey, TotalAggregate,
+        AggregateSpec, CountedAggregate, KeyRows, PartialAggregate, Seed, SessionAggregate,
+        SlidingAggregate, TimeKey, TotalAggregate,
     },
     arrange::{Arrange, Limit},
     board::EpochBoard,
@@ -367,8 +367,8 @@ impl<'s> Builder<'s> {
         marks: Option<MarkStream<'s>>,
     ) -> Result<DeltaStream<'s>, OperatorError> {
         let seed = self.blueprint.seeds.get(&id);
-        if matches!(spec.time, TimeKey::Session { .. }) {
-            return self.sessions(id, spec, seed, input, marks);
+        if matches!(spec.time, TimeKey::Session { .. } | TimeKey::Counted { .. }) {
+            return self.by_key(id, spec, seed, input, marks);
         }
         let partial = PartialAggregate::new(spec.clone())?;
         let environment = &self.environment;
@@ -391,7 +391,8 @@ impl<'s> Builder<'s> {
             | TimeKey::Instant { .. }
             | TimeKey::Window { .. }
             | TimeKey::Windowed { .. }
-            | TimeKey::Session { .. } => {
+            | TimeKey::Session { .. }
+            | TimeKey::Counted { .. } => {
                 let total = TotalAggregate::new(spec.clone(), seed, self.ownership)?;
                 let id = (id, "TotalAggregate");
                 epoch_operator(id, self.scope, inputs, marks, environment, total)
@@ -399,7 +400,8 @@ impl<'s> Builder<'s> {
         })
     }
 
-    fn sessions(
+    /// Aggregations that need the rows of a key in one place.
+    fn by_key(
         &self,
         id: OperatorId,
         spec: &AggregateSpec,
@@ -407,29 +409,26 @@ impl<'s> Builder<'s> {
         input: DeltaStream<'s>,
         marks: Option<MarkStream<'s>>,
     ) -> Result<DeltaStream<'s>, OperatorError> {
-        let sessions =
-            SessionAggregate::new(spec.clone(), seed, self.ownership, self.blueprint.snapshots)?;
         let environment = &self.environment;
-        let inputs = vec![(input, Routing::Local)];
-        let keyed = (id, "KeyRows");
         let rows = epoch_operator(
-            keyed,
+            (id, "KeyRows"),
             self.scope,
-            inputs,
+            vec![(input, Routing::Local)],
             None,
             environment,
             KeyRows::new(spec),
         );
-        let inputs = vec![(rows, Routing::ByKey)];
-        let id = (id, "SessionAggregate");
-        Ok(epoch_operator(
-            id,
-            self.scope,
-            inputs,
-            marks,
-            environment,
-            sessions,
-        ))
+        let (inputs, spec) = (vec![(rows, Routing::ByKey)], spec.clone());
+        let (owned, snapshots) = (self.ownership, self.blueprint.snapshots);
+        Ok(if matches!(spec.time, TimeKey::Counted { .. }) {
+            let counted = CountedAggregate::new(spec, seed, owned, snapshots)?;
+            let id = (id, "CountedAggregate");
+            epoch_operator(id, self.scope, inputs, None, environment, counted)
+        } else {
+            let sessions = SessionAggregate::new(spec, seed, owned, snapshots)?;
+            let id = (id, "SessionAggregate");
+            epoch_operator(id, self.scope, inputs, marks, environment, sessions)
+        })
     }
 
     /// An operator to which all rows of all workers go.

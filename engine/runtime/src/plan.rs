@@ -8,10 +8,7 @@ use std::{fmt, sync::Arc};
 use arrow::datatypes::{Schema, SchemaRef};
 use millstream_connectors_api::{ConnectorFactory, SourceRequest};
 use millstream_operators::{
-    aggregate::{AggregateSpec, TimeKey},
-    arrange::SortColumn,
-    chain::ChainSpec,
-    top::TopSpec,
+    aggregate::AggregateSpec, arrange::SortColumn, chain::ChainSpec, top::TopSpec,
 };
 use millstream_types::{OperatorId, OutputMode, SourceId};
 
@@ -161,7 +158,7 @@ impl StreamPlan {
     pub fn wants_no_data_epochs(&self) -> bool {
         self.nodes.iter().any(|node| match node {
             Node::Aggregate { spec, .. } => {
-                spec.marked && spec.time != TimeKey::None && spec.mode != OutputMode::Complete
+                spec.marked && spec.time.closes(true) && spec.mode != OutputMode::Complete
             }
             Node::Source(_)
             | Node::Chain { .. }

@@ -252,6 +252,7 @@ fn aggregate(spec: &AggregateSpec) -> Vec<String> {
             }
             details.push(text);
         }
+        TimeKey::Counted { rows } => details.push(format!("window: every {rows} rows of a key")),
         TimeKey::Session { column, gap } => {
             details.push(format!(
                 "time: sessions over {} gap {}",
@@ -288,9 +289,12 @@ fn state(spec: &AggregateSpec) -> String {
         TimeKey::Instant { .. } => "one row a key and instant",
         TimeKey::Window { .. } | TimeKey::Windowed { .. } => "one row a key and window",
         TimeKey::Session { .. } => "one row a key and session",
+        TimeKey::Counted { .. } => "one row a key, its open window",
     };
     let until = if spec.mode == OutputMode::Complete {
         "never removed (complete mode keeps all)"
+    } else if matches!(spec.time, TimeKey::Counted { .. }) {
+        "a window is removed when it is full"
     } else if !spec.marked {
         "never removed"
     } else if matches!(spec.time, TimeKey::Instant { .. }) {

@@ -66,6 +66,7 @@ fn state(spec: &AggregateSpec, nodes: &[Node], input: NodeId) -> String {
             spec.slide,
             spec.start
         ),
+        TimeKey::Counted { rows } => format!("counted({rows})"),
         TimeKey::Session { column: idx, gap } => {
             format!("session({}, {})", column(idx), column(gap))
         }

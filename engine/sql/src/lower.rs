@@ -331,7 +331,7 @@ impl Lowering {
     /// The nearest node with state among those that a node reads.
     fn state_below(&self, node: NodeId) -> Option<&Node> {
         match &self.nodes[node.0] {
-            state @ (Node::Aggregate { .. } | Node::Limit { .. }) => Some(state),
+            state @ (Node::Aggregate { .. } | Node::Limit { .. } | Node::Top { .. }) => Some(state),
             Node::Source(_) => None,
             Node::Chain { input, .. } | Node::Arrange { input, .. } => self.state_below(*input),
             Node::Union { inputs } => inputs.iter().find_map(|input| self.state_below(*input)),
@@ -371,6 +371,7 @@ fn refuse_lone_windows(expr: &Expr) -> Result<(), SqlError> {
             match time_window(part) {
                 Ok(Some(TimeWindow::Regular { spec, .. })) if spec.is_tumbling() => {}
                 Ok(Some(TimeWindow::Session { .. })) => refusal = Some(not_alone("session_window")),
+                Ok(Some(TimeWindow::Counted { .. })) => refusal = Some(not_alone("count_window")),
                 Ok(_) => refusal = Some(not_alone("a sliding window")),
                 Err(error) => refusal = Some(error),
             }

@@ -128,7 +128,7 @@ fn is_cut(plan: &StreamPlan, mode: OutputMode) -> bool {
 
 /// Whether the groups of an aggregation are final at some time.
 fn closes(spec: &AggregateSpec) -> bool {
-    spec.marked && spec.time != TimeKey::None
+    spec.time.closes(spec.marked)
 }
 
 fn is_chained(plan: &StreamPlan) -> bool {

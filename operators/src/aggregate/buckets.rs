@@ -68,11 +68,7 @@ impl Buckets {
                 column,
                 spec: spec.panes(),
             },
-            TimeKey::Session { .. } => {
-                return Err(OperatorError::contract(
-                    "sessions need the session operator",
-                ));
-            }
+            TimeKey::Session { .. } | TimeKey::Counted { .. } => return Err(own_operator()),
             time => time,
         };
         Ok(Buckets {
@@ -89,7 +85,7 @@ impl Buckets {
 
     /// Whether groups close at all.
     pub(super) fn can_close(&self) -> bool {
-        self.marked && self.time != TimeKey::None
+        self.time.closes(self.marked)
     }
 
     /// Type of the key column that stands before the keys of the query, if there is one.
@@ -99,7 +95,10 @@ impl Buckets {
     )]
     pub(super) fn extra_key(&self, input: &arrow::datatypes::Schema) -> Option<Field> {
         match self.time {
-            TimeKey::None | TimeKey::Window { .. } | TimeKey::Session { .. } => None,
+            TimeKey::None
+            | TimeKey::Window { .. }
+            | TimeKey::Session { .. }
+            | TimeKey::Counted { .. } => None,
             TimeKey::Instant { column } => Some(Field::new(
                 "instant",
                 input.field(column).data_type().clone(),
@@ -119,7 +118,10 @@ impl Buckets {
     /// The column of [`extra_key`](Buckets::extra_key).
     pub(super) fn extra_column(&self, batch: &RecordBatch) -> Option<ArrayRef> {
         match self.time {
-            TimeKey::None | TimeKey::Window { .. } | TimeKey::Session { .. } => None,
+            TimeKey::None
+            | TimeKey::Window { .. }
+            | TimeKey::Session { .. }
+            | TimeKey::Counted { .. } => None,
             TimeKey::Instant { column } => Some(batch.column(column).clone()),
             TimeKey::Windowed { column } => batch
                 .column(column)
@@ -137,11 +139,7 @@ impl Buckets {
                     rows: None,
                 }]);
             }
-            TimeKey::Session { .. } => {
-                return Err(OperatorError::contract(
-                    "sessions need the session operator",
-                ));
-            }
+            TimeKey::Session { .. } | TimeKey::Counted { .. } => return Err(own_operator()),
             TimeKey::Window { column, .. } | TimeKey::Instant { column } => {
                 times(batch.column(column))?.clone()
             }
@@ -160,7 +158,10 @@ impl Buckets {
         match self.time {
             TimeKey::Window { spec, .. } => Bucket(spec.last_start(EventTime(at)) + spec.size),
             TimeKey::Instant { .. } => Bucket(at.div_euclid(SLICE_MICROS) * SLICE_MICROS),
-            TimeKey::None | TimeKey::Windowed { .. } | TimeKey::Session { .. } => Bucket(at),
+            TimeKey::None
+            | TimeKey::Windowed { .. }
+            | TimeKey::Session { .. }
+            | TimeKey::Counted { .. } => Bucket(at),
         }
     }
 
@@ -169,7 +170,10 @@ impl Buckets {
         match self.time {
             TimeKey::Window { .. } => bucket.0,
             TimeKey::Instant { .. } => bucket.0 + SLICE_MICROS,
-            TimeKey::None | TimeKey::Windowed { .. } | TimeKey::Session { .. } => bucket.0 + 1,
+            TimeKey::None
+            | TimeKey::Windowed { .. }
+            | TimeKey::Session { .. }
+            | TimeKey::Counted { .. } => bucket.0 + 1,
         }
     }
 
@@ -220,7 +224,7 @@ impl Buckets {
             return Closure::Open;
         }
         match self.time {
-            TimeKey::None | TimeKey::Session { .. } => Closure::Open,
+            TimeKey::None | TimeKey::Session { .. } | TimeKey::Counted { .. } => Closure::Open,
             TimeKey::Window { .. } | TimeKey::Windowed { .. } => {
                 if mark.closes_window(EventTime(bucket.0)) {
                     Closure::Closed
@@ -258,7 +262,9 @@ impl Buckets {
         field: &Field,
     ) -> Result<Option<ArrayRef>> {
         let start = match (self.time, extra) {
-            (TimeKey::None | TimeKey::Session { .. }, _) => return Ok(None),
+            (TimeKey::None | TimeKey::Session { .. } | TimeKey::Counted { .. }, _) => {
+                return Ok(None);
+            }
             (TimeKey::Instant { .. }, extra) => return Ok(extra.cloned()),
             (
                 TimeKey::Window {
@@ -275,6 +281,10 @@ impl Buckets {
         let end: ArrayRef = Arc::new(Int64Array::from_value(bucket.0, rows));
         window_struct(&[start, end], field).map(Some)
     }
+}
+
+fn own_operator() -> OperatorError {
+    OperatorError::contract("sessions and windows by count have operators of their own")
 }
 
 /// A window as a struct column with the same start and end in every row.
@@ -305,7 +315,7 @@ pub(super) fn window_struct(bounds: &[ArrayRef; 2], field: &Field) -> Result<Arr
 fn spread_of(spec: &AggregateSpec) -> Spread {
     match spec.time {
         TimeKey::Window { spec, .. } if !spec.is_tumbling() => Spread::ByKey,
-        TimeKey::Session { .. } => Spread::ByKey,
+        TimeKey::Session { .. } | TimeKey::Counted { .. } => Spread::ByKey,
         TimeKey::None
         | TimeKey::Window { .. }
         | TimeKey::Instant { .. }

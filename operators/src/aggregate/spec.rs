@@ -82,6 +82,26 @@ pub enum TimeKey {
         /// Input column with each row's gap in microseconds, `BIGINT`.
         gap: usize,
     },
+    /// Groups are windows by count: every so many rows of a key, in the order of the input.
+    Counted {
+        /// Rows of a window, more than 0.
+        rows: i64,
+    },
+}
+
+impl TimeKey {
+    /// Whether a group is final at some time, given whether the time carries a watermark.
+    #[must_use]
+    pub fn closes(self, marked: bool) -> bool {
+        match self {
+            TimeKey::None => false,
+            TimeKey::Counted { .. } => true,
+            TimeKey::Instant { .. }
+            | TimeKey::Window { .. }
+            | TimeKey::Windowed { .. }
+            | TimeKey::Session { .. } => marked,
+        }
+    }
 }
 
 /// One aggregate function over input columns.
@@ -130,7 +150,8 @@ impl AggregateSpec {
     /// Whether a function's result depends on the order of the input.
     #[must_use]
     pub fn wants_origins(&self) -> bool {
-        self.calls.iter().any(super::function::wants_origins)
+        matches!(self.time, TimeKey::Counted { .. })
+            || self.calls.iter().any(super::function::wants_origins)
     }
 
     /// Schema of the keys without the time key.

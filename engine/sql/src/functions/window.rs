@@ -1,6 +1,6 @@
-//! `window`, `session_window` and `window_time`.
+//! `window`, `session_window`, `count_window` and `window_time`.
 //!
-//! In GROUP BY the first two become the time key of an aggregation; the lowering reads their
+//! In GROUP BY the first three become the time key of an aggregation; the lowering reads their
 //! arguments with [`time_window`]. Elsewhere a tumbling `window` is a plain function of one row.
 
 #![expect(
@@ -36,6 +36,7 @@ use crate::{SqlError, ddl::parse_interval, types::timestamp};
 enum Kind {
     Window,
     Session,
+    Count,
     WindowTime,
     GapMicros,
 }
@@ -63,11 +64,17 @@ pub(crate) enum TimeWindow<'a> {
         /// A literal or an expression.
         gap: &'a Expr,
     },
+    /// So many rows of a key.
+    Counted {
+        /// How many.
+        rows: i64,
+    },
 }
 
 /// The functions that users see.
 pub(crate) fn functions() -> Vec<Arc<ScalarUDF>> {
-    vec![udf(Kind::Window), udf(Kind::Session), udf(Kind::WindowTime)]
+    let kinds = [Kind::Window, Kind::Session, Kind::Count, Kind::WindowTime];
+    kinds.into_iter().map(udf).collect()
 }
 
 fn udf(kind: Kind) -> Arc<ScalarUDF> {
@@ -103,9 +110,12 @@ fn function(expr: &Expr) -> Option<(Kind, &[Expr])> {
     }
 }
 
-/// Whether the expression is `window(…)` or `session_window(…)`.
+/// Whether the expression is `window(…)`, `session_window(…)` or `count_window(…)`.
 pub(crate) fn is_window(expr: &Expr) -> bool {
-    matches!(function(expr), Some((Kind::Window | Kind::Session, _)))
+    matches!(
+        function(expr),
+        Some((Kind::Window | Kind::Session | Kind::Count, _))
+    )
 }
 
 /// The argument of `window_time(…)`, or of a tumbling `window(…)`.
@@ -117,7 +127,7 @@ pub(crate) fn carried(expr: &Expr) -> Option<(&Expr, bool)> {
     }
 }
 
-/// Reads `window(…)` or `session_window(…)`.
+/// Reads `window(…)`, `session_window(…)` or `count_window(…)`.
 ///
 /// # Errors
 /// [`SqlError::Window`], [`SqlError::Interval`].
@@ -134,6 +144,17 @@ pub(crate) fn time_window(expr: &Expr) -> Result<Option<TimeWindow<'_>>, SqlErro
             }))
         }
         Some((Kind::Session, [time, gap])) => Ok(Some(TimeWindow::Session { time, gap })),
+        Some((Kind::Count, [rows])) => {
+            let rows = literal(rows).and_then(|rows| rows.cast_to(&DataType::Int64).ok());
+            match rows {
+                Some(ScalarValue::Int64(Some(rows))) if rows > 0 => {
+                    Ok(Some(TimeWindow::Counted { rows }))
+                }
+                _ => Err(SqlError::Window {
+                    reason: "count_window takes a number of rows more than 0".to_owned(),
+                }),
+            }
+        }
         _ => Ok(None),
     }
 }
@@ -235,6 +256,7 @@ impl ScalarUDFImpl for WindowFunction {
         match self.kind {
             Kind::Window => "window",
             Kind::Session => "session_window",
+            Kind::Count => "count_window",
             Kind::WindowTime => "window_time",
             Kind::GapMicros => "__gap_micros",
         }
@@ -247,7 +269,10 @@ impl ScalarUDFImpl for WindowFunction {
     fn coerce_types(&self, arg_types: &[DataType]) -> Result<Vec<DataType>> {
         // What does not fit stays as it is: `return_field_from_args` refuses it with our error,
         // while an error from here would reach the user inside DataFusion's words.
-        let Some(first) = arg_types.first().filter(|_| self.kind != Kind::GapMicros) else {
+        let Some(first) = arg_types
+            .first()
+            .filter(|_| !matches!(self.kind, Kind::GapMicros | Kind::Count))
+        else {
             return Ok(arg_types.to_vec());
         };
         let time = match first {
@@ -271,7 +296,7 @@ impl ScalarUDFImpl for WindowFunction {
         Ok(match self.kind {
             Kind::Window | Kind::Session => window_type(&time),
             Kind::WindowTime => time,
-            Kind::GapMicros => DataType::Int64,
+            Kind::GapMicros | Kind::Count => DataType::Int64,
         })
     }
 
@@ -302,6 +327,9 @@ impl ScalarUDFImpl for WindowFunction {
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let rows = args.number_rows;
+        if self.kind == Kind::Count {
+            return Err(not_alone("count_window").into_datafusion());
+        }
         if self.kind == Kind::GapMicros {
             return gaps(&args.args[0], rows);
         }
@@ -312,7 +340,9 @@ impl ScalarUDFImpl for WindowFunction {
             other => other.clone(),
         };
         match self.kind {
-            Kind::WindowTime | Kind::GapMicros => Ok(ColumnarValue::Array(cast(&time, &zone)?)),
+            Kind::WindowTime | Kind::GapMicros | Kind::Count => {
+                Ok(ColumnarValue::Array(cast(&time, &zone)?))
+            }
             Kind::Session => Err(not_alone("session_window").into_datafusion()),
             Kind::Window => {
                 let literals: Option<Vec<&ScalarValue>> = args.args[1..]
@@ -340,7 +370,7 @@ impl WindowFunction {
         let allowed = match self.kind {
             Kind::Window => 2..=4,
             Kind::Session => 2..=2,
-            Kind::WindowTime | Kind::GapMicros => 1..=1,
+            Kind::WindowTime | Kind::GapMicros | Kind::Count => 1..=1,
         };
         let count = arguments.len();
         if !allowed.contains(&count) {
@@ -350,7 +380,7 @@ impl WindowFunction {
         }
         let found = arguments[0].data_type();
         let is_time = matches!(time_of(found), DataType::Timestamp(_, _));
-        if is_time || self.kind == Kind::GapMicros {
+        if is_time || matches!(self.kind, Kind::GapMicros | Kind::Count) {
             return Ok(());
         }
         Err(SqlError::EventTimeType {

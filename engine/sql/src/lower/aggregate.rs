@@ -230,7 +230,20 @@ fn time_key(groups: &[Expr], columns: &mut Columns<'_>) -> Result<Option<Time>, 
 fn window_key(position: usize, group: &Expr, columns: &mut Columns<'_>) -> Result<Time, SqlError> {
     let window =
         time_window(group)?.ok_or_else(|| SqlError::internal("a window call that is none"))?;
-    let (TimeWindow::Regular { time, .. } | TimeWindow::Session { time, .. }) = &window;
+    let time = match &window {
+        TimeWindow::Regular { time, .. } | TimeWindow::Session { time, .. } => time,
+        TimeWindow::Counted { rows } => {
+            if retracts(&columns.lowering.nodes, columns.stream.base) {
+                return Err(refuse::counted_changes());
+            }
+            return Ok(Time {
+                key: TimeKey::Counted { rows: *rows },
+                marked: false,
+                position,
+                mark: Mark::Window,
+            });
+        }
+    };
     let marked = columns.stream.mark_of(time).is_some();
     let data_type = time
         .get_type(&columns.stream.schema)
@@ -246,6 +259,7 @@ fn window_key(position: usize, group: &Expr, columns: &mut Columns<'_>) -> Resul
             column,
             gap: columns.of(&gap_micros(gap.clone()))?,
         },
+        TimeWindow::Counted { rows } => TimeKey::Counted { rows },
     };
     Ok(Time {
         key,

@@ -97,6 +97,14 @@ pub(super) fn window_in_some_sets() -> SqlError {
     }
 }
 
+/// A window by count over rows that are taken back.
+pub(super) fn counted_changes() -> SqlError {
+    SqlError::NotOnStream {
+        what: "count_window over rows that are taken back has no meaning".to_owned(),
+        hint: "count the rows of the stream itself, or use output mode append",
+    }
+}
+
 /// ORDER BY inside an aggregate function.
 pub(super) fn ordered_call(function: &str) -> SqlError {
     SqlError::unsupported(format!("ORDER BY inside {function}"))
