@@ -1,5 +1,7 @@
 //! What goes wrong inside operators.
 
+use arrow::error::ArrowError;
+use datafusion_common::DataFusionError;
 use millstream_types::{Code, Coded, Epoch};
 
 /// An error of an operator: it stops the query; nothing of its epoch is committed.
@@ -7,12 +9,12 @@ use millstream_types::{Code, Coded, Epoch};
 #[non_exhaustive]
 pub enum OperatorError {
     /// EXE-001 · User · a row made an expression or an aggregate fail.
-    #[error("{what} failed")]
+    #[error("{}{what} failed", condition_of(source).map(|name| format!("[{name}] ")).unwrap_or_default())]
     Expression {
         /// Which expression, as the plan prints it.
         what: String,
         /// What DataFusion said.
-        source: datafusion_common::DataFusionError,
+        source: DataFusionError,
     },
     /// EXE-003 · Bug · columns are not what the plan says.
     #[error("internal: {what}")]
@@ -20,7 +22,7 @@ pub enum OperatorError {
         /// What was being done.
         what: &'static str,
         /// What arrow said.
-        source: arrow::error::ArrowError,
+        source: ArrowError,
     },
     /// EXE-003 · Bug · an operator or its caller broke the contract.
     #[error("internal: {what}")]
@@ -41,14 +43,14 @@ pub type Result<T, E = OperatorError> = std::result::Result<T, E>;
 
 impl OperatorError {
     /// For `map_err` on arrow calls that cannot fail on columns of the planned types.
-    pub fn arrow(what: &'static str) -> impl FnOnce(arrow::error::ArrowError) -> OperatorError {
+    pub fn arrow(what: &'static str) -> impl FnOnce(ArrowError) -> OperatorError {
         move |source| OperatorError::Arrow { what, source }
     }
 
     /// For `map_err` on expressions.
     pub fn expression(
         what: impl ToString,
-    ) -> impl FnOnce(datafusion_common::DataFusionError) -> OperatorError {
+    ) -> impl FnOnce(DataFusionError) -> OperatorError {
         move |source| OperatorError::Expression {
             what: what.to_string(),
             source,
@@ -59,6 +61,39 @@ impl OperatorError {
     pub fn contract(what: impl Into<String>) -> OperatorError {
         OperatorError::Contract { what: what.into() }
     }
+}
+
+/// Spark's name of the condition that arrow's error stands for. Functions of our own write it into
+/// their text themselves.
+#[must_use]
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "open enums of other crates"
+)]
+pub fn condition_of(error: &DataFusionError) -> Option<&'static str> {
+    let DataFusionError::ArrowError(error, _) = error.find_root() else {
+        return None;
+    };
+    match error.as_ref() {
+        ArrowError::ArithmeticOverflow(_) => Some("ARITHMETIC_OVERFLOW"),
+        ArrowError::DivideByZero => Some("DIVIDE_BY_ZERO"),
+        ArrowError::ParseError(_) => Some("CAST_INVALID_INPUT"),
+        ArrowError::CastError(text) if text.starts_with("Can't cast") => Some("CAST_OVERFLOW"),
+        ArrowError::CastError(text) if text.starts_with("Cannot cast") => {
+            Some("CAST_INVALID_INPUT")
+        }
+        ArrowError::InvalidArgumentError(text) if text.contains("to store in a Decimal") => {
+            Some("NUMERIC_VALUE_OUT_OF_RANGE")
+        }
+        _ => None,
+    }
+}
+
+/// The error's text with [its condition](condition_of) before it.
+#[must_use]
+pub fn with_condition(error: &DataFusionError) -> String {
+    let text = error.to_string();
+    condition_of(error).map_or(text.clone(), |name| format!("[{name}] {text}"))
 }
 
 impl Coded for OperatorError {

@@ -7,6 +7,7 @@ use datafusion::{
     sql::sqlparser::parser::ParserError,
 };
 use millstream_connectors_api::ConnectorError;
+use millstream_operators::error::with_condition;
 use millstream_types::{Code, Coded, OutputMode, TextPosition, did_you_mean};
 
 /// An error of parsing or planning. Texts use the user's own names.
@@ -390,8 +391,8 @@ pub fn from_datafusion(error: DataFusionError) -> SqlError {
         DataFusionError::Execution(message) | DataFusionError::Configuration(message) => {
             SqlError::plan(first_line(&message))
         }
-        DataFusionError::ArrowError(error, _) => SqlError::Types {
-            message: first_line(&error.to_string()),
+        DataFusionError::ArrowError(..) => SqlError::Types {
+            message: first_line(&with_condition(&error)),
         },
         other => SqlError::Internal {
             what: first_line(&other.to_string()),

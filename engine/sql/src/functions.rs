@@ -17,7 +17,7 @@ mod json;
 pub(crate) mod lists;
 mod pattern;
 mod percentile;
-mod simple;
+pub(crate) mod simple;
 mod subscript;
 mod text;
 pub(crate) mod window;

@@ -66,7 +66,9 @@ pub(crate) fn rewrite_expressions(
         let names = NamePreserver::new(&plan);
         plan.map_expressions(|expr| {
             let name = names.save(&expr);
-            expr.transform_up(|part| rewrite(part, &schema))
+            let done = expr.transform_up(|part| rewrite(part, &schema))?;
+            // The element of a list whose type changed has another type inside a lambda, too.
+            done.transform_data(|expr| expr.resolve_lambda_variables(&schema))
                 .map(|done| done.update_data(|expr| name.restore(expr)))
         })?
         .map_data(fresh_schema)

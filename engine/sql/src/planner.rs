@@ -37,6 +37,7 @@ use crate::{
     Catalog, QueryText, SqlError, Table,
     catalog::{Entry, TableMode},
     error::{from_datafusion, from_parser},
+    folding::FoldArithmetic,
     functions::{FunctionInfo, Registry},
     lower, modes,
     numbers::{SparkNumbers, narrow_literals},
@@ -210,8 +211,10 @@ impl Planner {
         let provider = self.provider(&catalog);
         let planner = SqlToRel::new_with_options(&provider, parser_options());
         let alias = parsed.alias.map(|alias| alias.value);
+        let mut tree = parsed.expr;
+        rewrite::rewrite_expr(&mut tree)?;
         let expr = planner
-            .sql_to_expr(parsed.expr, schema, &mut PlannerContext::new())
+            .sql_to_expr(tree, schema, &mut PlannerContext::new())
             .map_err(|error| self.explain_error(from_datafusion(error), &query))?;
         Ok(match alias {
             Some(alias) => expr.alias(alias),
@@ -351,6 +354,7 @@ pub(crate) fn scan_source(
 fn rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
     vec![
         Arc::new(OptimizeUnions::new()),
+        Arc::new(FoldArithmetic),
         Arc::new(SimplifyExpressions::new()),
         Arc::new(ReplaceDistinctWithAggregate::new()),
         Arc::new(DecorrelatePredicateSubquery::new()),

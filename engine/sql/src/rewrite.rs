@@ -11,16 +11,18 @@
 use std::{collections::HashMap, ops::ControlFlow};
 
 use datafusion::sql::sqlparser::ast::{
-    AccessExpr, BinaryOperator, CastKind, DataType, ExactNumberInfo, Expr, Function, FunctionArg,
+    AccessExpr, BinaryOperator, Expr, Function, FunctionArg,
     FunctionArgExpr, FunctionArgumentList, FunctionArguments, GroupByExpr, Ident, NullTreatment,
     ObjectName, OrderByKind, Query, Select, SelectItem, SetExpr, TableFactor, Value, VisitMut,
     VisitorMut,
 };
 
-use crate::SqlError;
+use crate::{SqlError, literals::split_suffix};
 
 mod clauses;
 mod generate;
+pub(crate) mod macros;
+mod values;
 mod windows;
 
 /// Names that stand for the grouping expression of the same name.
@@ -32,6 +34,17 @@ const WINDOWS: [&str; 2] = ["window", "session_window"];
 /// Clauses that DataFusion would pass over in silence.
 pub(crate) fn rewrite(query: &mut Query) -> Result<(), SqlError> {
     match query.visit(&mut Rewriter) {
+        ControlFlow::Break(error) => Err(error),
+        ControlFlow::Continue(()) => Ok(()),
+    }
+}
+
+/// Rewrites an expression that stands alone.
+///
+/// # Errors
+/// As [`rewrite`].
+pub(crate) fn rewrite_expr(expr: &mut Expr) -> Result<(), SqlError> {
+    match expr.visit(&mut Rewriter) {
         ControlFlow::Break(error) => Err(error),
         ControlFlow::Continue(()) => Ok(()),
     }
@@ -94,15 +107,16 @@ impl VisitorMut for Rewriter {
     }
 
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<SqlError> {
+        if let Err(error) = values::rewrite(expr).and_then(|()| macros::expand(expr)) {
+            return ControlFlow::Break(error);
+        }
         ignore_nulls(expr);
-        double(expr);
         field_access(expr);
         matches_pattern(expr);
         count_if(expr);
         by_another(expr);
         now_in_seconds(expr);
         null_tests(expr);
-        whole_division(expr);
         named_fields(expr);
         ControlFlow::Continue(())
     }
@@ -240,8 +254,17 @@ fn spark_name(expr: &Expr) -> String {
             format!("({} {op} {})", spark_name(left), spark_name(right))
         }
         Expr::Nested(inner) => spark_name(inner),
+        Expr::Struct { values, .. } => {
+            let values: Vec<String> = values.iter().map(spark_name).collect();
+            format!("struct({})", values.join(", "))
+        }
+        Expr::Named { expr, name } => format!("{} AS {}", spark_name(expr), name.value),
         Expr::Value(value) => match &value.value {
             Value::SingleQuotedString(text) => text.clone(),
+            Value::Number(digits, _) => match split_suffix(digits) {
+                Some((digits, _)) => digits.to_owned(),
+                None => digits.clone(),
+            },
             other => other.to_string(),
         },
         other => other.to_string(),
@@ -406,32 +429,15 @@ fn null_tests(expr: &mut Expr) {
     }
 }
 
-/// `x DIV y`.
-fn whole_division(expr: &mut Expr) {
-    if let Expr::BinaryOp {
-        left,
-        op: BinaryOperator::MyIntegerDivide,
-        right,
-    } = expr
-    {
-        *expr = called("div", vec![left.as_ref().clone(), right.as_ref().clone()]);
-    }
-}
-
 /// `struct(x, y AS z)` has fields named `x` and `z`; a field without a name has its number.
 fn named_fields(expr: &mut Expr) {
-    let Expr::Function(call) = &*expr else { return };
-    let FunctionArguments::List(list) = &call.args else {
-        return;
+    let values = match &*expr {
+        Expr::Struct { values, fields } if fields.is_empty() => values,
+        Expr::Tuple(values) => values,
+        _ => return,
     };
-    if !call.name.to_string().eq_ignore_ascii_case("struct") || list.args.is_empty() {
-        return;
-    }
     let mut parts = Vec::new();
-    for (number, argument) in list.args.iter().enumerate() {
-        let FunctionArg::Unnamed(FunctionArgExpr::Expr(value)) = argument else {
-            return;
-        };
+    for (number, value) in values.iter().enumerate() {
         let (name, value) = match value {
             Expr::Identifier(ident) => (ident.value.clone(), value.clone()),
             Expr::CompoundIdentifier(path) => (
@@ -468,23 +474,4 @@ pub(crate) fn called(name: &str, arguments: Vec<Expr>) -> Expr {
         over: None,
         within_group: Vec::new(),
     })
-}
-
-/// `1e3` is a double, unlike `1000.0`.
-fn double(expr: &mut Expr) {
-    let Expr::Value(value) = expr else { return };
-    let Value::Number(digits, _) = &value.value else {
-        return;
-    };
-    if !digits.contains(['e', 'E']) {
-        return;
-    }
-    let text = Value::SingleQuotedString(digits.clone()).with_span(value.span);
-    *expr = Expr::Cast {
-        kind: CastKind::Cast,
-        expr: Box::new(Expr::Value(text)),
-        data_type: DataType::Double(ExactNumberInfo::None),
-        array: false,
-        format: None,
-    };
 }

@@ -11,7 +11,7 @@
 use std::collections::HashMap;
 
 use datafusion::sql::sqlparser::{
-    ast::{BinaryOperator, Expr},
+    ast::Expr,
     dialect::Dialect,
     keywords::Keyword,
     parser::{Parser, ParserError},
@@ -19,7 +19,9 @@ use datafusion::sql::sqlparser::{
 };
 use millstream_types::TextPosition;
 
-use crate::{SqlError, error::from_parser};
+use crate::{SqlError, error::from_parser, literals};
+
+mod operators;
 
 /// Bytes of one text.
 pub const TEXT_MAX: usize = 1 << 20;
@@ -90,24 +92,37 @@ impl Dialect for SparkSql {
         true
     }
 
+    fn supports_bitwise_shift_operators(&self) -> bool {
+        true
+    }
+
+    fn supports_struct_literal(&self) -> bool {
+        true
+    }
+
+    fn supports_map_literal_with_angle_brackets(&self) -> bool {
+        true
+    }
+
+    fn supports_string_literal_concatenation(&self) -> bool {
+        true
+    }
+
+    fn supports_select_item_multi_column_alias(&self) -> bool {
+        true
+    }
+
+    fn supports_select_expr_star(&self) -> bool {
+        true
+    }
+
     fn parse_infix(
         &self,
         parser: &mut Parser<'_>,
         expr: &Expr,
         precedence: u8,
     ) -> Option<Result<Expr, ParserError>> {
-        if !parser.parse_keyword(Keyword::DIV) {
-            return None;
-        }
-        Some(
-            parser
-                .parse_subexpr(precedence)
-                .map(|right| Expr::BinaryOp {
-                    left: Box::new(expr.clone()),
-                    op: BinaryOperator::MyIntegerDivide,
-                    right: Box::new(right),
-                }),
-        )
+        operators::infix(parser, expr, precedence)
     }
 
     fn supports_numeric_prefix(&self) -> bool {
@@ -184,21 +199,14 @@ pub(crate) fn tokens(sql: &str) -> Result<Vec<TokenWithSpan>, SqlError> {
         });
     }
     let tokens = Tokenizer::new(&SparkSql, sql)
+        .with_unescape(false)
         .tokenize_with_location()
         .map_err(|error| from_parser(error.into()))?;
-    Ok(tokens
+    let solid = tokens
         .into_iter()
         .filter(|token| !matches!(token.token, Token::Whitespace(_)))
-        .map(normalize)
-        .collect())
-}
-
-/// Spark's strings may stand in double quotes; sqlparser has no such literal in expressions.
-fn normalize(mut token: TokenWithSpan) -> TokenWithSpan {
-    if let Token::DoubleQuotedString(text) = token.token {
-        token.token = Token::SingleQuotedString(text);
-    }
-    token
+        .collect();
+    Ok(literals::read(solid))
 }
 
 /// A parser over tokens.
@@ -304,11 +312,12 @@ pub(crate) fn prepare(
 ) -> Result<Vec<TokenWithSpan>, SqlError> {
     let mut tokens = spell(tokens.to_vec(), known);
     for idx in 0..tokens.len() {
-        if is_window_name(&tokens, idx) {
+        if is_window_name(&tokens, idx) || is_exists_call(&tokens, idx) {
             demote(&mut tokens[idx]);
         }
     }
-    rewrite_watermarks(plain_table_arguments(tokens))
+    let tokens = rewrite_watermarks(plain_table_arguments(tokens))?;
+    Ok(literals::plain_intervals(tokens))
 }
 
 /// `window` is a keyword for sqlparser, a function and a column for Spark. It stays a keyword in
@@ -320,6 +329,16 @@ fn is_window_name(tokens: &[TokenWithSpan], idx: usize) -> bool {
             && tokens
                 .get(idx + 3)
                 .is_some_and(|t| t.token == Token::LParen))
+}
+
+/// `exists(list, x -> …)`, unlike `EXISTS (SELECT …)`.
+fn is_exists_call(tokens: &[TokenWithSpan], idx: usize) -> bool {
+    let opens = |at: usize| tokens.get(at).is_some_and(|t| t.token == Token::LParen);
+    let queries = ["SELECT", "WITH", "VALUES", "FROM", "TABLE"];
+    is_word(tokens.get(idx), "exists")
+        && opens(idx + 1)
+        && !opens(idx + 2)
+        && !queries.iter().any(|word| is_word(tokens.get(idx + 2), word))
 }
 
 fn demote(token: &mut TokenWithSpan) {

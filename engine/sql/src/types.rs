@@ -325,3 +325,15 @@ pub fn spark_name(data_type: &DataType) -> String {
         other => other.to_string().to_uppercase(),
     }
 }
+
+/// The type as `typeof` writes it: [`spark_name`] in small letters and without blanks.
+#[must_use]
+pub fn simple_name(data_type: &DataType) -> String {
+    if *data_type == DataType::Null {
+        return "void".to_owned();
+    }
+    let name = spark_name(data_type).to_lowercase();
+    name.replace(": ", ":")
+        .replace(", ", ",")
+        .replace("<null>", "<void>")
+}

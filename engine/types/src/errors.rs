@@ -141,6 +141,8 @@ pub struct Fault {
 
 impl Fault {
     /// Whether `name` is this fault's code or its Spark condition (or a prefix of it at a dot).
+    ///
+    /// A code that several conditions share has the condition in square brackets in its message.
     #[must_use]
     pub fn is(&self, name: &str) -> bool {
         let entry = self.code.entry();
@@ -150,6 +152,8 @@ impl Fault {
             || condition
                 .strip_prefix(name)
                 .is_some_and(|rest| rest.starts_with('.'))
+            || self.message.contains(&format!("[{name}]"))
+            || self.message.contains(&format!("[{name}."))
     }
 }
 

@@ -90,7 +90,7 @@ const TABLE: &[Simple] = &[
     )
     .optional(1),
     Simple::new("typeof", &[Want::Any], Gives::Text, |call| {
-        let name = crate::types::spark_name(call.arguments[0].data_type()).to_lowercase();
+        let name = crate::types::simple_name(call.arguments[0].data_type());
         Ok(Arc::new(StringArray::from(vec![name; call.rows])))
     }),
     Simple::new("div", &[Want::Long, Want::Long], Gives::Long, |call| {
@@ -100,11 +100,11 @@ const TABLE: &[Simple] = &[
             .iter()
             .zip(right)
             .map(|pair| match pair {
-                (Some(_), Some(0)) => Err(failed("division by zero")),
+                (Some(_), Some(0)) => Err(failed("[DIVIDE_BY_ZERO] a division by zero")),
                 (Some(l), Some(r)) => l
                     .checked_div(r)
                     .map(Some)
-                    .ok_or_else(|| failed("a division overflows")),
+                    .ok_or_else(|| failed("[ARITHMETIC_OVERFLOW] a division overflows")),
                 _ => Ok(None),
             })
             .collect::<Result<Int64Array>>()?;
@@ -154,12 +154,12 @@ fn element_at(call: &Call<'_>) -> Result<ArrayRef> {
             i64::from(list.value_length(row)),
         );
         let at = match positions.value(row) {
-            0 => return Err(failed("element_at counts from 1")),
+            0 => return Err(failed("[INVALID_INDEX_OF_ZERO] element_at counts from 1")),
             at if at > 0 => at - 1,
             at => len + at,
         };
         if !(0..len).contains(&at) {
-            return Err(failed("element_at is outside the array"));
+            return Err(failed("[INVALID_ARRAY_INDEX_IN_ELEMENT_AT] element_at is outside the array; try_element_at gives null"));
         }
         Ok(u32::try_from(start + at).ok())
     });

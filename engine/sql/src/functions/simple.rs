@@ -124,7 +124,7 @@ impl Simple {
 }
 
 /// A failure on a row: stops the query, as ANSI SQL wants it.
-pub(super) fn failed(what: impl Into<String>) -> DataFusionError {
+pub(crate) fn failed(what: impl Into<String>) -> DataFusionError {
     DataFusionError::Execution(what.into())
 }
 

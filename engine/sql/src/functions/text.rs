@@ -159,7 +159,7 @@ fn group(call: &Call<'_>, regex: &Regex, row: usize) -> Result<Option<usize>> {
     match usize::try_from(group) {
         Ok(group) if group < regex.captures_len() => Ok(Some(group)),
         _ => Err(failed(format!(
-            "the regular expression has no such group group={group}"
+            "[INVALID_PARAMETER_VALUE.REGEX_GROUP_INDEX] the regular expression has no such group group={group}"
         ))),
     }
 }

@@ -1,0 +1,171 @@
+//! Functions that are short for an expression: `nullifzero(x)` is `nullif(x, 0)`.
+//!
+//! [`DEFINITIONS`] is written in SQL; a call's arguments take the places of the parameters.
+
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "enums of another crate, with many variants and more to come"
+)]
+
+use std::ops::ControlFlow;
+
+use datafusion::sql::sqlparser::{
+    ast::{
+        CastKind, DataType, ExactNumberInfo, Expr, Function, FunctionArg, FunctionArgExpr,
+        FunctionArguments, TimezoneInfo, UnaryOperator, VisitMut, VisitorMut,
+    },
+    parser::Parser,
+};
+
+use crate::{SqlError, error::from_parser, text::SparkSql};
+
+/// Name, parameters, meaning.
+pub(crate) const DEFINITIONS: &[(&str, &[&str], &str)] = &[
+    ("char_length", &["x"], "length(x)"),
+    ("character_length", &["x"], "length(x)"),
+    ("collation", &["x"], "'SYSTEM.BUILTIN.UTF8_BINARY'"),
+    ("current_catalog", &[], "'spark_catalog'"),
+    ("current_database", &[], "'default'"),
+    ("current_schema", &[], "'default'"),
+    ("current_timezone", &[], "'UTC'"),
+    ("e", &[], "CAST('2.718281828459045' AS DOUBLE)"),
+    ("equal_null", &["a", "b"], "(a <=> b)"),
+    ("forall", &["a", "f"], "(NOT array_any_match(a, __not(f)))"),
+    ("map_contains_key", &["m", "k"], "array_contains(map_keys(m), k)"),
+    ("negative", &["x"], "(- x)"),
+    ("nullifzero", &["x"], "nullif(x, 0)"),
+    ("position", &["a", "b", "p"], "locate(a, b, p)"),
+    ("positive", &["x"], "(+ x)"),
+    ("replace", &["s", "a"], "replace(s, a, '')"),
+    ("uniform", &["a", "b"], "(a + (b - a) * rand())"),
+    ("zeroifnull", &["x"], "coalesce(x, 0)"),
+];
+
+/// Types whose names are functions, too.
+pub(crate) const CASTS: &[&str] = &[
+    "bigint", "binary", "boolean", "date", "decimal", "double", "float", "int", "smallint",
+    "string", "timestamp", "tinyint",
+];
+
+/// Replaces a call by what it is short for.
+pub(super) fn expand(expr: &mut Expr) -> Result<(), SqlError> {
+    let Expr::Function(call) = &*expr else {
+        return Ok(());
+    };
+    let Some(arguments) = plain_arguments(call) else {
+        return Ok(());
+    };
+    let name = call.name.to_string().to_lowercase();
+    if let ("__not", [lambda]) = (name.as_str(), arguments.as_slice()) {
+        *expr = negated(lambda.clone());
+        return Ok(());
+    }
+    if let ([argument], true) = (arguments.as_slice(), CASTS.contains(&name.as_str())) {
+        *expr = Expr::Cast {
+            kind: CastKind::Cast,
+            expr: Box::new(argument.clone()),
+            data_type: type_of(&name),
+            array: false,
+            format: None,
+        };
+        return Ok(());
+    }
+    let definition = DEFINITIONS.iter().find(|(known, parameters, _)| {
+        *known == name && parameters.len() == arguments.len() && call.filter.is_none()
+    });
+    let Some((_, parameters, body)) = definition else {
+        return Ok(());
+    };
+    let mut body = Parser::new(&SparkSql)
+        .try_with_sql(body)
+        .and_then(|mut parser| parser.parse_expr())
+        .map_err(from_parser)?;
+    let _ = body.visit(&mut Fill {
+        parameters,
+        arguments: &arguments,
+    });
+    *expr = body;
+    Ok(())
+}
+
+fn type_of(name: &str) -> DataType {
+    match name {
+        "bigint" => DataType::BigInt(None),
+        "binary" => DataType::Binary(None),
+        "boolean" => DataType::Boolean,
+        "date" => DataType::Date,
+        "decimal" => DataType::Decimal(ExactNumberInfo::None),
+        "double" => DataType::Double(ExactNumberInfo::None),
+        "float" => DataType::Real,
+        "int" => DataType::Int(None),
+        "smallint" => DataType::SmallInt(None),
+        "timestamp" => DataType::Timestamp(None, TimezoneInfo::None),
+        "tinyint" => DataType::TinyInt(None),
+        _ => DataType::String(None),
+    }
+}
+
+fn plain_arguments(call: &Function) -> Option<Vec<Expr>> {
+    let FunctionArguments::List(list) = &call.args else {
+        return None;
+    };
+    list.args
+        .iter()
+        .map(|argument| match argument {
+            FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => Some(expr.clone()),
+            _ => None,
+        })
+        .collect()
+}
+
+/// The opposite of a lambda.
+fn negated(lambda: Expr) -> Expr {
+    match lambda {
+        Expr::Lambda(mut lambda) => {
+            lambda.body = Box::new(Expr::UnaryOp {
+                op: UnaryOperator::Not,
+                expr: Box::new(Expr::Nested(lambda.body)),
+            });
+            Expr::Lambda(lambda)
+        }
+        other => other,
+    }
+}
+
+struct Fill<'a> {
+    parameters: &'a [&'a str],
+    arguments: &'a [Expr],
+}
+
+impl VisitorMut for Fill<'_> {
+    type Break = ();
+
+    // After its parts: what was put in has names of its own.
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        if let Expr::Identifier(name) = &*expr
+            && let Some(idx) = self.parameters.iter().position(|p| *p == name.value)
+            && let Some(argument) = self.arguments.get(idx)
+        {
+            *expr = match argument {
+                Expr::Lambda(_) => argument.clone(),
+                other => Expr::Nested(Box::new(other.clone())),
+            };
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn definitions_are_expressions() {
+        for (name, _, body) in DEFINITIONS {
+            let parsed = Parser::new(&SparkSql)
+                .try_with_sql(body)
+                .and_then(|mut parser| parser.parse_expr());
+            assert!(parsed.is_ok(), "{name}: {body}");
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! Literals, and operators whose meaning another expression has.
+
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "enums of another crate, with many variants and more to come"
+)]
+
+use datafusion::sql::sqlparser::ast::{
+    BinaryOperator, CastKind, DataType, ExactNumberInfo, Expr, UnaryOperator, Value,
+};
+
+use super::called;
+use crate::{
+    SqlError,
+    literals::split_suffix,
+};
+
+/// Rewrites one expression; its parts come later.
+pub(super) fn rewrite(expr: &mut Expr) -> Result<(), SqlError> {
+    match expr {
+        Expr::UnaryOp {
+            op: UnaryOperator::Minus,
+            expr: inner,
+        } => {
+            if let Some(literal) = number(inner, "-") {
+                *expr = literal;
+            }
+        }
+        Expr::UnaryOp {
+            op: UnaryOperator::BitwiseNot,
+            expr: inner,
+        } => *expr = called("bitwise_not", vec![inner.as_ref().clone()]),
+        Expr::UnaryOp { op, .. } if *op == UnaryOperator::BangNot => *op = UnaryOperator::Not,
+        Expr::Value(_) => {
+            if let Some(literal) = number(expr, "") {
+                *expr = literal;
+            }
+        }
+        Expr::BinaryOp { left, op, right } => {
+            let function = match op {
+                BinaryOperator::PGBitwiseShiftLeft => "shiftleft",
+                BinaryOperator::PGBitwiseShiftRight => "shiftright",
+                BinaryOperator::MyIntegerDivide => "div",
+                BinaryOperator::StringConcat => "concat",
+                _ => return Ok(()),
+            };
+            *expr = called(function, vec![left.as_ref().clone(), right.as_ref().clone()]);
+        }
+        Expr::Like {
+            pattern,
+            escape_char,
+            ..
+        }
+        | Expr::ILike {
+            pattern,
+            escape_char,
+            ..
+        } => {
+            if let Some(escape) = escape_char.take() {
+                without_escape(pattern, &escape.value)?;
+            }
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+/// A number whose type is not what DataFusion thinks.
+fn number(expr: &Expr, sign: &str) -> Option<Expr> {
+    let Expr::Value(value) = expr else {
+        return None;
+    };
+    let Value::Number(digits, _) = &value.value else {
+        return None;
+    };
+    let whole = digits.bytes().all(|digit| digit.is_ascii_digit());
+    let (digits, name) = match split_suffix(digits) {
+        Some(found) => found,
+        None if digits.contains(['e', 'E']) => (digits.as_str(), "DOUBLE"),
+        None if whole && format!("{sign}{digits}").parse::<i64>().is_err() => {
+            (digits.as_str(), "DECIMAL")
+        }
+        // `-2147483648` must not be the negative of a number that is no INT.
+        None if whole && sign == "-" => {
+            let negative = Value::Number(format!("-{digits}"), false);
+            return Some(Expr::Value(negative.with_span(value.span)));
+        }
+        None => return None,
+    };
+    let data_type = match name {
+        "DECIMAL" => DataType::Decimal(digits_of(digits)?),
+        "BIGINT" => DataType::BigInt(None),
+        "SMALLINT" => DataType::SmallInt(None),
+        "TINYINT" => DataType::TinyInt(None),
+        "FLOAT" => DataType::Real,
+        _ => DataType::Double(ExactNumberInfo::None),
+    };
+    let text = Value::SingleQuotedString(format!("{sign}{digits}"));
+    Some(Expr::Cast {
+        kind: CastKind::Cast,
+        expr: Box::new(Expr::Value(text.with_span(value.span))),
+        data_type,
+        array: false,
+        format: None,
+    })
+}
+
+/// The precision and scale of a decimal that is written like this.
+fn digits_of(text: &str) -> Option<ExactNumberInfo> {
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    let whole = whole.trim_start_matches('0').len();
+    let scale = fraction.len();
+    let precision = u64::try_from((whole + scale).max(1)).ok()?;
+    let scale = i64::try_from(scale).ok()?;
+    Some(ExactNumberInfo::PrecisionAndScale(precision, scale))
+}
+
+/// `LIKE 'a!%' ESCAPE '!'` is `LIKE 'a\%'`.
+fn without_escape(pattern: &mut Expr, escape: &Value) -> Result<(), SqlError> {
+    let mut escapes = match escape {
+        Value::SingleQuotedString(text) => text.chars(),
+        _ => "".chars(),
+    };
+    let (Some(escape), None) = (escapes.next(), escapes.next()) else {
+        return Err(SqlError::plan("ESCAPE takes one character"));
+    };
+    let Expr::Value(value) = pattern else {
+        if escape == '\\' {
+            return Ok(());
+        }
+        return Err(SqlError::unsupported("LIKE … ESCAPE with a pattern that is no literal"));
+    };
+    let Value::SingleQuotedString(text) = &mut value.value else {
+        return Ok(());
+    };
+    let mut plain = String::with_capacity(text.len());
+    let mut letters = text.chars();
+    while let Some(letter) = letters.next() {
+        if letter == escape {
+            let next = letters.next();
+            let Some(next) = next.filter(|next| ['%', '_', escape].contains(next)) else {
+                return Err(SqlError::plan(format!(
+                    "the escape character stands before another than %, _ and itself pattern={text:?}"
+                )));
+            };
+            plain.push('\\');
+            plain.push(next);
+        } else if letter == '\\' {
+            plain.push_str("\\\\");
+        } else {
+            plain.push(letter);
+        }
+    }
+    *text = plain;
+    Ok(())
+}
