@@ -48,9 +48,7 @@ impl OperatorError {
     }
 
     /// For `map_err` on expressions.
-    pub fn expression(
-        what: impl ToString,
-    ) -> impl FnOnce(DataFusionError) -> OperatorError {
+    pub fn expression(what: impl ToString) -> impl FnOnce(DataFusionError) -> OperatorError {
         move |source| OperatorError::Expression {
             what: what.to_string(),
             source,
@@ -66,10 +64,7 @@ impl OperatorError {
 /// Spark's name of the condition that arrow's error stands for. Functions of our own write it into
 /// their text themselves.
 #[must_use]
-#[expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "open enums of other crates"
-)]
+#[expect(clippy::wildcard_enum_match_arm, reason = "open enums of other crates")]
 pub fn condition_of(error: &DataFusionError) -> Option<&'static str> {
     let DataFusionError::ArrowError(error, _) = error.find_root() else {
         return None;

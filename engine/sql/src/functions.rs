@@ -9,15 +9,21 @@ use datafusion::{
 };
 use datafusion_spark::planner::SparkFunctionPlanner;
 
+use crate::rewrite::macros;
+
 mod civil;
 pub(crate) mod clock;
 pub(crate) mod datetime;
 pub(crate) mod divide;
+mod higher;
 mod json;
 pub(crate) mod lists;
+mod maps;
+pub(crate) mod ordered;
 mod pattern;
-mod percentile;
+pub(crate) mod percentile;
 pub(crate) mod simple;
+pub(crate) mod statistics;
 mod subscript;
 mod text;
 pub(crate) mod window;
@@ -85,24 +91,23 @@ const SCALAR_ALIASES: &[(&str, &str)] = &[
 
 /// Functions that are written in terms of others before a query is planned.
 const REWRITTEN: &[(&str, FunctionKind)] = &[
+    ("approx_count_distinct", FunctionKind::Aggregate),
     ("count_if", FunctionKind::Aggregate),
     ("explode", FunctionKind::Scalar),
     ("explode_outer", FunctionKind::Scalar),
+    ("grouping_id", FunctionKind::Aggregate),
     ("isnotnull", FunctionKind::Scalar),
     ("isnull", FunctionKind::Scalar),
     ("max_by", FunctionKind::Aggregate),
     ("min_by", FunctionKind::Aggregate),
+    ("percentile_cont", FunctionKind::Aggregate),
     ("posexplode", FunctionKind::Scalar),
     ("posexplode_outer", FunctionKind::Scalar),
     ("unnest", FunctionKind::Scalar),
 ];
 
 /// Spark's names of functions that take functions.
-const HIGHER_ORDER_ALIASES: &[(&str, &str)] = &[
-    ("transform", "array_transform"),
-    ("filter", "array_filter"),
-    ("exists", "array_any_match"),
-];
+const HIGHER_ORDER_ALIASES: &[(&str, &str)] = &[("exists", "array_any_match")];
 
 impl Registry {
     pub(crate) fn new() -> Registry {
@@ -118,57 +123,85 @@ impl Registry {
         registry
             .planners
             .insert(0, Arc::new(subscript::SparkSubscripts));
-        let ours = FunctionOrigin::Millstream;
+        registry.add_data_fusions();
+        registry.add_sparks();
+        registry.add_ours();
+        registry.add_aliases();
+        registry
+    }
+
+    fn add_data_fusions(&mut self) {
         for function in SessionStateDefaults::default_scalar_functions() {
-            registry.add_scalar(&function, FunctionOrigin::DataFusion);
+            self.add_scalar(&function, FunctionOrigin::DataFusion);
         }
         for function in SessionStateDefaults::default_aggregate_functions() {
-            registry.add_aggregate(&function, FunctionOrigin::DataFusion);
+            self.add_aggregate(&function, FunctionOrigin::DataFusion);
         }
         for function in SessionStateDefaults::default_window_functions() {
             let name = function.name().to_owned();
-            registry.note(&name, FunctionKind::Window, FunctionOrigin::DataFusion);
-            registry.window.insert(name, function);
+            self.note(&name, FunctionKind::Window, FunctionOrigin::DataFusion);
+            self.window.insert(name, function);
         }
         for function in SessionStateDefaults::default_higher_order_functions() {
             let name = function.name().to_owned();
-            registry.note(&name, FunctionKind::Scalar, FunctionOrigin::DataFusion);
-            registry.higher_order.insert(name, function);
+            self.note(&name, FunctionKind::Scalar, FunctionOrigin::DataFusion);
+            self.higher_order.insert(name, function);
         }
+    }
+
+    fn add_sparks(&mut self) {
         for function in datafusion_spark::all_default_scalar_functions() {
             if !NOT_FROM_SPARK.contains(&function.name()) {
-                registry.add_scalar(&function, FunctionOrigin::Spark);
+                self.add_scalar(&function, FunctionOrigin::Spark);
             }
         }
         for function in datafusion_spark::all_default_aggregate_functions() {
             if !NOT_FROM_SPARK.contains(&function.name()) {
-                registry.add_aggregate(&function, FunctionOrigin::Spark);
+                self.add_aggregate(&function, FunctionOrigin::Spark);
             }
         }
+    }
+
+    fn add_ours(&mut self) {
+        let ours = FunctionOrigin::Millstream;
         for function in window::functions().iter().chain(&clock::functions()) {
-            registry.add_scalar(function, ours);
+            self.add_scalar(function, ours);
+        }
+        for function in higher::functions() {
+            let name = function.name().to_owned();
+            self.note(&name, FunctionKind::Scalar, ours);
+            self.higher_order.insert(name, function);
         }
         let of_rows = [
+            maps::functions(),
             datetime::functions(),
             text::functions(),
             json::functions(),
             lists::visible(),
         ];
         for function in of_rows.iter().flatten() {
-            registry.add_scalar(function, ours);
+            self.add_scalar(function, ours);
         }
-        for function in &percentile::functions() {
-            registry.add_aggregate(function, ours);
+        for function in percentile::functions()
+            .iter()
+            .chain(&statistics::functions())
+        {
+            self.add_aggregate(function, ours);
         }
         // Only our rewriting calls these: they are in no list.
-        for function in lists::functions().into_iter().chain([simple::mark()]) {
-            registry.scalar.insert(function.name().to_owned(), function);
+        for function in lists::functions()
+            .into_iter()
+            .chain([simple::mark(), ordered::function()])
+        {
+            self.scalar.insert(function.name().to_owned(), function);
         }
         for (name, kind) in REWRITTEN {
-            registry.note(name, *kind, ours);
+            self.note(name, *kind, ours);
         }
-        registry.add_aliases();
-        registry
+        let short = macros::DEFINITIONS.iter().map(|(name, ..)| name);
+        for name in short.chain(macros::CASTS) {
+            self.note(name, FunctionKind::Scalar, ours);
+        }
     }
 
     fn add_aliases(&mut self) {
@@ -198,12 +231,13 @@ impl Registry {
             self.note(alias, FunctionKind::Aggregate, ours);
         }
         for (alias, name) in [
-            ("approx_count_distinct", "approx_distinct"),
             ("every", "bool_and"),
             ("some", "bool_or"),
             ("any", "bool_or"),
             ("std", "stddev"),
             ("listagg", "string_agg"),
+            ("try_avg", "avg"),
+            ("__regr_count", "regr_count"),
             ("array_agg", "collect_list"),
             ("variance", "var_samp"),
         ] {

@@ -168,7 +168,7 @@ fn unit(token: Option<&TokenWithSpan>) -> Option<String> {
 }
 
 /// `INTERVAL 1 DAY 2 HOURS` and `INTERVAL '1 02:03:04' DAY TO SECOND` with all parts in one text.
-pub(crate) fn plain_intervals(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
+pub(crate) fn plain_intervals(tokens: &[TokenWithSpan]) -> Vec<TokenWithSpan> {
     let mut out = Vec::with_capacity(tokens.len());
     let mut at = 0;
     while let Some(token) = tokens.get(at) {

@@ -11,16 +11,16 @@
 use std::{collections::HashMap, ops::ControlFlow};
 
 use datafusion::sql::sqlparser::ast::{
-    AccessExpr, BinaryOperator, Expr, Function, FunctionArg,
-    FunctionArgExpr, FunctionArgumentList, FunctionArguments, GroupByExpr, Ident, NullTreatment,
-    ObjectName, OrderByKind, Query, Select, SelectItem, SetExpr, TableFactor, Value, VisitMut,
-    VisitorMut,
+    AccessExpr, BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList,
+    FunctionArguments, GroupByExpr, Ident, NullTreatment, ObjectName, OrderByKind, Query, Select,
+    SelectItem, SetExpr, TableFactor, Value, VisitMut, VisitorMut,
 };
 
 use crate::{SqlError, literals::split_suffix};
 
 mod clauses;
 mod generate;
+mod groups;
 pub(crate) mod macros;
 mod values;
 mod windows;
@@ -91,6 +91,7 @@ impl VisitorMut for Rewriter {
         if let Some(having) = &mut select.having {
             resolve(having, &windows);
         }
+        groups::grouping_ids(select);
         ControlFlow::Continue(())
     }
 
@@ -107,7 +108,10 @@ impl VisitorMut for Rewriter {
     }
 
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<SqlError> {
-        if let Err(error) = values::rewrite(expr).and_then(|()| macros::expand(expr)) {
+        if let Err(error) = values::rewrite(expr)
+            .and_then(|()| groups::within_group(expr))
+            .and_then(|()| macros::expand(expr))
+        {
             return ControlFlow::Break(error);
         }
         ignore_nulls(expr);

@@ -317,7 +317,7 @@ pub(crate) fn prepare(
         }
     }
     let tokens = rewrite_watermarks(plain_table_arguments(tokens))?;
-    Ok(literals::plain_intervals(tokens))
+    Ok(literals::plain_intervals(&tokens))
 }
 
 /// `window` is a keyword for sqlparser, a function and a column for Spark. It stays a keyword in
@@ -338,7 +338,9 @@ fn is_exists_call(tokens: &[TokenWithSpan], idx: usize) -> bool {
     is_word(tokens.get(idx), "exists")
         && opens(idx + 1)
         && !opens(idx + 2)
-        && !queries.iter().any(|word| is_word(tokens.get(idx + 2), word))
+        && !queries
+            .iter()
+            .any(|word| is_word(tokens.get(idx + 2), word))
 }
 
 fn demote(token: &mut TokenWithSpan) {

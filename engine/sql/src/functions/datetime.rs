@@ -569,7 +569,9 @@ fn next_day(call: &Call<'_>) -> Result<ArrayRef> {
             let full = weekday_name(*at).to_ascii_uppercase();
             name.len() >= 2 && full.starts_with(&name.to_ascii_uppercase())
         });
-        let wanted = wanted.ok_or_else(|| failed("[ILLEGAL_DAY_OF_WEEK] next_day got a text that is no weekday"))?;
+        let wanted = wanted.ok_or_else(|| {
+            failed("[ILLEGAL_DAY_OF_WEEK] next_day got a text that is no weekday")
+        })?;
         let ahead = (wanted - weekday(i64::from(days)) + 6).rem_euclid(7) + 1;
         out.append_value(days + i32::try_from(ahead).unwrap_or(7));
     }
@@ -595,7 +597,9 @@ fn make_date(call: &Call<'_>) -> Result<ArrayRef> {
         };
         let days = Civil::checked(parts[0], parts[1], parts[2])
             .and_then(|civil| i32::try_from(civil.days()).ok())
-            .ok_or_else(|| failed("[DATETIME_FIELD_OUT_OF_BOUNDS] make_date got parts that are no date"))?;
+            .ok_or_else(|| {
+                failed("[DATETIME_FIELD_OUT_OF_BOUNDS] make_date got parts that are no date")
+            })?;
         out.append_value(days);
     }
     Ok(Arc::new(out.finish()))
@@ -615,7 +619,11 @@ fn make_timestamp(call: &Call<'_>) -> Result<TimestampMicrosecondArray> {
         let at = Civil::checked(parts[0], parts[1], parts[2])
             .filter(|_| clock && (0..=60 * SECOND).contains(&micros))
             .map(|civil| civil.days() * DAY + (parts[3] * 3600 + parts[4] * 60) * SECOND + micros)
-            .ok_or_else(|| failed("[DATETIME_FIELD_OUT_OF_BOUNDS] make_timestamp got parts that are no timestamp"))?;
+            .ok_or_else(|| {
+                failed(
+                    "[DATETIME_FIELD_OUT_OF_BOUNDS] make_timestamp got parts that are no timestamp",
+                )
+            })?;
         out.append_value(at);
     }
     Ok(out.finish())

@@ -144,7 +144,9 @@ impl ScalarUDFImpl for Wide {
 }
 
 fn overflow() -> DataFusionError {
-    DataFusionError::Execution("[NUMERIC_VALUE_OUT_OF_RANGE] a decimal has more digits than its type".into())
+    DataFusionError::Execution(
+        "[NUMERIC_VALUE_OUT_OF_RANGE] a decimal has more digits than its type".into(),
+    )
 }
 
 fn power(exponent: i32) -> Option<i256> {

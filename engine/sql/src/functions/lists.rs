@@ -262,7 +262,7 @@ impl ScalarUDFImpl for ListFunction {
 }
 
 /// A list or a map as a list whose elements may be null.
-fn as_list(input: &ArrayRef) -> Result<ListArray> {
+pub(super) fn as_list(input: &ArrayRef) -> Result<ListArray> {
     let (offsets, values, nulls) = match input.data_type() {
         DataType::Map(..) => {
             let map = input.as_map();

@@ -26,6 +26,7 @@ use datafusion::{
     physical_expr::{PhysicalExpr, expressions::Literal},
 };
 
+use super::simple::failed;
 use crate::SqlError;
 
 /// Spark's default accuracy.
@@ -39,7 +40,14 @@ enum Kind {
     Exact,
     /// The exact half.
     Median,
+    /// The first value at or behind the place.
+    Discrete,
+    /// The same, counted from the greatest value.
+    DiscreteFromTop,
 }
+
+/// What `percentile_disc(p) WITHIN GROUP (ORDER BY x DESC)` is rewritten to.
+pub(crate) const DISC_DESC: &str = "__percentile_disc_desc";
 
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Percentile {
@@ -54,6 +62,8 @@ pub(super) fn functions() -> Vec<Arc<AggregateUDF>> {
         (Kind::Approximate, &["approx_percentile"][..]),
         (Kind::Exact, &[]),
         (Kind::Median, &[]),
+        (Kind::Discrete, &[]),
+        (Kind::DiscreteFromTop, &[]),
     ]
     .into_iter()
     .map(|(kind, aliases)| {
@@ -79,6 +89,8 @@ impl AggregateUDFImpl for Percentile {
             Kind::Approximate => "percentile_approx",
             Kind::Exact => "percentile",
             Kind::Median => "median",
+            Kind::Discrete => "percentile_disc",
+            Kind::DiscreteFromTop => DISC_DESC,
         }
     }
 
@@ -92,8 +104,8 @@ impl AggregateUDFImpl for Percentile {
 
     fn coerce_types(&self, arg_types: &[DataType]) -> Result<Vec<DataType>> {
         let counts = match self.kind {
-            Kind::Approximate => 2..=3,
-            Kind::Exact => 2..=2,
+            Kind::Approximate | Kind::Exact => 2..=3,
+            Kind::Discrete | Kind::DiscreteFromTop => 2..=2,
             Kind::Median => 1..=1,
         };
         if !counts.contains(&arg_types.len()) {
@@ -128,7 +140,9 @@ impl AggregateUDFImpl for Percentile {
     fn return_type(&self, arg_types: &[DataType]) -> Result<DataType> {
         let one = match self.kind {
             Kind::Approximate => arg_types[0].clone(),
-            Kind::Exact | Kind::Median => DataType::Float64,
+            Kind::Exact | Kind::Median | Kind::Discrete | Kind::DiscreteFromTop => {
+                DataType::Float64
+            }
         };
         Ok(match arg_types.get(1) {
             Some(fractions) if is_list(fractions) => DataType::new_list(one, true),
@@ -153,6 +167,8 @@ impl AggregateUDFImpl for Percentile {
             None => vec![0.5],
         };
         let accuracy = match args.exprs.get(2).map(literal) {
+            // The third argument of `percentile` is a column of counts.
+            _ if self.kind != Kind::Approximate => ACCURACY,
             None => ACCURACY,
             Some(Some(ScalarValue::Int64(Some(accuracy)))) if *accuracy > 0 => {
                 usize::try_from(*accuracy).unwrap_or(ACCURACY)
@@ -269,6 +285,12 @@ impl Values {
         if self.kind == Kind::Approximate {
             return self.at_rank(((fraction * total as f64).ceil() as i64).max(1));
         }
+        let rank = ((fraction * total as f64).ceil() as i64).max(1);
+        match self.kind {
+            Kind::Discrete => return self.at_rank(rank),
+            Kind::DiscreteFromTop => return self.at_rank(total + 1 - rank),
+            Kind::Approximate | Kind::Exact | Kind::Median => {}
+        }
         let place = fraction * (total - 1) as f64;
         let (low, high) = (
             self.at_rank(place.floor() as i64 + 1),
@@ -304,8 +326,22 @@ fn back(values: &ArrayRef, data_type: &DataType) -> Result<ArrayRef> {
 
 impl Accumulator for Values {
     fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
-        for value in doubles(&values[0])?.iter().flatten() {
-            self.add(value, 1);
+        let counts = match values.get(2) {
+            Some(counts) if self.kind == Kind::Exact => Some(counts.as_primitive::<Int64Type>()),
+            _ => None,
+        };
+        for (row, value) in doubles(&values[0])?.iter().enumerate() {
+            let count = match counts {
+                Some(counts) if counts.is_null(row) => 0,
+                Some(counts) => counts.value(row),
+                None => 1,
+            };
+            if count < 0 {
+                return Err(failed("a frequency is negative"));
+            }
+            if let (Some(value), 1..) = (value, count) {
+                self.add(value, count);
+            }
         }
         Ok(())
     }

@@ -21,6 +21,17 @@ use crate::{SqlError, error::from_parser, text::SparkSql};
 
 /// Name, parameters, meaning.
 pub(crate) const DEFINITIONS: &[(&str, &[&str], &str)] = &[
+    (
+        "approx_count_distinct",
+        &["x"],
+        "CAST(approx_distinct(x) AS BIGINT)",
+    ),
+    (
+        "approx_count_distinct",
+        &["x", "r"],
+        "CAST(approx_distinct(x) AS BIGINT)",
+    ),
+    ("cardinality", &["x"], "size(x)"),
     ("char_length", &["x"], "length(x)"),
     ("character_length", &["x"], "length(x)"),
     ("collation", &["x"], "'SYSTEM.BUILTIN.UTF8_BINARY'"),
@@ -31,20 +42,41 @@ pub(crate) const DEFINITIONS: &[(&str, &[&str], &str)] = &[
     ("e", &[], "CAST('2.718281828459045' AS DOUBLE)"),
     ("equal_null", &["a", "b"], "(a <=> b)"),
     ("forall", &["a", "f"], "(NOT array_any_match(a, __not(f)))"),
-    ("map_contains_key", &["m", "k"], "array_contains(map_keys(m), k)"),
+    ("listagg", &["x"], "string_agg(x, '')"),
+    (
+        "map_contains_key",
+        &["m", "k"],
+        "array_contains(map_keys(m), k)",
+    ),
     ("negative", &["x"], "(- x)"),
     ("nullifzero", &["x"], "nullif(x, 0)"),
     ("position", &["a", "b", "p"], "locate(a, b, p)"),
     ("positive", &["x"], "(+ x)"),
+    (
+        "regr_count",
+        &["y", "x"],
+        "CAST(__regr_count(y, x) AS BIGINT)",
+    ),
     ("replace", &["s", "a"], "replace(s, a, '')"),
+    ("string_agg", &["x"], "string_agg(x, '')"),
     ("uniform", &["a", "b"], "(a + (b - a) * rand())"),
     ("zeroifnull", &["x"], "coalesce(x, 0)"),
 ];
 
 /// Types whose names are functions, too.
 pub(crate) const CASTS: &[&str] = &[
-    "bigint", "binary", "boolean", "date", "decimal", "double", "float", "int", "smallint",
-    "string", "timestamp", "tinyint",
+    "bigint",
+    "binary",
+    "boolean",
+    "date",
+    "decimal",
+    "double",
+    "float",
+    "int",
+    "smallint",
+    "string",
+    "timestamp",
+    "tinyint",
 ];
 
 /// Replaces a call by what it is short for.
@@ -70,9 +102,9 @@ pub(super) fn expand(expr: &mut Expr) -> Result<(), SqlError> {
         };
         return Ok(());
     }
-    let definition = DEFINITIONS.iter().find(|(known, parameters, _)| {
-        *known == name && parameters.len() == arguments.len() && call.filter.is_none()
-    });
+    let definition = DEFINITIONS
+        .iter()
+        .find(|(known, parameters, _)| *known == name && parameters.len() == arguments.len());
     let Some((_, parameters, body)) = definition else {
         return Ok(());
     };
@@ -84,6 +116,13 @@ pub(super) fn expand(expr: &mut Expr) -> Result<(), SqlError> {
         parameters,
         arguments: &arguments,
     });
+    let inner = match &mut body {
+        Expr::Cast { expr, .. } => expr.as_mut(),
+        other => other,
+    };
+    if let (Some(filter), Expr::Function(inner)) = (&call.filter, inner) {
+        inner.filter = Some(filter.clone());
+    }
     *expr = body;
     Ok(())
 }

@@ -10,10 +10,7 @@ use datafusion::sql::sqlparser::ast::{
 };
 
 use super::called;
-use crate::{
-    SqlError,
-    literals::split_suffix,
-};
+use crate::{SqlError, literals::split_suffix};
 
 /// Rewrites one expression; its parts come later.
 pub(super) fn rewrite(expr: &mut Expr) -> Result<(), SqlError> {
@@ -44,7 +41,10 @@ pub(super) fn rewrite(expr: &mut Expr) -> Result<(), SqlError> {
                 BinaryOperator::StringConcat => "concat",
                 _ => return Ok(()),
             };
-            *expr = called(function, vec![left.as_ref().clone(), right.as_ref().clone()]);
+            *expr = called(
+                function,
+                vec![left.as_ref().clone(), right.as_ref().clone()],
+            );
         }
         Expr::Like {
             pattern,
@@ -128,7 +128,9 @@ fn without_escape(pattern: &mut Expr, escape: &Value) -> Result<(), SqlError> {
         if escape == '\\' {
             return Ok(());
         }
-        return Err(SqlError::unsupported("LIKE … ESCAPE with a pattern that is no literal"));
+        return Err(SqlError::unsupported(
+            "LIKE … ESCAPE with a pattern that is no literal",
+        ));
     };
     let Value::SingleQuotedString(text) = &mut value.value else {
         return Ok(());
