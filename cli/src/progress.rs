@@ -82,10 +82,14 @@ fn line(progress: &Progress) -> String {
         .iter()
         .map(|one| one.num_rows_dropped_by_watermark)
         .sum();
-    let mark = progress
-        .event_time
-        .as_ref()
-        .map_or_else(String::new, |time| format!("  mark {}", time.watermark));
+    // Whoever sees no row come out wants to know what is waited for.
+    let mark = match &progress.event_time {
+        None => String::new(),
+        Some(time) if progress.sink.num_output_rows == 0 => {
+            format!("  mark {} ({})", time.watermark, time.held_by)
+        }
+        Some(time) => format!("  mark {}", time.watermark),
+    };
     format!(
         "{name}  epoch {}  in {}  out {}  {rate:.0} rows/s  state {state}  late {late}{mark}",
         progress.batch_id, progress.num_input_rows, progress.sink.num_output_rows,

@@ -81,6 +81,8 @@ pub struct OperatorReport {
     pub rows_late: u64,
     /// Bytes held, about.
     pub bytes: u64,
+    /// End of the oldest window that is open, microseconds.
+    pub oldest_end: Option<i64>,
 }
 
 /// What operators tell the coordinator.

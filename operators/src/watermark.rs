@@ -37,6 +37,8 @@ pub struct MarkRules {
     pub delays_ms: Vec<i64>,
     /// Whether the fastest definition counts instead of the slowest.
     pub fastest: bool,
+    /// After how many milliseconds without a row a definition no longer holds the others back.
+    pub idle_ms: Option<i64>,
 }
 
 /// Where the marks stand between two epochs: all that must survive a restart.
@@ -48,7 +50,14 @@ pub struct MarkState {
     pub evict: Watermark,
     /// L of the next epoch, E of the last one.
     pub late: Watermark,
+    /// The plan's clock when each definition last had a row, or first could have.
+    pub active_ms: Vec<i64>,
+    /// Which definitions are not waited for at the moment.
+    pub idle: Vec<bool>,
 }
+
+/// A clock that no plan has shown yet.
+const NEVER: i64 = i64::MIN;
 
 /// Event times of one epoch, over all definitions.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -78,17 +87,20 @@ impl MarkState {
     pub fn new(definitions: usize) -> MarkState {
         MarkState {
             definitions_ms: vec![0; definitions],
+            active_ms: vec![NEVER; definitions],
+            idle: vec![false; definitions],
             ..MarkState::default()
         }
     }
 
-    /// Bytes for a checkpoint: E, L, then each definition, little-endian.
+    /// Bytes for a checkpoint: E, L, each definition, when each was active; little-endian.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let fixed = [self.evict.ms(), self.late.ms()];
         fixed
             .iter()
             .chain(&self.definitions_ms)
+            .chain(&self.active_ms)
             .flat_map(|ms| ms.to_le_bytes())
             .collect()
     }
@@ -102,28 +114,57 @@ impl MarkState {
         let state = MarkState {
             evict: Watermark::from_ms(values.next()?),
             late: Watermark::from_ms(values.next()?),
-            definitions_ms: values.collect(),
+            definitions_ms: values.by_ref().take(definitions).collect(),
+            active_ms: values.by_ref().take(definitions).collect(),
+            idle: vec![false; definitions],
         };
-        (rest.is_empty() && state.definitions_ms.len() == definitions).then_some(state)
+        let is_whole = rest.is_empty() && values.next().is_none();
+        (is_whole && state.active_ms.len() == definitions).then_some(state)
+    }
+
+    /// The definition that decides the mark, if there is one.
+    #[must_use]
+    pub fn holder(&self, fastest: bool) -> Option<usize> {
+        let all = self.definitions_ms.iter().enumerate();
+        if fastest {
+            return all.max_by_key(|(_, ms)| **ms).map(|(index, _)| index);
+        }
+        all.filter(|(index, _)| !self.idle[*index])
+            .min_by_key(|(_, ms)| **ms)
+            .map(|(index, _)| index)
+    }
+
+    /// Notes who was active and who has been silent for too long by the plan's clock.
+    fn note_silence(
+        &mut self,
+        rules: &MarkRules,
+        newest: &BTreeMap<u32, EventTime>,
+        clock_ms: i64,
+    ) {
+        for (definition, index) in (0u32..).zip(0..self.active_ms.len()) {
+            let active = &mut self.active_ms[index];
+            if *active == NEVER || newest.contains_key(&definition) {
+                *active = clock_ms;
+            }
+            let silent_ms = clock_ms.saturating_sub(*active);
+            self.idle[index] = rules.idle_ms.is_some_and(|limit| silent_ms > limit);
+        }
     }
 
     /// Folds an epoch's newest event times in and moves to the next epoch.
-    fn fold(&mut self, rules: &MarkRules, newest: &BTreeMap<u32, EventTime>) {
+    fn fold(&mut self, rules: &MarkRules, newest: &BTreeMap<u32, EventTime>, clock_ms: i64) {
+        self.note_silence(rules, newest, clock_ms);
         for (definition, at) in newest {
             let index = *definition as usize;
             let own = at.floor_ms().saturating_sub(rules.delays_ms[index]);
             let mark = &mut self.definitions_ms[index];
             *mark = own.max(*mark);
         }
-        let global = if rules.fastest {
-            self.definitions_ms.iter().max()
-        } else {
-            self.definitions_ms.iter().min()
-        };
+        // Where everybody is silent the mark stays.
+        let holder = self.holder(rules.fastest);
+        let global = holder.map_or(0, |holder| self.definitions_ms[holder]);
         self.late = self.evict;
-        self.evict = self
-            .evict
-            .max(Watermark::from_ms(global.copied().unwrap_or(0)));
+        self.evict = self.evict.max(Watermark::from_ms(global));
     }
 }
 
@@ -140,6 +181,7 @@ pub fn watermark<'s>(
     statistics: StatisticsStream<'s>,
     rules: MarkRules,
     (start, state): (Epoch, MarkState),
+    clock_ms: impl Fn(Epoch) -> i64 + 'static,
     told: impl Fn(MarkReport) + 'static,
 ) -> MarkStream<'s> {
     let scope = statistics.scope();
@@ -181,7 +223,7 @@ pub fn watermark<'s>(
                     .iter()
                     .map(|(d, seen)| (*d, EventTime(seen.max)))
                     .collect();
-                state.fold(&rules, &newest);
+                state.fold(&rules, &newest, clock_ms(epoch));
                 output
                     .session(held)
                     .give((state.evict.ms(), state.late.ms()));
@@ -241,7 +283,7 @@ mod tests {
             .iter()
             .map(|(d, s)| (*d, EventTime(s * 1_000_000)))
             .collect();
-        state.fold(rules, &newest);
+        state.fold(rules, &newest, 0);
         (state.evict.ms() / 1000, state.late.ms() / 1000)
     }
 
@@ -250,6 +292,7 @@ mod tests {
         let rules = MarkRules {
             delays_ms: vec![10_000, 5_000],
             fastest: false,
+            idle_ms: None,
         };
         let mut state = MarkState::new(2);
         assert_eq!(fold(&mut state, &rules, &[(0, 1)]), (0, 0));
@@ -264,6 +307,7 @@ mod tests {
         let rules = MarkRules {
             delays_ms: vec![10_000, 5_000],
             fastest: true,
+            idle_ms: None,
         };
         let mut state = MarkState::new(2);
         assert_eq!(fold(&mut state, &rules, &[(0, 50)]), (40, 0));
@@ -271,10 +315,37 @@ mod tests {
     }
 
     #[test]
+    fn a_silent_definition_is_waited_for_until_it_is_idle() {
+        let rules = MarkRules {
+            delays_ms: vec![0, 0],
+            fastest: false,
+            idle_ms: Some(30),
+        };
+        let mut state = MarkState::new(2);
+        let mut at = |clock: i64, newest: &[(u32, i64)]| {
+            let newest = newest
+                .iter()
+                .map(|(d, ms)| (*d, EventTime(ms * 1000)))
+                .collect();
+            state.fold(&rules, &newest, clock);
+            state.evict.ms()
+        };
+        assert_eq!(at(1000, &[(0, 50)]), 0);
+        assert_eq!(at(1030, &[(0, 60)]), 0);
+        assert_eq!(at(1031, &[(0, 70)]), 70);
+        // It comes back behind the others: the mark stays, then follows it.
+        assert_eq!(at(1032, &[(0, 90), (1, 20)]), 70);
+        assert_eq!(at(1033, &[(0, 95), (1, 80)]), 80);
+        // Everybody is silent: nothing moves.
+        assert_eq!(at(2000, &[]), 80);
+    }
+
+    #[test]
     fn survives_a_checkpoint() {
         let rules = MarkRules {
             delays_ms: vec![0],
             fastest: false,
+            idle_ms: None,
         };
         let mut state = MarkState::new(1);
         fold(&mut state, &rules, &[(0, 7)]);

@@ -351,10 +351,13 @@ impl<'s> Builder<'s> {
         let rules = MarkRules {
             delays_ms: plan.marks.iter().map(|mark| mark.delay_ms).collect(),
             fastest: plan.mark_policy == MarkPolicy::Max,
+            idle_ms: plan.mark_idle_ms,
         };
         let messages = self.messages.clone();
         let from = (self.blueprint.start, self.blueprint.marks.clone());
-        watermark(all, rules, from, move |report| {
+        let board = self.blueprint.board.clone();
+        let clock = move |epoch| board.facts(epoch).map_or(0, |facts| facts.clock_ms);
+        watermark(all, rules, from, clock, move |report| {
             tell(&messages, Message::Marked(report))
         })
     }

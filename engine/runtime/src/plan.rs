@@ -127,6 +127,9 @@ pub struct StreamPlan {
     pub marks: Vec<MarkDefinition>,
     /// How they make one mark.
     pub mark_policy: MarkPolicy,
+    /// After how many milliseconds without a row, by the clock of the plans, a definition no longer
+    /// holds the others back.
+    pub mark_idle_ms: Option<i64>,
     /// The steps; the last one feeds the sink.
     pub nodes: Vec<Node>,
     /// Columns of the result.

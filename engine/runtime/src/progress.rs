@@ -73,6 +73,8 @@ pub struct EventTimeProgress {
     /// Mean of the times seen in it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub avg: Option<String>,
+    /// In one sentence: which input holds the mark, and which window waits for it.
+    pub held_by: String,
 }
 
 /// One stateful operator.

@@ -1,15 +1,15 @@
 //! From what was counted to progress objects and plan records.
 
-use std::time::Duration;
+use std::{fmt::Write, time::Duration};
 
 use millstream_connectors_api::SinkReceipt;
 use millstream_epoch::{Chosen, Plan, PlanKind, SourceRange};
-use millstream_operators::{board::EpochKind, driver::OperatorReport};
-use millstream_types::Epoch;
+use millstream_operators::{board::EpochKind, driver::OperatorReport, watermark::MarkState};
+use millstream_types::{Epoch, EventTime, Interval};
 
 use crate::{
     coordinator::{Coordinator, OpenEpoch},
-    plan::Node,
+    plan::{MarkDefinition, MarkPolicy, Node, StreamPlan},
     progress::{
         EventTimeProgress, Progress, SinkProgress, SourceProgress, StateOperatorProgress, iso_ms,
     },
@@ -30,6 +30,10 @@ pub(crate) fn add(total: &mut OperatorReport, report: &OperatorReport) {
     total.rows_removed += report.rows_removed;
     total.rows_late += report.rows_late;
     total.bytes += report.bytes;
+    total.oldest_end = [total.oldest_end, report.oldest_end]
+        .into_iter()
+        .flatten()
+        .min();
 }
 
 impl Reports {
@@ -115,7 +119,47 @@ fn event_time(query: &Coordinator, open: &OpenEpoch) -> Option<EventTimeProgress
         max: marks.times.map(|times| iso_ms(times.max_ms)),
         min: marks.times.map(|times| iso_ms(times.min_ms)),
         avg,
+        held_by: held_by(&query.plan, &marks.state, open),
     })
+}
+
+/// Which input holds the mark and which window waits: the answer to "why is there no output?".
+fn held_by(plan: &StreamPlan, marks: &MarkState, open: &OpenEpoch) -> String {
+    let at = iso_ms(marks.evict.ms());
+    let mut text = match marks.holder(plan.mark_policy == MarkPolicy::Max) {
+        None => format!("no input moves the watermark from {at}: all are idle"),
+        Some(holder) => {
+            let MarkDefinition { name, delay_ms } = &plan.marks[holder];
+            let newest = marks.definitions_ms[holder];
+            if newest == 0 {
+                format!("{name} holds the watermark at {at}: it has brought no newer row yet")
+            } else {
+                let newest = iso_ms(newest.saturating_add(*delay_ms));
+                let delay = Interval::from_micros(delay_ms.saturating_mul(1000));
+                format!(
+                    "{name} holds the watermark at {at}: its newest row is of {newest}, its delay {delay}"
+                )
+            }
+        }
+    };
+    let idle = plan
+        .marks
+        .iter()
+        .zip(&marks.idle)
+        .filter(|(_, idle)| **idle);
+    let idle: Vec<&str> = idle.map(|(mark, _)| mark.name.as_str()).collect();
+    if !idle.is_empty() {
+        let _ = write!(text, "; not waited for, because idle: {}", idle.join(", "));
+    }
+    let oldest = open
+        .operators
+        .values()
+        .filter_map(|report| report.oldest_end);
+    if let Some(end) = oldest.min() {
+        let end = iso_ms(EventTime(end).floor_ms());
+        let _ = write!(text, "; the oldest open window ends at {end}");
+    }
+    text
 }
 
 fn state_operators(query: &Coordinator, open: &OpenEpoch) -> Vec<StateOperatorProgress> {

@@ -73,6 +73,11 @@ pub const SETTINGS: &[SettingInfo] = &[
         help: "how several watermarks make one: min or max",
     },
     SettingInfo {
+        key: "millstream.watermarkIdleTimeout",
+        default: "0 seconds",
+        help: "after how long without a row an input no longer holds the watermark; 0 seconds: never",
+    },
+    SettingInfo {
         key: "spark.sql.streaming.statefulOperator.checkCorrectness.enabled",
         default: "true",
         help: "whether chains of stateful operators that could lose rows are refused",

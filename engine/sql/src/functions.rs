@@ -11,6 +11,7 @@ use datafusion_spark::planner::SparkFunctionPlanner;
 
 use crate::rewrite::macros;
 
+mod calendar;
 mod civil;
 pub(crate) mod clock;
 pub(crate) mod datetime;

@@ -119,6 +119,7 @@ pub(crate) fn lower(
         sources: lowering.sources,
         marks: lowering.marks,
         mark_policy: settings.mark_policy,
+        mark_idle_ms: settings.mark_idle_ms,
         nodes: lowering.nodes,
         schema,
         mode,

@@ -36,6 +36,7 @@ use millstream_types::{OutputMode, TextPosition, did_you_mean};
 use crate::{
     Catalog, QueryText, SqlError, Table,
     catalog::{Entry, TableMode},
+    ddl::parse_interval,
     error::{from_datafusion, from_parser},
     folding::FoldArithmetic,
     functions::{FunctionInfo, Registry},
@@ -59,6 +60,8 @@ const PASSES_MAX: u8 = 5;
 pub struct PlanSettings {
     /// How several watermarks make one.
     pub mark_policy: MarkPolicy,
+    /// After how many milliseconds without a row an input no longer holds the watermark.
+    pub mark_idle_ms: Option<i64>,
     /// Whether chains of stateful operators are refused where rows may come late.
     pub check_correctness: bool,
 }
@@ -67,6 +70,7 @@ impl Default for PlanSettings {
     fn default() -> PlanSettings {
         PlanSettings {
             mark_policy: MarkPolicy::Min,
+            mark_idle_ms: None,
             check_correctness: true,
         }
     }
@@ -74,8 +78,9 @@ impl Default for PlanSettings {
 
 impl PlanSettings {
     /// The keys that [`PlanSettings::set`] knows.
-    pub const KEYS: [&str; 2] = [
+    pub const KEYS: [&str; 3] = [
         "spark.sql.streaming.multipleWatermarkPolicy",
+        "millstream.watermarkIdleTimeout",
         "spark.sql.streaming.statefulOperator.checkCorrectness.enabled",
     ];
 
@@ -84,7 +89,7 @@ impl PlanSettings {
     /// # Errors
     /// [`SqlError::UnknownWord`] for a value that the setting does not have.
     pub fn set(&mut self, key: &str, value: &str) -> Result<bool, SqlError> {
-        let [policy, correctness] = PlanSettings::KEYS;
+        let [policy, idle, correctness] = PlanSettings::KEYS;
         let unknown = |kind, known| {
             Err(SqlError::UnknownWord {
                 kind,
@@ -98,6 +103,14 @@ impl PlanSettings {
                 "max" => MarkPolicy::Max,
                 _ => return unknown("watermark policy", &["min", "max"]),
             };
+        } else if key.eq_ignore_ascii_case(idle) {
+            let limit = parse_interval(value)?;
+            if limit.months() != 0 || limit.micros() < 0 {
+                return Err(SqlError::Interval {
+                    text: value.to_owned(),
+                });
+            }
+            self.mark_idle_ms = (limit.micros() > 0).then(|| limit.micros() / 1000);
         } else if key.eq_ignore_ascii_case(correctness) {
             self.check_correctness = match value.to_ascii_lowercase().as_str() {
                 "true" => true,

@@ -602,6 +602,9 @@ impl EpochOperator for SessionAggregate {
     fn report(&mut self) -> Option<OperatorReport> {
         let mut report = std::mem::take(&mut self.report);
         report.rows_total = self.live as u64;
+        if self.spec.marked && self.spec.mode != OutputMode::Complete {
+            report.oldest_end = self.ends.first().map(|(end, _, _)| *end);
+        }
         report.bytes =
             (self.groups.bytes() + self.keys.bytes() + self.live * 64 + self.state.bytes()) as u64;
         Some(report)

@@ -476,6 +476,9 @@ impl EpochOperator for SlidingAggregate {
         let panes: usize = self.panes.values().map(|pane| pane.groups.bytes()).sum();
         let keys: usize = self.keys_of.values().map(|keys| keys.capacity() * 9).sum();
         report.bytes = (panes + keys + self.state.bytes()) as u64;
+        if self.drops_late() {
+            report.oldest_end = self.keys_of.first_key_value().map(|(end, _)| *end);
+        }
         Some(report)
     }
 }

@@ -475,6 +475,10 @@ impl EpochOperator for TotalAggregate {
         report.rows_total = self.tables.values().map(|table| table.live).sum();
         let tables: usize = self.tables.values().map(|table| table.groups.bytes()).sum();
         report.bytes = (tables + self.state.bytes()) as u64;
+        if self.drops_late() {
+            let open = self.tables.first_key_value();
+            report.oldest_end = open.map(|(bucket, _)| bucket.0);
+        }
         Some(report)
     }
 }

@@ -29,6 +29,7 @@ use datafusion::{
 use millstream_operators::aggregate::WindowSpec;
 use millstream_types::EventTime;
 
+use super::calendar;
 use crate::{SqlError, ddl::parse_interval, types::timestamp};
 
 /// Which of the functions.
@@ -74,7 +75,8 @@ pub(crate) enum TimeWindow<'a> {
 /// The functions that users see.
 pub(crate) fn functions() -> Vec<Arc<ScalarUDF>> {
     let kinds = [Kind::Window, Kind::Session, Kind::Count, Kind::WindowTime];
-    kinds.into_iter().map(udf).collect()
+    let calendar = std::iter::once(calendar::function());
+    kinds.into_iter().map(udf).chain(calendar).collect()
 }
 
 fn udf(kind: Kind) -> Arc<ScalarUDF> {
@@ -118,8 +120,11 @@ pub(crate) fn is_window(expr: &Expr) -> bool {
     )
 }
 
-/// The argument of `window_time(…)`, or of a tumbling `window(…)`.
+/// The argument of `window_time(…)`, or of a function that makes one window of it.
 pub(crate) fn carried(expr: &Expr) -> Option<(&Expr, bool)> {
+    if let Some(time) = calendar::time(expr) {
+        return Some((time, true));
+    }
     match function(expr)? {
         (Kind::WindowTime, [inner]) => Some((inner, false)),
         (Kind::Window, [inner, ..]) => Some((inner, true)),
@@ -236,7 +241,7 @@ pub(crate) fn window_type(time: &DataType) -> DataType {
     DataType::Struct(window_fields(time))
 }
 
-fn window_fields(time: &DataType) -> Fields {
+pub(super) fn window_fields(time: &DataType) -> Fields {
     Fields::from(vec![
         Field::new("start", time.clone(), true),
         Field::new("end", time.clone(), true),
@@ -244,7 +249,7 @@ fn window_fields(time: &DataType) -> Fields {
 }
 
 /// The timestamps inside a window's type, or the type itself.
-fn time_of(data_type: &DataType) -> &DataType {
+pub(super) fn time_of(data_type: &DataType) -> &DataType {
     match data_type {
         DataType::Struct(fields) if fields.len() == 2 => fields[1].data_type(),
         other => other,
@@ -399,7 +404,7 @@ pub(crate) fn not_alone(what: &str) -> SqlError {
 }
 
 /// Microseconds of a timestamp, or of a window's last instant.
-fn event_times(input: &ArrayRef) -> Result<TimestampMicrosecondArray> {
+pub(super) fn event_times(input: &ArrayRef) -> Result<TimestampMicrosecondArray> {
     let micros = DataType::Timestamp(TimeUnit::Microsecond, None);
     let naked = |array: &ArrayRef| -> Result<TimestampMicrosecondArray> {
         let plain = match array.data_type() {
@@ -436,7 +441,7 @@ fn windows(
     )?))
 }
 
-fn with_zone(array: TimestampMicrosecondArray, zone: &DataType) -> Result<ArrayRef> {
+pub(super) fn with_zone(array: TimestampMicrosecondArray, zone: &DataType) -> Result<ArrayRef> {
     Ok(match zone {
         DataType::Timestamp(_, Some(zone)) => Arc::new(array.with_timezone(Arc::clone(zone))),
         _ => Arc::new(array),

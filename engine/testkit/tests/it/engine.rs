@@ -25,7 +25,7 @@ fn play(folders: &[&str], workers: &[usize], channels: Channels) {
 #[test]
 fn windows_and_watermarks() {
     play(
-        &["window", "watermark", "sliding", "count_window", "chain"],
+        &["window", "watermark", "sliding", "count_window", "calendar", "chain"],
         &[1, 2, 3],
         Channels::Typed,
     );
