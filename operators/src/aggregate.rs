@@ -10,6 +10,7 @@ mod multiset;
 mod native;
 mod partial;
 mod place;
+mod resession;
 mod session;
 mod sliding;
 mod spec;
@@ -17,6 +18,7 @@ mod total;
 
 pub use counted::CountedAggregate;
 pub use partial::PartialAggregate;
+pub use resession::ChangingSessions;
 pub use session::{KeyRows, SessionAggregate};
 pub use sliding::SlidingAggregate;
 pub use spec::{AggregateCall, AggregateSpec, TimeKey, WindowSpec};

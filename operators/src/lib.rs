@@ -17,6 +17,7 @@ pub mod driver;
 pub mod error;
 pub mod keyhash;
 pub mod keys;
+pub mod late;
 pub mod route;
 pub mod rows;
 pub mod state;

@@ -167,6 +167,7 @@ fn spec() -> Result<AggregateSpec> {
         time_position: 0,
         keys: vec![0],
         calls,
+        retracting: false,
         mode: OutputMode::Update,
         output: Arc::new(output),
     })

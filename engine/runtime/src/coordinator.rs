@@ -16,7 +16,7 @@ use std::{
     time::Duration,
 };
 
-use millstream_connectors_api::{EpochWrite, PlannedRange, Sink, SinkReceipt, Source};
+use millstream_connectors_api::{EpochWrite, PlannedRange, SinkReceipt, Source};
 use millstream_epoch::{
     CheckpointStore, Manifest, Outcome, Output, PackWriter, Planned, Replay, Sunk,
 };
@@ -39,6 +39,7 @@ use crate::{
     report::Reports,
     schedule::{Event, Participant, Seat, Turn, Work},
     settings::{KillPoint, QuerySettings, Trigger},
+    sinks::{Port, Sinks},
     snapshot::{Captured, LivePieces},
 };
 
@@ -104,7 +105,7 @@ pub(crate) struct Coordinator {
     pub(crate) settings: QuerySettings,
     pub(crate) id: String,
     pub(crate) sources: Vec<SourceControl>,
-    pub(crate) sink: Box<dyn Sink>,
+    pub(crate) sinks: Sinks,
     durable: Option<Durable>,
     board: Arc<EpochBoard>,
     shared: Arc<Shared>,
@@ -130,7 +131,7 @@ pub(crate) struct Coordinator {
 impl Coordinator {
     pub(crate) fn new(
         (plan, settings, id): (Arc<StreamPlan>, QuerySettings, String),
-        (sources, sink, durable): (Vec<SourceControl>, Box<dyn Sink>, Option<Durable>),
+        (sources, sinks, durable): (Vec<SourceControl>, Sinks, Option<Durable>),
         (board, shared, feeds): (Arc<EpochBoard>, Arc<Shared>, Vec<Arc<Feed>>),
         (inbox, control, listener): (Receiver<Message>, Arc<Control>, ProgressListener),
         threads: (WorkerGuards<()>, Vec<JoinHandle<()>>),
@@ -144,7 +145,7 @@ impl Coordinator {
             settings,
             id,
             sources,
-            sink,
+            sinks,
             durable,
             board,
             shared,
@@ -376,17 +377,12 @@ impl Coordinator {
             Message::Poke => {}
             Message::Failed(fault) => return Err(RuntimeError::Reported(fault).into()),
             Message::Rows {
-                epoch, rows, signs, ..
-            } => {
-                let bytes = batch_bytes(&rows);
-                if let Some(open) = self.open.get_mut(&epoch) {
-                    open.rows_out += rows.num_rows() as u64;
-                    if !open.suppressed {
-                        self.sink.write(EpochWrite { epoch, rows, signs })?;
-                    }
-                }
-                self.shared.sub_backlog(bytes);
-            }
+                port,
+                epoch,
+                rows,
+                signs,
+                ..
+            } => self.write(port, EpochWrite { epoch, rows, signs })?,
             Message::Counted { epoch, rows, .. } => {
                 epoch_of(&mut self.open, epoch, &mut |open| open.rows_out += rows);
             }
@@ -434,14 +430,30 @@ impl Coordinator {
         Ok(())
     }
 
+    /// Gives rows to a sink, unless it has them from before a restart.
+    fn write(&mut self, port: Port, write: EpochWrite) -> Result<(), Ended> {
+        let bytes = batch_bytes(&write.rows);
+        if let Some(open) = self.open.get_mut(&write.epoch) {
+            if port == Port::Result {
+                open.rows_out += write.rows.num_rows() as u64;
+            }
+            if !open.suppressed {
+                self.sinks.write(port, write)?;
+            }
+        }
+        self.shared.sub_backlog(bytes);
+        Ok(())
+    }
+
     /// Commits epochs from the oldest on, as far as they are closed everywhere; says whether any was.
     fn commit_ready(&mut self) -> Result<bool, Ended> {
         let mut any = false;
-        let workers = self.settings.workers.max(1);
+        let ports = 1 + usize::from(self.plan.late.is_some());
+        let ends = self.settings.workers.max(1) * ports;
         let has_marks = !self.plan.marks.is_empty();
         while let Some(entry) = self.open.first_entry() {
             let open = entry.get();
-            if open.closed_by < workers || (has_marks && open.marks.is_none()) {
+            if open.closed_by < ends || (has_marks && open.marks.is_none()) {
                 return Ok(any);
             }
             let (epoch, open) = entry.remove_entry();
@@ -458,10 +470,10 @@ impl Coordinator {
             rows: open.rows_out,
         };
         if !open.suppressed {
-            self.sink.stage(epoch)?;
+            self.sinks.stage(epoch)?;
             self.kill_at(KillPoint::Staged)?;
-            let written = self.sink.commit(epoch)?;
-            if !self.sink.discards_rows() {
+            let written = self.sinks.commit(epoch)?;
+            if !self.sinks.result().discards_rows() {
                 receipt = written;
             }
         }

@@ -9,8 +9,8 @@ use arrow::array::UInt64Array;
 use millstream_connectors_api::{ConnectorError, Decoder};
 use millstream_operators::{
     aggregate::{
-        AggregateSpec, CountedAggregate, KeyRows, PartialAggregate, Seed, SessionAggregate,
-        SlidingAggregate, TimeKey, TotalAggregate,
+        AggregateSpec, ChangingSessions, CountedAggregate, KeyRows, PartialAggregate, Seed,
+        SessionAggregate, SlidingAggregate, TimeKey, TotalAggregate,
     },
     arrange::{Arrange, Limit},
     board::EpochBoard,
@@ -21,6 +21,7 @@ use millstream_operators::{
         epoch_operator,
     },
     error::OperatorError,
+    late::LateRows,
     state::{Ownership, Snapshots},
     top::Top,
     watermark::{MarkRules, MarkState, StatisticsStream, watermark},
@@ -43,6 +44,7 @@ use crate::{
     feed::{Feed, Polled},
     message::{Message, Shared, batch_bytes},
     plan::{MarkPolicy, Node, NodeId, StreamPlan},
+    sinks::Port,
 };
 
 /// Chunks that a source operator decodes before others get a turn.
@@ -179,8 +181,10 @@ impl<'s> Builder<'s> {
                 "a watermark is defined above a stateful operator",
             ));
         }
-        let last = NodeId(plan.nodes.len().saturating_sub(1));
-        self.sink(parts.stream(last)?);
+        self.sink(Port::Result, parts.stream(plan.output)?);
+        if let Some(late) = &plan.late {
+            self.sink(Port::Late, parts.stream(late.node)?);
+        }
         Ok(())
     }
 
@@ -228,6 +232,13 @@ impl<'s> Builder<'s> {
                 let top = Top::new(spec.clone(), seed(operator), self.ownership)?;
                 self.on_first_worker((*operator, "Top"), parts.stream(*input)?, top)
             }
+            Node::Late { input, time } => {
+                let inputs = vec![(parts.stream(*input)?, Routing::Local)];
+                let id = (OperatorId(u32::MAX), "LateRows");
+                let environment = &self.environment;
+                let late = LateRows::new(*time);
+                epoch_operator(id, self.scope, inputs, marks.cloned(), environment, late)
+            }
             Node::Source(_) | Node::Chain { .. } | Node::Union { .. } => {
                 return self.stateless(node, parts);
             }
@@ -270,6 +281,7 @@ impl<'s> Builder<'s> {
             Node::Aggregate { .. }
             | Node::Arrange { .. }
             | Node::Limit { .. }
+            | Node::Late { .. }
             | Node::Top { .. } => None,
         })
     }
@@ -427,6 +439,10 @@ impl<'s> Builder<'s> {
             let counted = CountedAggregate::new(spec, seed, owned, snapshots)?;
             let id = (id, "CountedAggregate");
             epoch_operator(id, self.scope, inputs, None, environment, counted)
+        } else if spec.retracting {
+            let sessions = ChangingSessions::new(spec, seed, owned, snapshots)?;
+            let id = (id, "ChangingSessions");
+            epoch_operator(id, self.scope, inputs, marks, environment, sessions)
         } else {
             let sessions = SessionAggregate::new(spec, seed, owned, snapshots)?;
             let id = (id, "SessionAggregate");
@@ -446,12 +462,13 @@ impl<'s> Builder<'s> {
         epoch_operator(id, self.scope, inputs, None, &self.environment, operator)
     }
 
-    /// The end of the dataflow: rows go to the coordinator, closed epochs are reported.
-    fn sink(&self, rows: DeltaStream<'s>) {
+    /// An end of the dataflow: rows go to the coordinator, closed epochs are reported.
+    fn sink(&self, port: Port, rows: DeltaStream<'s>) {
         let mut builder = OperatorBuilder::new("Sink".to_owned(), self.scope);
         let mut input = builder.new_input(rows, Pipeline);
         let messages = self.messages.clone();
-        let (shared, only_counts) = (self.blueprint.shared.clone(), self.blueprint.only_counts);
+        let only_counts = self.blueprint.only_counts && port == Port::Result;
+        let shared = self.blueprint.shared.clone();
         let (mut next, worker) = (self.blueprint.start, self.ownership.worker);
         builder.build(move |_capabilities| {
             move |frontiers| {
@@ -473,6 +490,7 @@ impl<'s> Builder<'s> {
                         tell(
                             &messages,
                             Message::Rows {
+                                port,
                                 epoch,
                                 worker,
                                 rows,

@@ -17,6 +17,7 @@ pub mod query;
 mod report;
 pub mod schedule;
 pub mod settings;
+pub mod sinks;
 mod snapshot;
 mod threads;
 

@@ -10,15 +10,16 @@ use millstream_operators::{driver::OperatorReport, state::BucketChange, watermar
 use millstream_types::{Epoch, Fault, OperatorId, SourceId};
 use timely::scheduling::SyncActivator;
 
-use crate::schedule::Event;
+use crate::{schedule::Event, sinks::Port};
 
 /// A word to the coordinator.
 #[derive(Debug)]
 pub(crate) enum Message {
     /// The query must stop.
     Failed(Fault),
-    /// Rows for the sink.
+    /// Rows for a sink.
     Rows {
+        port: Port,
         epoch: Epoch,
         worker: usize,
         rows: RecordBatch,

@@ -8,7 +8,10 @@ use std::{fmt, sync::Arc};
 use arrow::datatypes::{Schema, SchemaRef};
 use millstream_connectors_api::{ConnectorFactory, SourceRequest};
 use millstream_operators::{
-    aggregate::AggregateSpec, arrange::SortColumn, chain::ChainSpec, top::TopSpec,
+    aggregate::{AggregateSpec, TimeKey},
+    arrange::SortColumn,
+    chain::ChainSpec,
+    top::TopSpec,
 };
 use millstream_types::{OperatorId, OutputMode, SourceId};
 
@@ -107,6 +110,13 @@ pub enum Node {
         /// Which rows leave.
         spec: TopSpec,
     },
+    /// The rows that an aggregation beside it drops as late.
+    Late {
+        /// Where its rows come from.
+        input: NodeId,
+        /// The aggregation's time key, over the columns of this input.
+        time: TimeKey,
+    },
     /// Groups and functions: partial aggregation, exchange, final aggregation.
     Aggregate {
         /// Where its rows come from.
@@ -116,6 +126,15 @@ pub enum Node {
         /// What to compute.
         spec: AggregateSpec,
     },
+}
+
+/// Where late rows leave a query.
+#[derive(Clone, Debug)]
+pub struct LateOutput {
+    /// The step that feeds their sink.
+    pub node: NodeId,
+    /// Their columns.
+    pub schema: SchemaRef,
 }
 
 /// A whole query, ready to run but for its sink.
@@ -130,8 +149,12 @@ pub struct StreamPlan {
     /// After how many milliseconds without a row, by the clock of the plans, a definition no longer
     /// holds the others back.
     pub mark_idle_ms: Option<i64>,
-    /// The steps; the last one feeds the sink.
+    /// The steps.
     pub nodes: Vec<Node>,
+    /// The step that feeds the sink.
+    pub output: NodeId,
+    /// Late rows, if somebody wants them.
+    pub late: Option<LateOutput>,
     /// Columns of the result.
     pub schema: SchemaRef,
     /// What reaches the sink in each epoch.
@@ -152,6 +175,7 @@ impl StreamPlan {
             | Node::Chain { .. }
             | Node::Union { .. }
             | Node::Arrange { .. }
+            | Node::Late { .. }
             | Node::Top { .. } => false,
         })
     }
@@ -168,6 +192,7 @@ impl StreamPlan {
             | Node::Union { .. }
             | Node::Arrange { .. }
             | Node::Limit { .. }
+            | Node::Late { .. }
             | Node::Top { .. } => false,
         })
     }
@@ -182,7 +207,9 @@ pub fn columns_of(sources: &[SourceNode], nodes: &[Node], node: NodeId) -> Schem
         Node::Aggregate { spec, .. } => spec.output.clone(),
         Node::Top { spec, .. } => spec.schema.clone(),
         Node::Limit { schema, .. } => schema.clone(),
-        Node::Arrange { input, .. } => columns_of(sources, nodes, *input),
+        Node::Arrange { input, .. } | Node::Late { input, .. } => {
+            columns_of(sources, nodes, *input)
+        }
         Node::Union { inputs } => inputs.first().map_or_else(
             || Arc::new(Schema::empty()),
             |first| columns_of(sources, nodes, *first),
@@ -194,7 +221,7 @@ pub fn columns_of(sources: &[SourceNode], nodes: &[Node], node: NodeId) -> Schem
 #[must_use]
 pub fn retracts(nodes: &[Node], node: NodeId) -> bool {
     match &nodes[node.0] {
-        Node::Source(_) => false,
+        Node::Source(_) | Node::Late { .. } => false,
         Node::Chain { input, .. } | Node::Arrange { input, .. } | Node::Limit { input, .. } => {
             retracts(nodes, *input)
         }

@@ -28,6 +28,7 @@ use crate::{
     progress::Progress,
     schedule::{Participant, Schedule, Seat},
     settings::QuerySettings,
+    sinks::Sinks,
     snapshot,
     threads::{read_ranges, spawn, start_workers},
 };
@@ -120,7 +121,7 @@ impl std::fmt::Debug for Query {
 }
 
 impl Query {
-    /// Starts a plan into a sink. Everything that can be refused is refused here, before any row
+    /// Starts a plan into its sinks. Everything that can be refused is refused here, before any row
     /// is read; afterwards errors arrive through [`wait`](Query::wait).
     ///
     /// # Errors
@@ -128,19 +129,25 @@ impl Query {
     /// cannot be opened.
     pub fn start(
         plan: StreamPlan,
-        mut sink: Box<dyn Sink>,
+        mut sinks: Sinks,
         checkpoint: Option<Arc<dyn Disk>>,
         settings: QuerySettings,
         listener: ProgressListener,
     ) -> Result<Query, RuntimeError> {
         let plan = Arc::new(plan);
-        sink.open(&plan.schema, plan.mode)?;
+        sinks.open(&plan)?;
         let mut sources = plan
             .sources
             .iter()
             .map(|node| node.factory.source(&node.request))
             .collect::<Result<Vec<_>, _>>()?;
-        let durable = Start::open(&plan, &settings, sink.as_mut(), &mut sources, checkpoint)?;
+        let durable = Start::open(
+            &plan,
+            &settings,
+            sinks.result_mut(),
+            &mut sources,
+            checkpoint,
+        )?;
         let id = durable.id.clone();
         let control = Arc::<Control>::default();
         let (messages, inbox) = mpsc::channel();
@@ -148,7 +155,7 @@ impl Query {
         let coordinator = durable.build(
             &plan,
             settings,
-            sink,
+            sinks,
             sources,
             (messages.clone(), inbox),
             (control.clone(), listener),
@@ -344,7 +351,7 @@ impl Start {
         self,
         plan: &Arc<StreamPlan>,
         settings: QuerySettings,
-        sink: Box<dyn Sink>,
+        sinks: Sinks,
         sources: Vec<Box<dyn Source>>,
         (messages, inbox): (Sender<Message>, Receiver<Message>),
         (control, listener): (Arc<Control>, ProgressListener),
@@ -361,7 +368,7 @@ impl Start {
             shared: shared.clone(),
             marks: self.marks.clone(),
             seeds: self.seeds,
-            only_counts: sink.discards_rows(),
+            only_counts: sinks.result().discards_rows(),
             snapshots: if self.durable.is_some() {
                 Snapshots::Taken
             } else {
@@ -395,7 +402,7 @@ impl Start {
             .unwrap_or_default();
         let mut coordinator = Coordinator::new(
             (plan.clone(), settings, self.id),
-            (controls, sink, self.durable),
+            (controls, sinks, self.durable),
             (board, shared, feeds),
             (inbox, control, listener),
             (workers, readers),

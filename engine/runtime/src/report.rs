@@ -93,7 +93,7 @@ impl Reports {
             state_operators: state_operators(query, open),
             sources: sources(query, open, since, took),
             sink: SinkProgress {
-                description: query.sink.description(),
+                description: query.sinks.result().description(),
                 num_output_rows: receipt.rows,
             },
         }
@@ -176,6 +176,7 @@ fn state_operators(query: &Coordinator, open: &OpenEpoch) -> Vec<StateOperatorPr
                 Node::Source(_)
                 | Node::Chain { .. }
                 | Node::Union { .. }
+                | Node::Late { .. }
                 | Node::Arrange { .. } => return None,
             };
             let report = open.operators.get(operator).copied().unwrap_or_default();

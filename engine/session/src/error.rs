@@ -49,6 +49,12 @@ pub enum Error {
         /// The active ones.
         active: Vec<String>,
     },
+    /// QRY-005 · User · late rows of a query that runs already.
+    #[error("query {query} runs already without an INSERT of its late rows")]
+    Started {
+        /// Its name.
+        query: String,
+    },
     /// SQL-009 · User · SET of something unknown.
     #[error("unknown setting {key}")]
     UnknownSetting {
@@ -83,6 +89,7 @@ impl Coded for Error {
             Error::CheckpointRequired { .. } => Code("QRY-001"),
             Error::NameTaken { .. } => Code("QRY-002"),
             Error::NoQuery { .. } => Code("QRY-003"),
+            Error::Started { .. } => Code("QRY-005"),
             Error::UnknownSetting { .. } => Code("SQL-009"),
             Error::BadValue { .. } => Code("SQL-016"),
             Error::NotYet { .. } => Code("SQL-007"),
@@ -97,6 +104,9 @@ impl Coded for Error {
             Error::Terminated { fault, .. } => fault.hint.clone(),
             Error::CheckpointRequired { .. } => {
                 Some("SET 'checkpointLocation' = 'DIR', or run with --checkpoint DIR".to_owned())
+            }
+            Error::Started { .. } => {
+                Some("put the INSERT of late rows before the statement that starts it".to_owned())
             }
             Error::NoQuery { active, .. } => {
                 (!active.is_empty()).then(|| format!("active: {}", active.join(", ")))

@@ -8,10 +8,10 @@ use std::{
 use datafusion::logical_expr::LogicalPlan;
 use millstream_connectors::{MemoryHub, registry};
 use millstream_connectors_api::{ConnectorFactory, SinkRequest};
-use millstream_runtime::{query::Query, settings::QuerySettings};
+use millstream_runtime::{query::Query, settings::QuerySettings, sinks::Sinks};
 use millstream_sql::{
     Catalog, ExplainFormat, Planner, QueryText, ScriptStatement, SqlError, Statement, Table,
-    catalog::Entry, explain::explain, parse_script,
+    catalog::Entry, explain::explain, late::reads_late_rows, parse_script,
 };
 use millstream_types::{Coded, Fault, OutputMode};
 use uuid::Uuid;
@@ -38,6 +38,7 @@ pub(crate) struct SessionInner {
     settings: Mutex<SessionSettings>,
     hub: MemoryHub,
     queries: Mutex<BTreeMap<String, StreamingQuery>>,
+    lates: Mutex<Vec<LateInsert>>,
     listeners: Mutex<Vec<Arc<dyn StreamingQueryListener>>>,
 }
 
@@ -123,6 +124,7 @@ impl SessionBuilder {
                 settings: Mutex::new(self.settings),
                 hub,
                 queries: Mutex::default(),
+                lates: Mutex::default(),
                 listeners: Mutex::default(),
             }),
         })
@@ -143,6 +145,14 @@ pub enum Outcome {
     Started(StreamingQuery),
     /// SELECT: a frame that nobody runs yet.
     Frame(DataFrame),
+}
+
+/// An INSERT of late rows; it runs with the query that drops them.
+#[derive(Clone)]
+pub(crate) struct LateInsert {
+    of: String,
+    sink: String,
+    query: QueryText,
 }
 
 /// Where rows of a query go.
@@ -235,6 +245,9 @@ impl Session {
                 self.catalog_mut(|catalog| catalog.drop(name, *if_exists).map(drop))?;
             }
             Statement::Insert { sink, query } => {
+                if let Some(of) = reads_late_rows(query) {
+                    return self.keep_late(&of, sink, query).map(|()| Outcome::Done);
+                }
                 return self.insert(sink, query).map(Outcome::Started);
             }
             Statement::Select(query) => {
@@ -311,7 +324,7 @@ impl Session {
     }
 
     fn insert(&self, sink: &str, query: &QueryText) -> Result<StreamingQuery> {
-        let (plan, target, mode) = {
+        let (plan, target, late) = {
             let catalog = self.catalog();
             let table = self.sink_table(&catalog, sink)?;
             let settings = self.settings();
@@ -322,20 +335,26 @@ impl Session {
             let planner = &self.inner.planner;
             // What is wrong with the query itself is said first, with its place.
             let mut plan = planner.plan_sql(&catalog, query, mode, &settings.plan)?;
-            if let Some(columns) = &table.columns {
-                let logical = planner.logical(&catalog, query)?;
-                let logical = assign(&table.name, columns, logical)?;
-                plan = planner.plan_query(logical, mode, &settings.plan)?;
+            let late = self.late_insert(&[Some(sink), settings.query_name.as_deref()]);
+            if table.columns.is_some() || late.is_some() {
+                let mut logical = planner.logical(&catalog, query)?;
+                if let Some(columns) = &table.columns {
+                    logical = assign(&table.name, columns, logical)?;
+                }
+                let late = late
+                    .as_ref()
+                    .map(|late| self.late_plan(&catalog, late, &logical));
+                plan = planner.plan_with_late(logical, late.transpose()?, mode, &settings.plan)?;
             }
             let target = Target {
                 factory: table.factory.clone(),
                 request: table.sink_request(),
             };
-            (plan, target, mode)
+            let late = late.map(|late| self.late_target(&catalog, &late.sink));
+            (plan, target, late.transpose()?)
         };
-        debug_assert_eq!(plan.mode, mode);
         let settings = self.settings();
-        let query = self.start_plan(plan, &target, settings);
+        let query = self.start_plan(plan, (&target, late.as_ref()), settings);
         // The settings of "the next query" hold for one.
         self.settings_mut(|settings| {
             settings.query_name = None;
@@ -347,22 +366,100 @@ impl Session {
         query
     }
 
-    /// Plans and starts a logical plan.
+    /// Notes an INSERT of late rows for the query that will drop them.
+    fn keep_late(&self, of: &str, sink: &str, query: &QueryText) -> Result<()> {
+        let catalog = self.catalog();
+        self.sink_table(&catalog, sink)?;
+        let runs = self
+            .queries()
+            .get(of)
+            .is_some_and(StreamingQuery::is_active);
+        if runs {
+            return Err(Error::Started {
+                query: of.to_owned(),
+            });
+        }
+        let mut lates = self.lates();
+        if lates.iter().any(|late| late.of.eq_ignore_ascii_case(of)) {
+            return Err(Error::NotYet {
+                what: "a second INSERT of late rows of one query",
+            });
+        }
+        lates.push(LateInsert {
+            of: of.to_owned(),
+            sink: sink.to_owned(),
+            query: query.clone(),
+        });
+        Ok(())
+    }
+
+    /// The INSERT of late rows of the query that goes by one of these names.
+    fn late_insert(&self, names: &[Option<&str>]) -> Option<LateInsert> {
+        let lates = self.lates();
+        let mut names = names.iter().flatten();
+        names.find_map(|name| {
+            let is_of = |late: &&LateInsert| late.of.eq_ignore_ascii_case(name);
+            lates.iter().find(is_of).cloned()
+        })
+    }
+
+    fn late_plan(
+        &self,
+        catalog: &Catalog,
+        late: &LateInsert,
+        of: &LogicalPlan,
+    ) -> Result<LogicalPlan> {
+        let plan = self.inner.planner.logical_late(catalog, &late.query, of)?;
+        let table = self.sink_table(catalog, &late.sink)?;
+        Ok(match &table.columns {
+            Some(columns) => assign(&table.name, columns, plan)?,
+            None => plan,
+        })
+    }
+
+    fn late_target(&self, catalog: &Catalog, sink: &str) -> Result<Target> {
+        let table = self.sink_table(catalog, sink)?;
+        Ok(Target {
+            factory: table.factory.clone(),
+            request: table.sink_request(),
+        })
+    }
+
+    /// Plans and starts a logical plan; its late rows go to the table of this name, if there is one.
     pub(crate) fn start_logical(
         &self,
         plan: LogicalPlan,
         mode: OutputMode,
-        target: &Target,
+        (target, late_table): (&Target, Option<&str>),
         settings: SessionSettings,
     ) -> Result<StreamingQuery> {
-        let plan = self.inner.planner.plan_query(plan, mode, &settings.plan)?;
-        self.start_plan(plan, target, settings)
+        let planner = &self.inner.planner;
+        let late = match late_table {
+            Some(table) => Some(LateInsert {
+                of: String::new(),
+                sink: table.to_owned(),
+                query: QueryText::new("SELECT * FROM late_rows('query')")?,
+            }),
+            None => self.late_insert(&[settings.query_name.as_deref()]),
+        };
+        let (plan, late) = {
+            let catalog = self.catalog();
+            let logical = late
+                .as_ref()
+                .map(|late| self.late_plan(&catalog, late, &plan));
+            let target = late
+                .as_ref()
+                .map(|late| self.late_target(&catalog, &late.sink));
+            let plan = planner.plan_with_late(plan, logical.transpose()?, mode, &settings.plan)?;
+            (plan, target.transpose()?)
+        };
+        self.start_plan(plan, (target, late.as_ref()), settings)
     }
 
     fn start_plan(
         &self,
         plan: millstream_runtime::plan::StreamPlan,
-        target: &Target,
+        (target, late): (&Target, Option<&Target>),
         settings: SessionSettings,
     ) -> Result<StreamingQuery> {
         let name = settings.query_name.clone();
@@ -380,6 +477,10 @@ impl Session {
         }
         let explanation = explain(&plan, ExplainFormat::Tree);
         let sink = target.factory.sink(&target.request)?;
+        let late = late
+            .map(|late| late.factory.sink(&late.request))
+            .transpose()?;
+        let sinks = Sinks::new(sink, late);
         let history = Arc::<History>::default();
         let (listeners, kept) = (self.listeners(), history.clone());
         let listener = Box::new(move |progress: &_| {
@@ -404,7 +505,7 @@ impl Session {
             schedule: settings.schedule,
             clock: settings.clock,
         };
-        let query = Query::start(plan, sink, checkpoint.disk(), query_settings, listener)?;
+        let query = Query::start(plan, sinks, checkpoint.disk(), query_settings, listener)?;
         for listener in &self.listeners() {
             listener.on_query_started(query.id(), name.as_deref());
         }
@@ -529,6 +630,13 @@ impl Session {
     fn queries(&self) -> MutexGuard<'_, BTreeMap<String, StreamingQuery>> {
         self.inner
             .queries
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lates(&self) -> MutexGuard<'_, Vec<LateInsert>> {
+        self.inner
+            .lates
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }

@@ -22,6 +22,7 @@ pub struct DataStreamWriter {
     name: Option<String>,
     trigger: Option<Trigger>,
     checkpoint: Option<Checkpoint>,
+    late: Option<String>,
 }
 
 impl DataStreamWriter {
@@ -34,7 +35,16 @@ impl DataStreamWriter {
             name: None,
             trigger: None,
             checkpoint: None,
+            late: None,
         }
+    }
+
+    /// A table of the session that takes the rows which the query drops as late, with the columns of
+    /// the aggregation's input. It commits with the query.
+    #[must_use]
+    pub fn late_rows_into(mut self, table: impl Into<String>) -> Self {
+        self.late = Some(table.into());
+        self
     }
 
     /// The connector: `console`, `file`, `memory`, `noop` …
@@ -143,6 +153,7 @@ impl DataStreamWriter {
             },
         };
         let mode = self.mode.or(settings.output_mode).unwrap_or_default();
-        session.start_logical(self.frame.logical_plan().clone(), mode, &target, settings)
+        let plan = self.frame.logical_plan().clone();
+        session.start_logical(plan, mode, (&target, self.late.as_deref()), settings)
     }
 }

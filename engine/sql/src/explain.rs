@@ -88,6 +88,11 @@ fn describe(plan: &StreamPlan, node: NodeId) -> Description {
             details: arrange(&columns(plan, *input), order, *limit),
             inputs: vec![*input],
         },
+        Node::Late { input, .. } => Description {
+            title: "LateRows".to_owned(),
+            details: vec!["rows from which the aggregation drops something".to_owned()],
+            inputs: vec![*input],
+        },
         Node::Limit {
             input,
             operator,
@@ -326,8 +331,10 @@ fn marks_line(plan: &StreamPlan) -> String {
 
 fn tree(plan: &StreamPlan) -> String {
     let mut text = format!("Sink mode={}\n", plan.mode);
-    if let Some(last) = plan.nodes.len().checked_sub(1) {
-        branch(plan, NodeId(last), 1, &mut text);
+    branch(plan, plan.output, 1, &mut text);
+    if let Some(late) = &plan.late {
+        text.push_str("Sink of late rows\n");
+        branch(plan, late.node, 1, &mut text);
     }
     let _ = writeln!(text, "watermark: {}", marks_line(plan));
     let _ = writeln!(text, "modes: {}", join_modes(&allowed_modes(plan)));
@@ -362,8 +369,10 @@ fn dot(plan: &StreamPlan) -> String {
         }
     }
     let _ = writeln!(text, "  sink [label=\"Sink mode={}\"];", plan.mode);
-    if let Some(last) = plan.nodes.len().checked_sub(1) {
-        let _ = writeln!(text, "  n{last} -> sink;");
+    let _ = writeln!(text, "  n{} -> sink;", plan.output.0);
+    if let Some(late) = &plan.late {
+        text.push_str("  late [label=\"Sink of late rows\"];\n");
+        let _ = writeln!(text, "  n{} -> late;", late.node.0);
     }
     text.push_str("}\n");
     text

@@ -37,7 +37,11 @@ pub(crate) fn identity(sources: &[SourceNode], nodes: &[Node]) -> String {
                 let (order, skip, rows) = (&spec.order, spec.skip, spec.rows);
                 let _ = writeln!(text, "top {} {order:?} {skip} {rows}", operator.0);
             }
-            Node::Source(_) | Node::Chain { .. } | Node::Union { .. } | Node::Arrange { .. } => {}
+            Node::Source(_)
+            | Node::Chain { .. }
+            | Node::Union { .. }
+            | Node::Late { .. }
+            | Node::Arrange { .. } => {}
         }
     }
     text

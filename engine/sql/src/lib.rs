@@ -15,6 +15,7 @@ pub mod explain;
 mod folding;
 pub mod functions;
 mod identity;
+pub mod late;
 mod literals;
 mod lower;
 pub mod modes;

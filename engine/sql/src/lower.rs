@@ -45,12 +45,14 @@ use crate::{
         window::{TimeWindow, carried, is_window, not_alone, time_window},
     },
     identity,
+    late::{LateBarrier, is_late_scan},
     planner::{is_streaming, scan_source},
     watermark::{HeldFilter, WatermarkNode, WindowBarrier, extension},
 };
 
 mod aggregate;
 mod arrange;
+mod late;
 mod refuse;
 mod sets;
 
@@ -85,14 +87,17 @@ struct Lowering {
     marked: Vec<String>,
     nodes: Vec<Node>,
     operators: u32,
+    /// Late rows of the aggregation above a barrier.
+    late: Option<Stream>,
     mode: OutputMode,
     properties: ExecutionProps,
     context: PhysicalPlanningContext,
 }
 
-/// Lowers an optimized plan.
+/// Lowers an optimized plan, and the plan over its late rows if there is one.
 pub(crate) fn lower(
     plan: &LogicalPlan,
+    late: Option<&LogicalPlan>,
     mode: OutputMode,
     settings: &PlanSettings,
 ) -> Result<StreamPlan, SqlError> {
@@ -107,13 +112,15 @@ pub(crate) fn lower(
         marked: Vec::new(),
         nodes: Vec::new(),
         operators: 0,
+        late: None,
         mode,
         properties: ExecutionProps::new(),
         context: PhysicalPlanningContext::default(),
     };
     let stream = lowering.node(plan, Above::Nothing)?;
     let schema = arrow_schema(&stream.schema);
-    lowering.seal(stream);
+    let output = lowering.seal(stream);
+    let late = late.map(|plan| lowering.late_output(plan)).transpose()?;
     let identity = identity::identity(&lowering.sources, &lowering.nodes);
     Ok(StreamPlan {
         sources: lowering.sources,
@@ -121,6 +128,8 @@ pub(crate) fn lower(
         mark_policy: settings.mark_policy,
         mark_idle_ms: settings.mark_idle_ms,
         nodes: lowering.nodes,
+        output,
+        late,
         schema,
         mode,
         identity,
@@ -154,6 +163,9 @@ impl Lowering {
                 if let Some(held) = extension::<HeldFilter>(plan) {
                     return self.filter(&held.input, &held.predicate, above);
                 }
+                if let Some(barrier) = extension::<LateBarrier>(plan) {
+                    return self.node(&barrier.input, above);
+                }
                 match extension::<WindowBarrier>(plan) {
                     Some(barrier) => self.node(&barrier.input, above),
                     None => Err(refuse::node(plan)),
@@ -184,6 +196,9 @@ impl Lowering {
     }
 
     fn scan(&mut self, scan: &TableScan) -> Result<Stream, SqlError> {
+        if is_late_scan(scan.source.as_ref()) {
+            return self.late_scan(scan);
+        }
         let Some(table) = scan_source(scan.source.as_ref()) else {
             return Err(SqlError::internal("a scan of a table that is not ours"));
         };
@@ -333,7 +348,7 @@ impl Lowering {
     fn state_below(&self, node: NodeId) -> Option<&Node> {
         match &self.nodes[node.0] {
             state @ (Node::Aggregate { .. } | Node::Limit { .. } | Node::Top { .. }) => Some(state),
-            Node::Source(_) => None,
+            Node::Source(_) | Node::Late { .. } => None,
             Node::Chain { input, .. } | Node::Arrange { input, .. } => self.state_below(*input),
             Node::Union { inputs } => inputs.iter().find_map(|input| self.state_below(*input)),
         }

@@ -80,6 +80,7 @@ fn refusal(plan: &StreamPlan, mode: OutputMode, check_chains: bool) -> Option<Re
             | Node::Union { .. }
             | Node::Arrange { .. }
             | Node::Limit { .. }
+            | Node::Late { .. }
             | Node::Top { .. } => None,
         })
         .collect();
@@ -122,7 +123,11 @@ fn is_cut(plan: &StreamPlan, mode: OutputMode) -> bool {
         Node::Arrange { .. } | Node::Limit { .. } => mode == OutputMode::Update,
         // Made for `changes` only; what other modes make of it the lowering says.
         Node::Top { .. } => mode != OutputMode::Changes,
-        Node::Source(_) | Node::Chain { .. } | Node::Union { .. } | Node::Aggregate { .. } => false,
+        Node::Source(_)
+        | Node::Chain { .. }
+        | Node::Union { .. }
+        | Node::Late { .. }
+        | Node::Aggregate { .. } => false,
     })
 }
 
@@ -139,6 +144,7 @@ fn is_chained(plan: &StreamPlan) -> bool {
         | Node::Union { .. }
         | Node::Arrange { .. }
         | Node::Limit { .. }
+        | Node::Late { .. }
         | Node::Top { .. } => false,
     })
 }
@@ -150,6 +156,7 @@ fn reaches_state(plan: &StreamPlan, node: NodeId) -> bool {
         Node::Chain { input, .. }
         | Node::Arrange { input, .. }
         | Node::Limit { input, .. }
+        | Node::Late { input, .. }
         | Node::Top { input, .. } => reaches_state(plan, *input),
         Node::Union { inputs } => inputs.iter().any(|input| reaches_state(plan, *input)),
     }

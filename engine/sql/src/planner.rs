@@ -11,6 +11,7 @@
 
 use std::sync::Arc;
 
+use arrow::datatypes::SchemaRef;
 use datafusion::{
     common::{DFSchema, config::ConfigOptions},
     logical_expr::{Expr, LogicalPlan},
@@ -40,7 +41,7 @@ use crate::{
     error::{from_datafusion, from_parser},
     folding::FoldArithmetic,
     functions::{FunctionInfo, Registry},
-    lower, modes,
+    late, lower, modes,
     numbers::{SparkNumbers, narrow_literals},
     provider::{self, Provider, ScanSource},
     rewrite,
@@ -178,14 +179,35 @@ impl Planner {
     /// # Errors
     /// Errors of syntax, names and types, with their place in the text.
     pub fn logical(&self, catalog: &Catalog, query: &QueryText) -> Result<LogicalPlan, SqlError> {
-        self.try_logical(catalog, query)
+        self.try_logical(catalog, query, None)
             .map_err(|error| self.explain_error(error, query))
     }
 
-    fn try_logical(&self, catalog: &Catalog, query: &QueryText) -> Result<LogicalPlan, SqlError> {
+    /// The logical plan of a query text over the late rows of another query.
+    ///
+    /// # Errors
+    /// As [`Planner::logical`], and when the other query has no late rows to give.
+    pub fn logical_late(
+        &self,
+        catalog: &Catalog,
+        query: &QueryText,
+        of: &LogicalPlan,
+    ) -> Result<LogicalPlan, SqlError> {
+        let (_, schema) = late::guard(of.clone())?;
+        self.try_logical(catalog, query, Some(schema))
+            .map_err(|error| self.explain_error(error, query))
+    }
+
+    fn try_logical(
+        &self,
+        catalog: &Catalog,
+        query: &QueryText,
+        late: Option<SchemaRef>,
+    ) -> Result<LogicalPlan, SqlError> {
         let mut tree = parse_query(query, known_names(catalog))?;
         rewrite::rewrite(&mut tree)?;
-        let provider = self.provider(catalog);
+        let mut provider = self.provider(catalog);
+        provider.late = late;
         let planner = SqlToRel::new_with_options(&provider, parser_options());
         let statement = datafusion::sql::sqlparser::ast::Statement::Query(Box::new(tree));
         planner
@@ -200,6 +222,7 @@ impl Planner {
             catalog,
             registry: &self.registry,
             options: &self.options,
+            late: None,
         }
     }
 
@@ -277,9 +300,27 @@ impl Planner {
         mode: OutputMode,
         settings: &PlanSettings,
     ) -> Result<StreamPlan, SqlError> {
+        self.plan_with_late(logical, None, mode, settings)
+    }
+
+    /// As [`Planner::plan_query`], with a plan over the late rows that the query drops.
+    ///
+    /// # Errors
+    /// As [`Planner::plan_query`], and when late rows are not only filtered and projected.
+    pub fn plan_with_late(
+        &self,
+        logical: LogicalPlan,
+        late: Option<LogicalPlan>,
+        mode: OutputMode,
+        settings: &PlanSettings,
+    ) -> Result<StreamPlan, SqlError> {
+        let (logical, late) = match late {
+            None => (logical, None),
+            Some(late) => (late::guard(logical)?.0, Some(self.optimize(late)?)),
+        };
         let optimized = self.optimize(logical)?;
         modes::check_shape(&optimized, mode)?;
-        let plan = lower::lower(&optimized, mode, settings)?;
+        let plan = lower::lower(&optimized, late.as_ref(), mode, settings)?;
         modes::check(&plan, settings.check_correctness)?;
         Ok(plan)
     }

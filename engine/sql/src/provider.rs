@@ -19,7 +19,8 @@ use datafusion::{
 
 use crate::{
     Catalog, SqlError, Table, catalog::Entry, ddl::parse_interval, error::from_datafusion,
-    functions::Registry, text::WATERMARK_FUNCTION, types::SparkTypes, watermark::with_watermark,
+    functions::Registry, late, late::LATE_ROWS, text::WATERMARK_FUNCTION, types::SparkTypes,
+    watermark::with_watermark,
 };
 
 /// The scan of one table, found again by the lowering.
@@ -79,6 +80,8 @@ pub(crate) struct Provider<'a> {
     pub(crate) catalog: &'a Catalog,
     pub(crate) registry: &'a Registry,
     pub(crate) options: &'a ConfigOptions,
+    /// Columns of the table `late_rows`, where it may be read.
+    pub(crate) late: Option<SchemaRef>,
 }
 
 impl Provider<'_> {
@@ -131,6 +134,18 @@ impl ContextProvider for Provider<'_> {
     ) -> Result<Arc<dyn TableSource>> {
         if name == WATERMARK_FUNCTION {
             return self.watermarked(&args).map_err(SqlError::into_datafusion);
+        }
+        if name.eq_ignore_ascii_case(LATE_ROWS) {
+            let schema = self.late.as_ref().ok_or_else(|| {
+                SqlError::NotOnStream {
+                    what: "late_rows outside INSERT INTO is not supported".to_owned(),
+                    hint: "write INSERT INTO table SELECT … FROM late_rows('query')",
+                }
+                .into_datafusion()
+            })?;
+            return late::scan(schema)
+                .map(plan_source)
+                .map_err(SqlError::into_datafusion);
         }
         Err(SqlError::NoFunction {
             name: name.to_owned(),

@@ -134,6 +134,8 @@ pub struct AggregateSpec {
     pub keys: Vec<usize>,
     /// The functions, in output order after all group columns.
     pub calls: Vec<AggregateCall>,
+    /// Whether rows of the input are taken back.
+    pub retracting: bool,
     /// What leaves in each epoch.
     pub mode: OutputMode,
     /// The output: group columns, then one column a call. A window is a struct of `start`, `end`.

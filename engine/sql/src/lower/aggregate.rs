@@ -20,7 +20,7 @@ use datafusion::{
     },
 };
 use millstream_operators::aggregate::{AggregateCall, AggregateSpec, TimeKey};
-use millstream_runtime::plan::{Node, retracts};
+use millstream_runtime::plan::{Node, NodeId, retracts};
 use millstream_types::{OperatorId, OutputMode};
 
 use super::{Above, Lowering, Mark, Stream, arrow_schema, refuse, sets::Sets};
@@ -28,6 +28,7 @@ use crate::{
     SqlError,
     error::from_datafusion,
     functions::window::{TimeWindow, gap_micros, is_window, time_window, window_time},
+    late,
 };
 
 /// The columns that the chain below an aggregation computes.
@@ -77,7 +78,11 @@ impl Lowering {
         aggregate: &Aggregate,
         above: Above,
     ) -> Result<Stream, SqlError> {
-        let mut stream = self.node(&aggregate.input, Above::State)?;
+        let barrier = late::below(&aggregate.input);
+        let mut stream = self.node(barrier.unwrap_or(&aggregate.input), Above::State)?;
+        if barrier.is_some() {
+            stream = self.shared(stream);
+        }
         let sets = Sets::of(&aggregate.group_expr)?;
         let groups = sets
             .as_ref()
@@ -99,9 +104,14 @@ impl Lowering {
         let calls = calls
             .into_iter()
             .map(|call| call.build(&input, retracting))
-            .collect::<DataFusionResult<Vec<_>>>()
+            .collect::<Result<Vec<_>, _>>()
             .map_err(from_datafusion)?;
         let expressions = columns.physical;
+        if barrier.is_some() {
+            let marked = time.as_ref().filter(|time| time.marked);
+            let key = marked.map_or(TimeKey::None, |time| time.key);
+            self.late = Some(self.late_rows(&stream, key, &expressions, &input)?);
+        }
         stream.project(expressions, Arc::clone(&input))?;
         stream.schema = Arc::new(
             datafusion::common::DFSchema::try_from(input.as_ref().clone())
@@ -122,22 +132,25 @@ impl Lowering {
             time_position: time.as_ref().map_or(0, |time| time.position),
             keys,
             calls,
+            retracting,
             mode: self.mode_of(above),
             output: arrow_schema(&aggregate.schema),
         };
-        let marks = marks_above(aggregate, time.as_ref());
-        let operator = OperatorId(self.operators);
-        self.operators += 1;
-        let base = self.push(Node::Aggregate {
-            input: below,
-            operator,
-            spec,
-        });
         Ok(Stream {
-            base,
+            base: self.push_aggregate(below, spec),
             steps: Vec::new(),
             schema: Arc::clone(&aggregate.schema),
-            marks,
+            marks: marks_above(aggregate, time.as_ref()),
+        })
+    }
+
+    fn push_aggregate(&mut self, input: NodeId, spec: AggregateSpec) -> NodeId {
+        let operator = OperatorId(self.operators);
+        self.operators += 1;
+        self.push(Node::Aggregate {
+            input,
+            operator,
+            spec,
         })
     }
 

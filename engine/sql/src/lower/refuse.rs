@@ -105,6 +105,30 @@ pub(super) fn counted_changes() -> SqlError {
     }
 }
 
+/// State between late rows and their sink.
+pub(super) fn late_state() -> SqlError {
+    SqlError::NotOnStream {
+        what: "late_rows can be filtered and projected, no more".to_owned(),
+        hint: "store them and read them with another query",
+    }
+}
+
+/// Late rows where there are none to read.
+pub(super) fn no_late_rows() -> SqlError {
+    SqlError::NotOnStream {
+        what: "late_rows can be read once, by INSERT INTO".to_owned(),
+        hint: "write INSERT INTO table SELECT … FROM late_rows('query')",
+    }
+}
+
+/// Late rows of an aggregation that drops none.
+pub(super) fn never_late() -> SqlError {
+    SqlError::NotOnStream {
+        what: "no row of this query can be late: its groups carry no watermark".to_owned(),
+        hint: "group by a window or time with a watermark",
+    }
+}
+
 /// ORDER BY inside an aggregate function.
 pub(super) fn ordered_call(function: &str) -> SqlError {
     SqlError::unsupported(format!("ORDER BY inside {function}"))

@@ -207,10 +207,18 @@ fn paragraph(block: &[Line<'_>], modes: &mut Modes) -> Result<Option<Paragraph>,
         "statement" => {
             let error = header.error()?;
             header.done()?;
-            Step::Statement {
-                sql: header.sql(body)?,
-                error,
+            let sql = header.sql(body)?;
+            // What a statement writes can be expected like the result of a query.
+            let mut words = sql.split_whitespace();
+            let is_insert = ["INSERT", "INTO"].iter().all(|word| {
+                words
+                    .next()
+                    .is_some_and(|next| next.eq_ignore_ascii_case(word))
+            });
+            if let (true, None, Some(table)) = (is_insert, &error, words.next()) {
+                modes.insert(table.to_owned(), OutputMode::Append);
             }
+            Step::Statement { sql, error }
         }
         "query" => query(&mut header, body, modes)?,
         "input" => input(&mut header, body)?,

@@ -25,7 +25,15 @@ fn play(folders: &[&str], workers: &[usize], channels: Channels) {
 #[test]
 fn windows_and_watermarks() {
     play(
-        &["window", "watermark", "sliding", "count_window", "calendar", "chain"],
+        &[
+            "window",
+            "watermark",
+            "sliding",
+            "count_window",
+            "calendar",
+            "late",
+            "chain",
+        ],
         &[1, 2, 3],
         Channels::Typed,
     );

@@ -239,6 +239,14 @@ pub const CATALOGUE: &[ErrorEntry] = &[
         action: "See the named error.",
     },
     ErrorEntry {
+        code: "QRY-005",
+        condition: None,
+        class: Class::User,
+        title: "late rows of a query that runs already",
+        why: "Late rows leave a query together with its result, so what becomes of them is fixed at its start.",
+        action: "Put the INSERT of late rows before the statement that starts the query.",
+    },
+    ErrorEntry {
         code: "SCR-001",
         condition: None,
         class: Class::User,
