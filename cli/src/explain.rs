@@ -29,6 +29,8 @@ pub(crate) fn explain(arguments: &ExplainArguments) -> Result<Exit, Failure> {
     } in statements
     {
         let statement = match statement {
+            // It is shown with the query that drops the rows.
+            late @ Statement::Insert { .. } if !late.starts_query() => late,
             Statement::Insert { sink, query } => Statement::Explain {
                 format,
                 sink: Some(sink),

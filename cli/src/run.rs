@@ -5,7 +5,7 @@ use std::{io::Read, path::Path, sync::Arc};
 use millstream::{
     Checkpoint, DataFrame, Outcome, OutputMode, Session, StreamingQuery, parse_trigger,
 };
-use millstream::{ScriptStatement, SqlError, Statement, parse_script};
+use millstream::{ScriptStatement, SqlError, parse_script};
 
 use crate::{
     arguments::RunArguments,
@@ -80,19 +80,11 @@ fn start(
 ) -> Result<Vec<StreamingQuery>, Failure> {
     let queries = statements
         .iter()
-        .filter(|one| {
-            matches!(
-                one.statement,
-                Statement::Insert { .. } | Statement::Select(_)
-            )
-        })
+        .filter(|one| one.statement.starts_query())
         .count();
     let mut started = Vec::new();
     for statement in statements {
-        let is_query = matches!(
-            statement.statement,
-            Statement::Insert { .. } | Statement::Select(_)
-        );
+        let is_query = statement.statement.starts_query();
         if let Some(root) = checkpoint.filter(|_| is_query) {
             let settings = session.settings();
             let folder = settings

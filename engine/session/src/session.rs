@@ -8,7 +8,7 @@ use std::{
 use datafusion::logical_expr::LogicalPlan;
 use millstream_connectors::{MemoryHub, registry};
 use millstream_connectors_api::{ConnectorFactory, SinkRequest};
-use millstream_runtime::{query::Query, settings::QuerySettings, sinks::Sinks};
+use millstream_runtime::{plan::StreamPlan, query::Query, settings::QuerySettings, sinks::Sinks};
 use millstream_sql::{
     Catalog, ExplainFormat, Planner, QueryText, ScriptStatement, SqlError, Statement, Table,
     catalog::Entry, explain::explain, late::reads_late_rows, parse_script,
@@ -291,10 +291,10 @@ impl Session {
     ) -> Result<String> {
         let catalog = self.catalog();
         let settings = self.settings();
-        let asked = match sink {
-            Some(name) => self.sink_table(&catalog, name)?.output_mode,
-            None => None,
-        };
+        let table = sink
+            .map(|name| self.sink_table(&catalog, name))
+            .transpose()?;
+        let asked = table.as_ref().and_then(|table| table.output_mode);
         let planner = &self.inner.planner;
         let mode = match asked.or(settings.output_mode) {
             Some(mode) => mode,
@@ -304,7 +304,10 @@ impl Session {
                 allowed.first().copied().unwrap_or_default()
             }
         };
-        let plan = planner.plan_sql(&catalog, query, mode, &settings.plan)?;
+        let plan = match &table {
+            Some(table) => self.plan_insert(&catalog, table, query, mode)?.0,
+            None => planner.plan_sql(&catalog, query, mode, &settings.plan)?,
+        };
         Ok(explain(&plan, format))
     }
 
@@ -323,36 +326,43 @@ impl Session {
         }
     }
 
-    fn insert(&self, sink: &str, query: &QueryText) -> Result<StreamingQuery> {
-        let (plan, target, late) = {
-            let catalog = self.catalog();
-            let table = self.sink_table(&catalog, sink)?;
-            let settings = self.settings();
-            let mode = table
-                .output_mode
-                .or(settings.output_mode)
-                .unwrap_or_default();
-            let planner = &self.inner.planner;
-            // What is wrong with the query itself is said first, with its place.
-            let mut plan = planner.plan_sql(&catalog, query, mode, &settings.plan)?;
-            let late = self.late_insert(&[Some(sink), settings.query_name.as_deref()]);
-            if table.columns.is_some() || late.is_some() {
-                let mut logical = planner.logical(&catalog, query)?;
-                if let Some(columns) = &table.columns {
-                    logical = assign(&table.name, columns, logical)?;
-                }
-                let late = late
-                    .as_ref()
-                    .map(|late| self.late_plan(&catalog, late, &logical));
-                plan = planner.plan_with_late(logical, late.transpose()?, mode, &settings.plan)?;
+    /// The plan of an INSERT, with its sink and that of its late rows.
+    fn plan_insert(
+        &self,
+        catalog: &Catalog,
+        table: &Table,
+        query: &QueryText,
+        mode: OutputMode,
+    ) -> Result<(StreamPlan, Target, Option<Target>)> {
+        let (settings, planner) = (self.settings(), &self.inner.planner);
+        // What is wrong with the query itself is said first, with its place.
+        let mut plan = planner.plan_sql(catalog, query, mode, &settings.plan)?;
+        let late = self.late_insert(&[Some(&table.name), settings.query_name.as_deref()]);
+        if table.columns.is_some() || late.is_some() {
+            let mut logical = planner.logical(catalog, query)?;
+            if let Some(columns) = &table.columns {
+                logical = assign(&table.name, columns, logical)?;
             }
-            let target = Target {
-                factory: table.factory.clone(),
-                request: table.sink_request(),
-            };
-            let late = late.map(|late| self.late_target(&catalog, &late.sink));
-            (plan, target, late.transpose()?)
+            let late = late.as_ref();
+            let late = late.map(|late| self.late_plan(catalog, late, &logical));
+            plan = planner.plan_with_late(logical, late.transpose()?, mode, &settings.plan)?;
+        }
+        let target = Target {
+            factory: table.factory.clone(),
+            request: table.sink_request(),
         };
+        let late = late.map(|late| self.late_target(catalog, &late.sink));
+        Ok((plan, target, late.transpose()?))
+    }
+
+    fn insert(&self, sink: &str, query: &QueryText) -> Result<StreamingQuery> {
+        let planned = {
+            let (catalog, settings) = (self.catalog(), self.settings());
+            let table = self.sink_table(&catalog, sink)?;
+            let mode = table.output_mode.or(settings.output_mode);
+            self.plan_insert(&catalog, &table, query, mode.unwrap_or_default())?
+        };
+        let (plan, target, late) = planned;
         let settings = self.settings();
         let query = self.start_plan(plan, (&target, late.as_ref()), settings);
         // The settings of "the next query" hold for one.
@@ -458,7 +468,7 @@ impl Session {
 
     fn start_plan(
         &self,
-        plan: millstream_runtime::plan::StreamPlan,
+        plan: StreamPlan,
         (target, late): (&Target, Option<&Target>),
         settings: SessionSettings,
     ) -> Result<StreamingQuery> {

@@ -8,6 +8,7 @@ use crate::{
     ddl::{self, CreateTable},
     error::from_parser,
     explain::ExplainFormat,
+    late::reads_late_rows,
     text::{self, QueryText, is_word, place},
 };
 
@@ -81,6 +82,18 @@ pub enum Statement {
         /// The query.
         name: String,
     },
+}
+
+impl Statement {
+    /// Whether it starts a query. An INSERT of late rows runs with the query that drops them.
+    #[must_use]
+    pub fn starts_query(&self) -> bool {
+        match self {
+            Statement::Insert { query, .. } => reads_late_rows(query).is_none(),
+            Statement::Select(_) => true,
+            _ => false,
+        }
+    }
 }
 
 /// A statement and where it starts.
