@@ -88,11 +88,10 @@ impl Statement {
     /// Whether it starts a query. An INSERT of late rows runs with the query that drops them.
     #[must_use]
     pub fn starts_query(&self) -> bool {
-        match self {
-            Statement::Insert { query, .. } => reads_late_rows(query).is_none(),
-            Statement::Select(_) => true,
-            _ => false,
+        if let Statement::Insert { query, .. } = self {
+            return reads_late_rows(query).is_none();
         }
+        matches!(self, Statement::Select(_))
     }
 }
 

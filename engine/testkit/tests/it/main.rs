@@ -5,6 +5,7 @@ mod cells;
 mod clock;
 mod engine;
 mod host;
+mod late;
 mod oracle;
 mod parse;
 mod play;
