@@ -308,7 +308,7 @@ impl Lowering {
         match self.state_below(stream.base) {
             // Groups that may change have no final time: such a watermark closes nothing, as in Spark.
             Some(Node::Aggregate { spec, .. }) if !spec.marked => return Ok(stream),
-            Some(Node::Limit { .. }) => {
+            Some(Node::Limit { .. } | Node::Top { .. }) => {
                 return Err(SqlError::unsupported("a watermark above LIMIT"));
             }
             _ => {}
