@@ -283,7 +283,9 @@ impl Coded for SqlError {
             SqlError::UnknownMode { .. } => {
                 Some("use append, update, complete or changes".to_owned())
             }
-            SqlError::Mode { allowed, .. } | SqlError::Chained { allowed, .. } => {
+            SqlError::Mode { allowed, .. } | SqlError::Chained { allowed, .. }
+                if !allowed.is_empty() =>
+            {
                 Some(format!("this query can run in: {}", join_modes(allowed)))
             }
             SqlError::NotOnStream { hint, .. } if !hint.is_empty() => Some((*hint).to_owned()),

@@ -52,18 +52,24 @@ pub(crate) fn check(plan: &StreamPlan, check_chains: bool) -> Result<(), SqlErro
     }
 }
 
-/// Checks what can be told before nodes are built: complete mode needs an aggregation.
-pub(crate) fn check_shape(plan: &LogicalPlan, mode: OutputMode) -> Result<(), SqlError> {
+/// Checks what can be told before nodes are built: complete mode needs an aggregation. The other
+/// modes are tried only for the hint.
+pub(crate) fn check_shape(
+    plan: &LogicalPlan,
+    mode: OutputMode,
+    runs_in: impl Fn(OutputMode) -> bool,
+) -> Result<(), SqlError> {
     let aggregates = plan
         .exists(|node| Ok(matches!(node, LogicalPlan::Aggregate(_))))
         .unwrap_or(true);
     if mode != OutputMode::Complete || aggregates {
         return Ok(());
     }
+    let others = ALL.into_iter().filter(|other| *other != mode);
     Err(SqlError::Mode {
         mode,
         what: NO_AGGREGATION,
-        allowed: vec![OutputMode::Append, OutputMode::Update, OutputMode::Changes],
+        allowed: others.filter(|other| runs_in(*other)).collect(),
     })
 }
 
@@ -84,7 +90,7 @@ fn refusal(plan: &StreamPlan, mode: OutputMode, check_chains: bool) -> Option<Re
             | Node::Top { .. } => None,
         })
         .collect();
-    if mode != plan.mode && is_cut(plan, mode) {
+    if mode != plan.mode && is_refused_below(plan, mode) {
         return Some(Refusal::Lowered);
     }
     let is_session = |spec: &&AggregateSpec| matches!(spec.time, TimeKey::Session { .. });
@@ -114,20 +120,24 @@ fn refusal(plan: &StreamPlan, mode: OutputMode, check_chains: bool) -> Option<Re
     (mode != OutputMode::Append && check_chains && is_chained(plan)).then_some(Refusal::Chained)
 }
 
-/// Whether ORDER BY or LIMIT forbids a mode.
-fn is_cut(plan: &StreamPlan, mode: OutputMode) -> bool {
+/// Whether ORDER BY, LIMIT or DISTINCT inside a function forbids a mode.
+fn is_refused_below(plan: &StreamPlan, mode: OutputMode) -> bool {
     plan.nodes.iter().any(|node| match node {
         Node::Arrange { order, .. } if !order.is_empty() => {
             !matches!(mode, OutputMode::Complete | OutputMode::Changes)
         }
         Node::Arrange { .. } | Node::Limit { .. } => mode == OutputMode::Update,
-        // Made for `changes` only; what other modes make of it the lowering says.
-        Node::Top { .. } => mode != OutputMode::Changes,
-        Node::Source(_)
-        | Node::Chain { .. }
-        | Node::Union { .. }
-        | Node::Late { .. }
-        | Node::Aggregate { .. } => false,
+        // Made for `changes` only; this is what other modes make of it.
+        Node::Top { input, spec, .. } => match mode {
+            OutputMode::Append => !spec.order.is_empty() || spec.skip > 0,
+            OutputMode::Update => true,
+            OutputMode::Complete => spec.skip > 0 || !reaches_state(plan, *input),
+            OutputMode::Changes | _ => false,
+        },
+        Node::Aggregate { spec, .. } => {
+            mode != OutputMode::Changes && spec.calls.iter().any(|call| call.function.is_distinct())
+        }
+        Node::Source(_) | Node::Chain { .. } | Node::Union { .. } | Node::Late { .. } => false,
     })
 }
 

@@ -319,10 +319,13 @@ impl Planner {
             Some(late) => (late::guard(logical)?.0, Some(self.optimize(late)?)),
         };
         let optimized = self.optimize(logical)?;
-        modes::check_shape(&optimized, mode)?;
-        let plan = lower::lower(&optimized, late.as_ref(), mode, settings)?;
-        modes::check(&plan, settings.check_correctness)?;
-        Ok(plan)
+        let lowered = |mode| {
+            let plan = lower::lower(&optimized, late.as_ref(), mode, settings)?;
+            modes::check(&plan, settings.check_correctness)?;
+            Ok(plan)
+        };
+        modes::check_shape(&optimized, mode, |mode| lowered(mode).is_ok())?;
+        lowered(mode)
     }
 
     /// The modes in which a logical plan can run; empty if in none.

@@ -2,6 +2,7 @@
 
 mod cases;
 mod fixture;
+mod modes;
 mod plans;
 mod refusals;
 mod statements;
