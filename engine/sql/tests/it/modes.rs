@@ -143,6 +143,12 @@ const SHAPES: &[Shape] = &[
         why: "",
     },
     Shape {
+        title: "count window",
+        sql: "SELECT k, count_window(100) AS w, sum(v) AS v FROM plain GROUP BY count_window(100), k",
+        spark: [false, false, false],
+        why: "Spark has no windows by count; a window of so many rows is final when it is full.",
+    },
+    Shape {
         title: "HAVING",
         sql: "SELECT window(at, '10 seconds') AS w, count(*) AS c FROM clicks GROUP BY \
               window(at, '10 seconds') HAVING count(*) > 1",
