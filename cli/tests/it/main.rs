@@ -3,4 +3,5 @@
 mod crash;
 mod panics;
 mod process;
+mod progress;
 mod several;

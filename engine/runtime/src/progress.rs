@@ -3,7 +3,7 @@
 //! One source of truth: listeners, `lastProgress`, the terminal line, progress files and metrics
 //! all show this value.
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 /// Progress of one epoch.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -102,10 +102,13 @@ pub struct SourceProgress {
     /// The source's line.
     pub description: String,
     /// Where the epoch began; null in the first.
+    #[serde(serialize_with = "offset")]
     pub start_offset: Option<String>,
     /// Where it ended.
+    #[serde(serialize_with = "offset")]
     pub end_offset: Option<String>,
     /// The newest position known.
+    #[serde(serialize_with = "offset")]
     pub latest_offset: Option<String>,
     /// Rows read.
     pub num_input_rows: u64,
@@ -117,6 +120,17 @@ pub struct SourceProgress {
     /// Rows by the duration of the epoch.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub processed_rows_per_second: Option<f64>,
+}
+
+/// An offset as the object or number that its text is, as Spark shows it; else as the text.
+fn offset<S: Serializer>(text: &Option<String>, serializer: S) -> Result<S::Ok, S::Error> {
+    let parsed = text
+        .as_deref()
+        .map(serde_json::from_str::<serde_json::Value>);
+    match parsed {
+        Some(Ok(value)) => value.serialize(serializer),
+        Some(Err(_)) | None => text.serialize(serializer),
+    }
 }
 
 /// The sink.

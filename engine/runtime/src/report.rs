@@ -4,7 +4,12 @@ use std::{fmt::Write, time::Duration};
 
 use millstream_connectors_api::SinkReceipt;
 use millstream_epoch::{Chosen, Plan, PlanKind, SourceRange};
-use millstream_operators::{board::EpochKind, driver::OperatorReport, watermark::MarkState};
+use millstream_operators::{
+    aggregate::{AggregateSpec, TimeKey},
+    board::EpochKind,
+    driver::OperatorReport,
+    watermark::MarkState,
+};
 use millstream_types::{Epoch, EventTime, Interval};
 
 use crate::{
@@ -169,7 +174,7 @@ fn state_operators(query: &Coordinator, open: &OpenEpoch) -> Vec<StateOperatorPr
         .iter()
         .filter_map(|node| {
             let (operator, name) = match node {
-                Node::Aggregate { operator, .. } => (operator, "stateStoreSave"),
+                Node::Aggregate { operator, spec, .. } => (operator, aggregate_name(spec)),
                 Node::Limit { operator, .. } | Node::Top { operator, .. } => {
                     (operator, "globalLimit")
                 }
@@ -192,6 +197,18 @@ fn state_operators(query: &Coordinator, open: &OpenEpoch) -> Vec<StateOperatorPr
         .collect();
     operators.reverse();
     operators
+}
+
+/// Spark's name for an aggregation.
+fn aggregate_name(spec: &AggregateSpec) -> &'static str {
+    match spec.time {
+        TimeKey::Session { .. } => "sessionWindowStateStoreSaveExec",
+        TimeKey::None
+        | TimeKey::Instant { .. }
+        | TimeKey::Window { .. }
+        | TimeKey::Windowed { .. }
+        | TimeKey::Counted { .. } => "stateStoreSave",
+    }
 }
 
 fn sources(
