@@ -10,3 +10,4 @@ mod oracle;
 mod parse;
 mod play;
 mod suite;
+mod triggers;
