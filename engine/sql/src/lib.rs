@@ -23,6 +23,7 @@ mod numbers;
 pub mod planner;
 mod provider;
 mod rewrite;
+mod spread;
 pub mod statement;
 pub mod text;
 mod times;

@@ -47,6 +47,7 @@ use crate::{
     identity,
     late::{LateBarrier, is_late_scan},
     planner::{is_streaming, scan_source},
+    spread::listed,
     watermark::{HeldFilter, WatermarkNode, WindowBarrier, extension},
 };
 
@@ -433,6 +434,9 @@ impl Stream {
                 self.marks.get(idx).copied().flatten()
             }
             other => {
+                if let Some(time) = listed(other) {
+                    return self.mark_of(time).map(|_| Mark::Window);
+                }
                 let (inner, makes_window) = carried(other)?;
                 let inner = self.mark_of(inner)?;
                 match (makes_window, inner) {

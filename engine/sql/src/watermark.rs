@@ -28,6 +28,7 @@ use crate::{
     ddl::parse_interval,
     error::from_datafusion,
     functions::{clock::is_clock, window::is_window},
+    spread::spread,
     text::MARK_FUNCTION,
 };
 
@@ -325,11 +326,13 @@ impl UserDefinedLogicalNodeCore for HeldFilter {
 }
 
 /// Before the optimizer: puts a [`WindowBarrier`] above every aggregation by a time window, and
-/// makes a [`HeldFilter`] of every condition that is not deterministic.
+/// makes a [`HeldFilter`] of every condition that is not deterministic; windows outside groupings
+/// become rows.
 pub(crate) fn guard(plan: LogicalPlan) -> Result<LogicalPlan> {
     plan.transform_up(|plan| match plan {
         LogicalPlan::Aggregate(_) => Ok(guard_window(plan)),
         LogicalPlan::Filter(filter) => Ok(hold(filter)),
+        LogicalPlan::Projection(projection) => spread(projection),
         other => Ok(Transformed::no(other)),
     })
     .map(|transformed| transformed.data)

@@ -241,7 +241,7 @@ pub(crate) fn window_type(time: &DataType) -> DataType {
     DataType::Struct(window_fields(time))
 }
 
-pub(super) fn window_fields(time: &DataType) -> Fields {
+pub(crate) fn window_fields(time: &DataType) -> Fields {
     Fields::from(vec![
         Field::new("start", time.clone(), true),
         Field::new("end", time.clone(), true),
@@ -249,7 +249,7 @@ pub(super) fn window_fields(time: &DataType) -> Fields {
 }
 
 /// The timestamps inside a window's type, or the type itself.
-pub(super) fn time_of(data_type: &DataType) -> &DataType {
+pub(crate) fn time_of(data_type: &DataType) -> &DataType {
     match data_type {
         DataType::Struct(fields) if fields.len() == 2 => fields[1].data_type(),
         other => other,
@@ -404,7 +404,7 @@ pub(crate) fn not_alone(what: &str) -> SqlError {
 }
 
 /// Microseconds of a timestamp, or of a window's last instant.
-pub(super) fn event_times(input: &ArrayRef) -> Result<TimestampMicrosecondArray> {
+pub(crate) fn event_times(input: &ArrayRef) -> Result<TimestampMicrosecondArray> {
     let micros = DataType::Timestamp(TimeUnit::Microsecond, None);
     let naked = |array: &ArrayRef| -> Result<TimestampMicrosecondArray> {
         let plain = match array.data_type() {
@@ -441,7 +441,7 @@ fn windows(
     )?))
 }
 
-pub(super) fn with_zone(array: TimestampMicrosecondArray, zone: &DataType) -> Result<ArrayRef> {
+pub(crate) fn with_zone(array: TimestampMicrosecondArray, zone: &DataType) -> Result<ArrayRef> {
     Ok(match zone {
         DataType::Timestamp(_, Some(zone)) => Arc::new(array.with_timezone(Arc::clone(zone))),
         _ => Arc::new(array),

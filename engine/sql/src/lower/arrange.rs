@@ -302,9 +302,7 @@ impl Lowering {
             schema,
         });
         stream.schema = Arc::clone(&unnest.schema);
-        if let Some(mark) = stream.marks.get_mut(*column) {
-            *mark = None;
-        }
+        // The elements of a list have its mark: only lists of windows have one.
         Ok(stream)
     }
 }

@@ -54,6 +54,8 @@ fn a_logical_plan_needs_no_text() -> Result<(), SqlError> {
             Chain
               | filter: k@1 IS NOT NULL
               | mark: plain.ts delay 5 seconds
+              | project: ts, v
+              | filter: ts@0 IS NOT NULL
               | project: window(ts@0, 1 minute) AS w, v
               | project: w, v@1 AS plain.v
               Source plain connector=memory

@@ -63,6 +63,12 @@ const SHAPES: &[Shape] = &[
         why: "",
     },
     Shape {
+        title: "sliding window outside GROUP BY",
+        sql: "SELECT who, window(at, '10 seconds', '5 seconds') AS w FROM clicks",
+        spark: [true, true, false],
+        why: "",
+    },
+    Shape {
         title: "aggregation without watermark",
         sql: "SELECT k, count(*) AS c FROM plain GROUP BY k",
         spark: [false, true, true],

@@ -223,15 +223,16 @@ fn a_window_of_one_row_outside_group_by() {
         Append,
         "SELECT window(at, '10 seconds') AS w, n FROM clicks",
         &expect![[r#"
-        Sink mode=append
-          Chain
-            | mark: clicks.at delay 10 seconds
-            | project: window(at@0, 10 seconds) AS w, n
-            Source clicks connector=memory
-              | columns: at TIMESTAMP, n INT
-        watermark: clicks.at delay 10 seconds
-        modes: append, update, changes
-    "#]],
+            Sink mode=append
+              Chain
+                | mark: clicks.at delay 10 seconds
+                | filter: at@0 IS NOT NULL
+                | project: window(at@0, 10 seconds) AS w, n
+                Source clicks connector=memory
+                  | columns: at TIMESTAMP, n INT
+            watermark: clicks.at delay 10 seconds
+            modes: append, update, changes
+        "#]],
     );
     check(
         Append,
@@ -246,6 +247,7 @@ fn a_window_of_one_row_outside_group_by() {
                   | state: one row a key and window, removed when the watermark reaches the window's end
                   Chain
                     | mark: clicks.at delay 10 seconds
+                    | filter: at@0 IS NOT NULL
                     | project: window(at@0, 10 seconds) AS w
                     | project: w, 1 AS Int32(1)
                     Source clicks connector=memory

@@ -149,11 +149,19 @@ fn windows() {
     );
     check(
         Append,
-        "SELECT window(at, '10 seconds', '5 seconds') FROM clicks",
+        "SELECT window(at, '10 seconds', '5 seconds') AS w, window(at, '10 seconds') AS v FROM clicks",
         &expect![[r#"
-        error SQL-030: a sliding window outside GROUP BY is not supported (line 1, column 8)
-        hint: put it into GROUP BY
-    "#]],
+            error SQL-014: multiple time or session windows in one grouping would multiply rows (line 1, column 8)
+            hint: group by one window, or aggregate twice
+        "#]],
+    );
+    check(
+        Append,
+        "SELECT n FROM clicks WHERE window(at, '10 seconds', '5 seconds').start IS NULL",
+        &expect![[r#"
+            error SQL-030: a sliding window outside GROUP BY is not supported (line 1, column 28)
+            hint: put it into GROUP BY
+        "#]],
     );
     check(
         Append,
