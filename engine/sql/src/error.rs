@@ -177,6 +177,14 @@ pub enum SqlError {
         /// The modes the query can run in.
         allowed: Vec<OutputMode>,
     },
+    /// SQL-040 … SQL-044 · User · a rule of SQL that the planner checks.
+    #[error("{message}")]
+    Rule {
+        /// Which rule.
+        rule: Rule,
+        /// What breaks it.
+        message: String,
+    },
     /// CON-… · User · the connector refuses the table.
     #[error(transparent)]
     Connector(#[from] ConnectorError),
@@ -186,6 +194,60 @@ pub enum SqlError {
         /// What was found.
         what: String,
     },
+}
+
+/// Rules of SQL that DataFusion's planner checks, each with Spark's condition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Rule {
+    /// What is selected is a key or aggregated.
+    KeyOrAggregate,
+    /// Positions are those of selected columns.
+    Position,
+    /// WHERE has no aggregates.
+    WhereOfRows,
+    /// Inputs of a union have as many columns.
+    UnionColumns,
+    /// Inputs of a union have types with a common one.
+    UnionTypes,
+}
+
+impl Rule {
+    /// The rules, and how DataFusion says that one is broken.
+    const TOLD: [(Rule, &'static str); 5] = [
+        (Rule::KeyOrAggregate, "must appear in the GROUP BY clause"),
+        (Rule::Position, "Cannot find column with position"),
+        (Rule::WhereOfRows, "not allowed in the WHERE clause"),
+        (
+            Rule::UnionColumns,
+            "queries have different number of columns",
+        ),
+        (Rule::UnionTypes, "Incompatible inputs for Union"),
+    ];
+
+    fn code(self) -> &'static str {
+        match self {
+            Rule::KeyOrAggregate => "SQL-040",
+            Rule::Position => "SQL-041",
+            Rule::WhereOfRows => "SQL-042",
+            Rule::UnionColumns => "SQL-043",
+            Rule::UnionTypes => "SQL-044",
+        }
+    }
+
+    /// The rule that a line of DataFusion's is about.
+    fn broken_by(line: &str) -> Option<SqlError> {
+        let told = Rule::TOLD.iter().find(|(_, words)| line.contains(words));
+        let rule = told?.0;
+        let column = || line.split_once("column \"")?.1.split_once('"');
+        let message = match (rule, column()) {
+            (Rule::KeyOrAggregate, Some((column, _))) => {
+                format!("column {column} must be in GROUP BY or inside an aggregate function")
+            }
+            _ => plain(line),
+        };
+        Some(SqlError::Rule { rule, message })
+    }
 }
 
 impl SqlError {
@@ -247,6 +309,7 @@ impl Coded for SqlError {
             SqlError::NotOnStream { .. } => "SQL-030",
             SqlError::Over { .. } => "SQL-031",
             SqlError::Chained { .. } => "SQL-032",
+            SqlError::Rule { rule, .. } => rule.code(),
             SqlError::Internal { .. } => "EXE-003",
         })
     }
@@ -461,7 +524,7 @@ fn from_message(message: &str) -> SqlError {
             message: plain(&line),
         };
     }
-    SqlError::plan(plain(&line))
+    Rule::broken_by(&line).unwrap_or_else(|| SqlError::plan(plain(&line)))
 }
 
 fn from_schema(error: SchemaError) -> SqlError {
