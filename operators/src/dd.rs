@@ -40,9 +40,21 @@ impl Default for RowBytes {
 
 impl RowBytes {
     #[inline]
-    fn push(&mut self, row: &[u8]) {
+    pub(crate) fn push(&mut self, row: &[u8]) {
         self.data.extend_from_slice(row);
         self.ends.push(self.data.len());
+    }
+
+    /// Adds a row made of two parts.
+    #[inline]
+    pub(crate) fn push_parts(&mut self, front: &[u8], back: &[u8]) {
+        self.data.extend_from_slice(front);
+        self.push(back);
+    }
+
+    /// The rows in order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        (0..self.count()).map(|index| self.at(index))
     }
 
     #[inline]
@@ -157,8 +169,20 @@ impl Updates {
         })
     }
 
+    /// Whether each update stands behind the one before it and none is zero.
+    fn is_consolidated(&self) -> bool {
+        let pair = |index: usize| (self.keys.at(index), self.values.at(index));
+        (1..self.len()).all(|index| pair(index - 1) < pair(index))
+            && self.diffs.iter().all(|diff| *diff != 0)
+    }
+
     /// Sorted by key and value, all at `time`, equal ones added up, zeros gone.
-    fn consolidated(&self, time: u64) -> Updates {
+    fn consolidated(mut self, time: u64) -> Updates {
+        // Whoever goes by sorted keys has them in order already.
+        if self.is_consolidated() {
+            self.times.iter_mut().for_each(|at| *at = time);
+            return self;
+        }
         let mut order: Vec<(u64, usize)> = (0..self.len())
             .map(|index| (prefix(self.keys.at(index)), index))
             .collect();
@@ -186,6 +210,33 @@ impl Updates {
             rest = &rest[same..];
         }
         out
+    }
+}
+
+/// The values of one key, in order, with their counts.
+#[derive(Debug, Default)]
+pub(crate) struct Values {
+    values: RowBytes,
+    counts: Vec<i64>,
+}
+
+impl Values {
+    fn clear(&mut self) {
+        self.values.clear();
+        self.counts.clear();
+    }
+
+    fn push(&mut self, value: &[u8], count: i64) {
+        self.values.push(value);
+        self.counts.push(count);
+    }
+
+    /// Each value and its count.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&[u8], i64)> {
+        let counts = self.counts.iter().copied();
+        counts
+            .enumerate()
+            .map(|(index, count)| (self.values.at(index), count))
     }
 }
 
@@ -294,7 +345,7 @@ impl Arrangement {
 
     /// Adds the updates of `epoch` as one batch; what cancels out is not stored. Several batches of
     /// one epoch stand at times of their own: nobody reads between them.
-    pub(crate) fn append(&mut self, epoch: u64, updates: &Updates) -> usize {
+    pub(crate) fn append(&mut self, epoch: u64, updates: Updates) -> usize {
         let time = epoch.max(self.upper);
         let consolidated = updates.consolidated(time);
         let stored = consolidated.len();
@@ -315,26 +366,28 @@ impl Arrangement {
         stored
     }
 
-    /// For each of the sorted `keys`, its values with a positive count.
+    /// For each of the sorted `keys`, in their order, its values that have a count.
     pub(crate) fn probe<'k>(
         &mut self,
         keys: impl Iterator<Item = &'k [u8]>,
-        mut found: impl FnMut(&'k [u8], &[u8], i64),
+        mut each: impl FnMut(&'k [u8], &Values),
     ) {
         let (mut cursor, storage) = self.spine.cursor();
+        let mut values = Values::default();
         for key in keys {
+            values.clear();
             cursor.seek_key(&storage, key);
-            if cursor.get_key(&storage) != Some(key) {
-                continue;
-            }
-            while let Some(value) = cursor.get_val(&storage) {
-                let mut count = 0;
-                cursor.map_times(&storage, |_, diff| count += *diff);
-                if count != 0 {
-                    found(key, value, count);
+            if cursor.get_key(&storage) == Some(key) {
+                while let Some(value) = cursor.get_val(&storage) {
+                    let mut count = 0;
+                    cursor.map_times(&storage, |_, diff| count += *diff);
+                    if count != 0 {
+                        values.push(value, count);
+                    }
+                    cursor.step_val(&storage);
                 }
-                cursor.step_val(&storage);
             }
+            each(key, &values);
         }
     }
 
@@ -395,7 +448,7 @@ mod tests {
                     buffer.push(&[*key, 9], &[*value], epoch as u64, *diff);
                     *model.entry((vec![*key, 9], vec![*value])).or_default() += *diff;
                 }
-                arrangement.append(epoch as u64, &buffer);
+                arrangement.append(epoch as u64, buffer);
             }
             model.retain(|_, count| *count != 0);
             let mut seen = BTreeMap::new();
@@ -405,8 +458,10 @@ mod tests {
             prop_assert_eq!(&seen, &model);
             let keys: Vec<[u8; 2]> = (0..7).map(|key| [key, 9]).collect();
             let mut probed = BTreeMap::new();
-            arrangement.probe(keys.iter().map(|key| &key[..]), |key, value, count| {
-                probed.insert((key.to_vec(), value.to_vec()), count);
+            arrangement.probe(keys.iter().map(|key| &key[..]), |key, values| {
+                for (value, count) in values.iter() {
+                    probed.insert((key.to_vec(), value.to_vec()), count);
+                }
             });
             prop_assert_eq!(&probed, &model);
         }

@@ -22,7 +22,7 @@ use arrow::{
 use millstream_types::Epoch;
 
 use crate::{
-    dd::{Arrangement, Updates},
+    dd::{Arrangement, RowBytes, Updates},
     error::{OperatorError, Result},
     keyhash::{hash_keys, owner},
     rows::RowCodec,
@@ -219,26 +219,40 @@ impl StateTable {
         rows: usize,
         value_of: impl Fn(usize) -> Option<&'v [u8]>,
     ) -> Result<()> {
-        let mut prefixed = self.prefixed_keys(bucket, keys, rows)?;
-        prefixed.sort_unstable();
+        let (keys, order) = self.sorted_keys(bucket, keys, rows)?;
         let stored = self.buckets.entry(bucket).or_insert_with(Stored::new);
         let mut updates = Updates::default();
         let mut live_change = 0i64;
-        stored.arrangement.probe(
-            prefixed.iter().map(|(key, _)| key.as_slice()),
-            |key, old, count| {
+        let mut at = order.iter();
+        stored.arrangement.probe(keys.iter(), |key, held| {
+            let mut new = at.next().and_then(|row| value_of(*row as usize));
+            // Values of a key go out in order, so that nothing has to be sorted again.
+            for (old, count) in held.iter() {
+                if let Some(value) = new
+                    && value <= old
+                {
+                    new = None;
+                    let same = i64::from(value == old);
+                    live_change += 1 - same * count;
+                    if same == 0 {
+                        updates.push(key, value, epoch.0, 1);
+                    } else if count != 1 {
+                        updates.push(key, old, epoch.0, 1 - count);
+                    }
+                    if same == 1 {
+                        continue;
+                    }
+                }
                 updates.push(key, old, epoch.0, -count);
                 live_change -= count;
-            },
-        );
-        for (key, row) in &prefixed {
-            if let Some(value) = value_of(*row) {
+            }
+            if let Some(value) = new {
                 updates.push(key, value, epoch.0, 1);
                 live_change += 1;
             }
-        }
+        });
         let piece = piece(&self.keys, &self.values, &self.schema, &updates)?;
-        let stored_updates = stored.arrangement.append(epoch.0, &updates);
+        let stored_updates = stored.arrangement.append(epoch.0, updates);
         if stored_updates > 0 {
             stored.written += piece.num_rows();
             stored.fresh.push(piece);
@@ -247,6 +261,34 @@ impl StateTable {
             .live
             .saturating_add_signed(isize::try_from(live_change).unwrap_or(0));
         Ok(())
+    }
+
+    /// Hash and row bytes of the keys in their order, and which row each is of.
+    fn sorted_keys(
+        &self,
+        bucket: Bucket,
+        keys: &[ArrayRef],
+        rows: usize,
+    ) -> Result<(RowBytes, Vec<u32>)> {
+        let hashes = hash_keys(self.spread.salt(bucket), &keys[..self.owned_by], rows)?;
+        // Without key columns there is nothing to encode, and one key.
+        let encoded = match keys {
+            [] => None,
+            keys => Some(self.keys.encode(keys)?),
+        };
+        let key_of = |row: u32| -> &[u8] {
+            let encoded = encoded.as_ref();
+            encoded.map_or(&[], |encoded| encoded.row(row as usize).data())
+        };
+        let mut order: Vec<(u64, u32)> = hashes.into_iter().zip(0u32..).collect();
+        order.sort_unstable_by(|(a_hash, a), (b_hash, b)| {
+            a_hash.cmp(b_hash).then_with(|| key_of(*a).cmp(key_of(*b)))
+        });
+        let mut sorted = RowBytes::default();
+        for (hash, row) in &order {
+            sorted.push_parts(&hash.to_be_bytes(), key_of(*row));
+        }
+        Ok((sorted, order.into_iter().map(|(_, row)| row).collect()))
     }
 
     /// Hash and row bytes of each key, with its row number.
@@ -347,7 +389,7 @@ impl StateTable {
             self.seed_updates(bucket, piece, ownership, &mut updates)?;
         }
         let mut stored = Stored::new();
-        stored.live = stored.arrangement.append(epoch.0, &updates);
+        stored.live = stored.arrangement.append(epoch.0, updates);
         let mut held = Updates::default();
         stored
             .arrangement
