@@ -11,6 +11,7 @@ use datafusion_spark::planner::SparkFunctionPlanner;
 
 use crate::rewrite::macros;
 
+pub(crate) mod arrays;
 mod calendar;
 mod civil;
 pub(crate) mod clock;
@@ -20,9 +21,12 @@ mod higher;
 mod json;
 pub(crate) mod lists;
 mod maps;
+mod math;
 pub(crate) mod ordered;
 mod pattern;
 pub(crate) mod percentile;
+pub(crate) mod rounding;
+mod several;
 pub(crate) mod simple;
 pub(crate) mod statistics;
 mod subscript;
@@ -83,9 +87,7 @@ const SCALAR_ALIASES: &[(&str, &str)] = &[
     ("char_length", "character_length"),
     ("ucase", "upper"),
     ("lcase", "lower"),
-    ("sort_array", "array_sort"),
     ("sign", "signum"),
-    ("array_size", "size"),
     ("date", "to_date"),
     ("timestamp", "to_timestamp"),
 ];
@@ -94,6 +96,7 @@ const SCALAR_ALIASES: &[(&str, &str)] = &[
 const REWRITTEN: &[(&str, FunctionKind)] = &[
     ("approx_count_distinct", FunctionKind::Aggregate),
     ("count_if", FunctionKind::Aggregate),
+    ("arrays_zip", FunctionKind::Scalar),
     ("explode", FunctionKind::Scalar),
     ("explode_outer", FunctionKind::Scalar),
     ("grouping_id", FunctionKind::Aggregate),
@@ -175,6 +178,10 @@ impl Registry {
         }
         let of_rows = [
             maps::functions(),
+            arrays::functions(),
+            math::functions(),
+            rounding::functions(),
+            several::functions(),
             datetime::functions(),
             text::functions(),
             json::functions(),
@@ -193,6 +200,9 @@ impl Registry {
         for function in lists::functions()
             .into_iter()
             .chain([simple::mark(), ordered::function()])
+            .chain(arrays::hidden())
+            .chain(rounding::hidden())
+            .chain(several::hidden())
         {
             self.scalar.insert(function.name().to_owned(), function);
         }

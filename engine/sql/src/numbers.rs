@@ -145,6 +145,44 @@ fn arithmetic(binary: BinaryExpr, schema: &DFSchema) -> Result<Transformed<Expr>
     }
 }
 
+/// Arithmetic over a text: beside a whole number it is a BIGINT, beside another it is a DOUBLE.
+pub(crate) fn texts_as_numbers(
+    binary: &BinaryExpr,
+    left: &DataType,
+    right: &DataType,
+) -> Option<BinaryExpr> {
+    let is_text = |found: &DataType| matches!(found, DataType::Utf8 | DataType::Utf8View);
+    let number = match (is_text(left), is_text(right)) {
+        (true, false) => right,
+        (false, true) => left,
+        _ => return None,
+    };
+    let arithmetic = matches!(
+        binary.op,
+        Operator::Plus | Operator::Minus | Operator::Multiply | Operator::Divide | Operator::Modulo
+    );
+    if !arithmetic || !number.is_numeric() {
+        return None;
+    }
+    let whole = number.is_integer() && binary.op != Operator::Divide;
+    let wanted = if whole {
+        DataType::Int64
+    } else {
+        DataType::Float64
+    };
+    let side = |expr: &Expr, found: &DataType| {
+        if !is_text(found) {
+            return expr.clone();
+        }
+        Expr::Cast(Cast::new(Box::new(expr.clone()), wanted.clone()))
+    };
+    Some(BinaryExpr::new(
+        Box::new(side(&binary.left, left)),
+        binary.op,
+        Box::new(side(&binary.right, right)),
+    ))
+}
+
 fn as_double(expr: Expr, from: &DataType) -> Expr {
     if *from == DataType::Float64 {
         return expr;

@@ -205,10 +205,16 @@ impl Planner {
         late: Option<SchemaRef>,
     ) -> Result<LogicalPlan, SqlError> {
         let mut tree = parse_query(query, known_names(catalog))?;
-        rewrite::rewrite(&mut tree)?;
         let mut provider = self.provider(catalog);
         provider.late = late;
         let planner = SqlToRel::new_with_options(&provider, parser_options());
+        rewrite::typed::resolve(&mut tree, &|mut probe| {
+            rewrite::rewrite(&mut probe).ok()?;
+            let probe = datafusion::sql::sqlparser::ast::Statement::Query(Box::new(probe));
+            let plan = planner.sql_statement_to_plan(probe).ok()?;
+            Some(plan.schema().field(0).data_type().clone())
+        });
+        rewrite::rewrite(&mut tree)?;
         let statement = datafusion::sql::sqlparser::ast::Statement::Query(Box::new(tree));
         planner
             .sql_statement_to_plan(statement)

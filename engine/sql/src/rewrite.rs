@@ -16,12 +16,13 @@ use datafusion::sql::sqlparser::ast::{
     SelectItem, SetExpr, TableFactor, Value, VisitMut, VisitorMut,
 };
 
-use crate::{SqlError, literals::split_suffix};
+use crate::{SqlError, functions::arrays::ZIP, literals::split_suffix};
 
 mod clauses;
 mod generate;
 mod groups;
 pub(crate) mod macros;
+pub(crate) mod typed;
 mod values;
 mod windows;
 
@@ -122,6 +123,7 @@ impl VisitorMut for Rewriter {
         now_in_seconds(expr);
         null_tests(expr);
         named_fields(expr);
+        zipped_names(expr);
         ControlFlow::Continue(())
     }
 }
@@ -456,6 +458,33 @@ fn named_fields(expr: &mut Expr) {
         parts.extend([Expr::Value(name), value]);
     }
     *expr = called("named_struct", parts);
+}
+
+/// `arrays_zip(x, t.y)` has fields named `x` and `y`; an array without a name has its number.
+fn zipped_names(expr: &mut Expr) {
+    let Expr::Function(call) = &*expr else { return };
+    let FunctionArguments::List(list) = &call.args else {
+        return;
+    };
+    if !call.name.to_string().eq_ignore_ascii_case("arrays_zip") {
+        return;
+    }
+    let mut parts = Vec::new();
+    for (number, argument) in list.args.iter().enumerate() {
+        let FunctionArg::Unnamed(FunctionArgExpr::Expr(value)) = argument else {
+            return;
+        };
+        let name = match value {
+            Expr::Identifier(ident) => ident.value.clone(),
+            Expr::CompoundIdentifier(path) => path
+                .last()
+                .map_or_else(String::new, |last| last.value.clone()),
+            _ => number.to_string(),
+        };
+        let name = Value::SingleQuotedString(name).with_empty_span();
+        parts.extend([Expr::Value(name), value.clone()]);
+    }
+    *expr = called(ZIP, parts);
 }
 
 /// A call.

@@ -11,9 +11,11 @@
 use std::sync::Arc;
 
 use arrow::{
-    array::{Array, ArrayRef, AsArray, Int32Array, ListArray, MapArray, UInt32Array},
+    array::{
+        Array, ArrayRef, AsArray, Int32Array, ListArray, MapArray, UInt32Array, new_null_array,
+    },
     buffer::{NullBuffer, OffsetBuffer},
-    compute::{cast, interleave, take},
+    compute::{cast, concat, interleave, take},
     datatypes::{DataType, Field, FieldRef},
 };
 use datafusion::{
@@ -42,9 +44,14 @@ enum Kind {
     TransformKeys,
     TransformValues,
     MapZipWith,
+    Try,
 }
 
-const ALL: [(&str, Kind); 9] = [
+/// Gives null where its lambda fails.
+const TRY: &str = "__try";
+
+const ALL: [(&str, Kind); 10] = [
+    (TRY, Kind::Try),
     ("transform", Kind::Transform),
     ("filter", Kind::Filter),
     ("zip_with", Kind::ZipWith),
@@ -118,7 +125,8 @@ impl HigherOrderUDFImpl for Higher {
             | Kind::Filter
             | Kind::MapFilter
             | Kind::TransformKeys
-            | Kind::TransformValues => 1,
+            | Kind::TransformValues
+            | Kind::Try => 1,
         };
         if arg_types.len() != wanted {
             return Err(types(format!(
@@ -176,6 +184,7 @@ impl HigherOrderUDFImpl for Higher {
                 let (key, value) = entry(0)?;
                 vec![vec![named("k", key), named("v", value)]]
             }
+            Kind::Try => vec![vec![Arc::clone(&values[0])]],
             Kind::MapZipWith => {
                 let ((key, first), (_, second)) = (entry(0)?, entry(1)?);
                 vec![vec![
@@ -196,6 +205,7 @@ impl HigherOrderUDFImpl for Higher {
             None => Err(types(format!("{} lacks an argument", self.name))),
         };
         let data_type = match self.kind {
+            Kind::Try => field(1)?,
             Kind::Transform => DataType::new_list(field(1)?, true),
             Kind::ZipWith => DataType::new_list(field(2)?, true),
             Kind::Filter | Kind::MapFilter => {
@@ -240,6 +250,7 @@ impl HigherOrderUDFImpl for Higher {
             }
         }
         let out = match self.kind {
+            Kind::Try => tried(&values[0], lambdas[0], args.return_type()),
             Kind::Transform => transform(&values[0], lambdas[0], args.return_type()),
             Kind::Filter => filter(&values[0], lambdas[0]),
             Kind::ZipWith => {
@@ -351,6 +362,21 @@ fn call(lambda: &LambdaArgument, arguments: &[ArrayRef], rows: &UInt32Array) -> 
         Ok(spread.collect::<Result<Vec<_>, _>>()?)
     };
     lambda.evaluate(&closures, spread)?.into_array(rows.len())
+}
+
+/// The lambda over all rows at once, or, if that fails, over each alone, where a failure is null.
+fn tried(rows: &ArrayRef, lambda: &LambdaArgument, gives: &DataType) -> Result<ArrayRef> {
+    let all: UInt32Array = (0..rows.len()).map(|row| u32::try_from(row).ok()).collect();
+    if let Ok(values) = call(lambda, &[Arc::clone(rows)], &all) {
+        return Ok(values);
+    }
+    let one = |row: usize| {
+        let value = call(lambda, &[rows.slice(row, 1)], &all.slice(row, 1));
+        value.unwrap_or_else(|_| new_null_array(gives, 1))
+    };
+    let values: Vec<ArrayRef> = (0..rows.len()).map(one).collect();
+    let values: Vec<&dyn Array> = values.iter().map(AsRef::as_ref).collect();
+    Ok(concat(&values)?)
 }
 
 fn transform(list: &ArrayRef, lambda: &LambdaArgument, gives: &DataType) -> Result<ArrayRef> {

@@ -32,6 +32,10 @@ pub(super) enum Want {
     Int,
     Long,
     Double,
+    /// The type of the elements of the argument at this place.
+    ItemOf(usize),
+    /// The type of the argument at this place.
+    SameAs(usize),
 }
 
 /// The literals among the arguments.
@@ -170,9 +174,14 @@ impl Hash for SimpleFunction {
     }
 }
 
-fn wanted(want: Want, found: &DataType) -> DataType {
+fn wanted(want: Want, found: &DataType, all: &[DataType]) -> DataType {
     match want {
         Want::Any => found.clone(),
+        Want::ItemOf(place) => all
+            .get(place)
+            .and_then(|list| super::arrays::item_of(list).ok())
+            .unwrap_or_else(|| found.clone()),
+        Want::SameAs(place) => all.get(place).unwrap_or(found).clone(),
         // Both kinds of timestamps count microseconds from the same instant.
         Want::Timestamp if matches!(found, DataType::Timestamp(TimeUnit::Microsecond, _)) => {
             found.clone()
@@ -217,7 +226,7 @@ impl ScalarUDFImpl for SimpleFunction {
             .wants
             .iter()
             .zip(arg_types)
-            .map(|(want, found)| wanted(*want, found))
+            .map(|(want, found)| wanted(*want, found, arg_types))
             .collect())
     }
 

@@ -9,8 +9,8 @@ use std::ops::ControlFlow;
 use datafusion::sql::sqlparser::{
     ast::{
         Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, JoinOperator, LateralView,
-        ObjectName, Query, Select, SelectItem, SetExpr, Statement, TableAlias, TableFactor,
-        TableWithJoins, Value, VisitMut, VisitorMut,
+        ObjectName, Query, Select, SelectItem, SelectItemQualifiedWildcardKind, SetExpr, Statement,
+        TableAlias, TableFactor, TableWithJoins, Value, VisitMut, VisitorMut,
     },
     parser::Parser,
 };
@@ -22,37 +22,141 @@ use crate::{
     text::SparkSql,
 };
 
-/// A call that makes rows.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Generator {
-    positions: bool,
-    outer: bool,
+use super::typed::{MAP_POSITIONS, MAP_ROWS, STRUCT_ROWS};
+
+/// A call that makes columns, and mostly rows.
+#[derive(Clone)]
+enum Generated {
+    /// A row for each element.
+    Elements {
+        list: Expr,
+        positions: bool,
+        outer: bool,
+    },
+    /// A row for each entry.
+    Entries {
+        map: Expr,
+        positions: bool,
+        outer: bool,
+    },
+    /// A row for each struct, whose fields become columns.
+    Structs {
+        list: Expr,
+        fields: Vec<String>,
+        outer: bool,
+    },
+    /// Columns of the row that is there.
+    Columns(Vec<Expr>),
 }
 
-fn generator(name: &str) -> Option<Generator> {
-    let (positions, outer) = match name {
-        "explode" | "unnest" => (false, false),
-        "explode_outer" => (false, true),
-        "posexplode" => (true, false),
-        "posexplode_outer" => (true, true),
-        _ => return None,
+impl Generated {
+    /// LATERAL VIEW OUTER.
+    fn outer(&mut self) {
+        match self {
+            Generated::Elements { outer, .. }
+            | Generated::Entries { outer, .. }
+            | Generated::Structs { outer, .. } => *outer = true,
+            Generated::Columns(_) => {}
+        }
+    }
+}
+
+/// The arguments of a call by their places.
+pub(super) fn plain(args: &[FunctionArg]) -> Option<Vec<Expr>> {
+    args.iter()
+        .map(|argument| match argument {
+            FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => Some(expr.clone()),
+            _ => None,
+        })
+        .collect()
+}
+
+fn generator(name: &str, mut arguments: Vec<Expr>) -> Option<Generated> {
+    let outer = name.ends_with("_outer");
+    let name = name.trim_end_matches("_outer");
+    let positions = name.contains("posexplode");
+    match name {
+        "explode" | "unnest" | "posexplode" => Some(Generated::Elements {
+            list: single(arguments)?,
+            positions,
+            outer,
+        }),
+        MAP_ROWS | MAP_POSITIONS => Some(Generated::Entries {
+            map: single(arguments)?,
+            positions,
+            outer,
+        }),
+        STRUCT_ROWS => {
+            let list = arguments.pop()?;
+            let fields = arguments.iter().map(text).collect::<Option<_>>()?;
+            Some(Generated::Structs {
+                list,
+                fields,
+                outer,
+            })
+        }
+        "stack" => stack(&arguments),
+        "json_tuple" => {
+            let fields = 0..arguments.len().checked_sub(1)?;
+            let tuple = super::called("json_tuple", arguments);
+            let field = |nth: usize| field_of(tuple.clone(), &format!("c{nth}"));
+            Some(Generated::Columns(fields.map(field).collect()))
+        }
+        _ => None,
+    }
+}
+
+fn single(mut arguments: Vec<Expr>) -> Option<Expr> {
+    let last = arguments.pop()?;
+    arguments.is_empty().then_some(last)
+}
+
+fn text(expr: &Expr) -> Option<String> {
+    match expr {
+        Expr::Value(value) => match &value.value {
+            Value::SingleQuotedString(text) => Some(text.clone()),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// `stack(2, a, b, c, d)` is a list of two structs.
+fn stack(arguments: &[Expr]) -> Option<Generated> {
+    let (Expr::Value(count), values) = arguments.split_first()? else {
+        return None;
     };
-    Some(Generator { positions, outer })
+    let Value::Number(count, _) = &count.value else {
+        return None;
+    };
+    let rows: usize = count.parse().ok().filter(|rows| *rows > 0)?;
+    let width = values.len().div_ceil(rows).max(1);
+    let fields: Vec<String> = (0..width).map(|nth| format!("col{nth}")).collect();
+    let null = || Expr::Value(Value::Null.with_empty_span());
+    let row = |nth: usize| {
+        let parts = fields.iter().enumerate().flat_map(|(column, name)| {
+            let value = values.get(nth * width + column).cloned();
+            let name = Value::SingleQuotedString(name.clone()).with_empty_span();
+            [Expr::Value(name), value.unwrap_or_else(null)]
+        });
+        super::called("named_struct", parts.collect())
+    };
+    Some(Generated::Structs {
+        list: super::called("array", (0..rows).map(row).collect()),
+        fields,
+        outer: false,
+    })
 }
 
-/// The generator that an expression calls, and what it is called with.
-fn called(expr: &Expr) -> Option<(Generator, Expr)> {
+/// The generator that an expression calls.
+fn called(expr: &Expr) -> Option<Generated> {
     let Expr::Function(call) = expr else {
         return None;
     };
-    let generator = generator(&call.name.to_string().to_lowercase())?;
     let FunctionArguments::List(list) = &call.args else {
         return None;
     };
-    match list.args.as_slice() {
-        [FunctionArg::Unnamed(FunctionArgExpr::Expr(list))] => Some((generator, list.clone())),
-        _ => None,
-    }
+    generator(&call.name.to_string().to_lowercase(), plain(&list.args)?)
 }
 
 fn call(name: &str, argument: Expr) -> Expr {
@@ -63,47 +167,71 @@ fn aliased(expr: Expr, alias: Ident) -> SelectItem {
     SelectItem::ExprWithAlias { expr, alias }
 }
 
-/// A field of the elements of a list of structs.
-fn field(list: &Expr, name: &str) -> Expr {
+fn field_of(value: Expr, name: &str) -> Expr {
     let name = Value::SingleQuotedString(name.to_owned()).with_empty_span();
-    let unnested = call("unnest", list.clone());
-    super::called("get_field", vec![unnested, Expr::Value(name)])
+    super::called("get_field", vec![value, Expr::Value(name)])
 }
 
 /// The columns that a generator makes, by these names if there are any.
-fn columns(generator: Generator, list: Expr, names: &[Ident]) -> Vec<SelectItem> {
+fn columns(generated: Generated, names: &[Ident]) -> Vec<SelectItem> {
     let name = |idx: usize, default: &str| {
         names
             .get(idx)
             .cloned()
-            .unwrap_or_else(|| Ident::new(default))
+            .unwrap_or_else(|| Ident::with_quote('`', default))
     };
-    let two = |function: &str, parts: [&str; 2]| {
-        let list = call(function, list.clone());
-        let list = if generator.outer {
-            call(OUTER, list)
-        } else {
-            list
+    let unnested = |list: Expr, outer: bool| {
+        let list = if outer { call(OUTER, list) } else { list };
+        call("unnest", list)
+    };
+    let of_parts = |row: &Expr, parts: &[&str]| {
+        let column = |(idx, part): (usize, &&str)| {
+            let value = part.split('.').fold(row.clone(), field_of);
+            let default = part.rsplit('.').next().unwrap_or(part);
+            aliased(value, name(idx, default))
         };
-        parts
-            .iter()
-            .enumerate()
-            .map(|(idx, part)| aliased(field(&list, part), name(idx, part)))
-            .collect()
+        parts.iter().enumerate().map(column).collect()
     };
-    if generator.positions {
-        return two(POSITIONS, ["pos", "col"]);
+    match generated {
+        Generated::Elements {
+            list,
+            positions: true,
+            outer,
+        } => of_parts(&unnested(call(POSITIONS, list), outer), &["pos", "col"]),
+        // Two names for one column: the list is a map.
+        Generated::Elements { list, outer, .. } if names.len() == 2 => {
+            of_parts(&unnested(call(ENTRIES, list), outer), &["key", "value"])
+        }
+        Generated::Elements { list, outer, .. } => {
+            vec![aliased(unnested(list, outer), name(0, "col"))]
+        }
+        Generated::Entries {
+            map,
+            positions: true,
+            outer,
+        } => of_parts(
+            &unnested(call(POSITIONS, map), outer),
+            &["pos", "col.key", "col.value"],
+        ),
+        Generated::Entries { map, outer, .. } => {
+            of_parts(&unnested(call(ENTRIES, map), outer), &["key", "value"])
+        }
+        Generated::Structs {
+            list,
+            fields,
+            outer,
+        } => {
+            let row = unnested(list, outer);
+            let column = |(idx, field): (usize, &String)| {
+                aliased(field_of(row.clone(), field), name(idx, field))
+            };
+            fields.iter().enumerate().map(column).collect()
+        }
+        Generated::Columns(columns) => {
+            let column = |(idx, expr)| aliased(expr, name(idx, &format!("c{idx}")));
+            columns.into_iter().enumerate().map(column).collect()
+        }
     }
-    // Two names for one column: the list is a map.
-    if names.len() == 2 {
-        return two(ENTRIES, ["key", "value"]);
-    }
-    let list = if generator.outer {
-        call(OUTER, list)
-    } else {
-        list
-    };
-    vec![aliased(call("unnest", list), name(0, "col"))]
 }
 
 /// Generators in SELECT.
@@ -120,9 +248,7 @@ pub(super) fn in_projection(select: &mut Select) {
             }
         };
         match called(expr) {
-            Some((generator, list)) => {
-                select.projection.extend(columns(generator, list, &names));
-            }
+            Some(generated) => select.projection.extend(columns(generated, &names)),
             None => select.projection.push(item),
         }
     }
@@ -138,18 +264,21 @@ pub(super) fn in_from(select: &mut Select) -> Result<(), SqlError> {
             lateral_col_alias,
             outer,
         } = view;
-        let Some((mut generator, list)) = called(&lateral_view) else {
+        let Some(mut generated) = called(&lateral_view) else {
             return Err(SqlError::unsupported(format!(
                 "LATERAL VIEW of {lateral_view}"
             )));
         };
-        generator.outer |= outer;
+        if outer {
+            generated.outer();
+        }
         views.push(View {
             name: Ident::new(lateral_view_name.to_string()),
-            columns: columns(generator, list, &lateral_col_alias),
+            columns: columns(generated, &lateral_col_alias),
         });
     }
     for view in views {
+        expand_star(select, &view);
         attach(select, view)?;
     }
     Ok(())
@@ -195,30 +324,24 @@ fn lists_in_from(select: &mut Select) -> Vec<View> {
 }
 
 fn list_view(factor: &TableFactor) -> Option<View> {
-    let (generator, list, alias) = match factor {
+    let (generated, alias) = match factor {
         TableFactor::UNNEST {
             alias, array_exprs, ..
         } => {
             let [list] = array_exprs.as_slice() else {
                 return None;
             };
-            (generator("unnest")?, list.clone(), alias)
+            (generator("unnest", vec![list.clone()])?, alias)
         }
         TableFactor::Function {
             name, args, alias, ..
-        } => {
-            let (generator, list) = of_table(name, args)?;
-            (generator, list, alias)
-        }
+        } => (of_table(name, args)?, alias),
         TableFactor::Table {
             name,
             args: Some(args),
             alias,
             ..
-        } => {
-            let (generator, list) = of_table(name, &args.args)?;
-            (generator, list, alias)
-        }
+        } => (of_table(name, &args.args)?, alias),
         _ => return None,
     };
     let names: Vec<Ident> = alias
@@ -231,15 +354,32 @@ fn list_view(factor: &TableFactor) -> Option<View> {
         .map_or_else(|| Ident::new("col"), |alias| alias.name.clone());
     Some(View {
         name,
-        columns: columns(generator, list, &names),
+        columns: columns(generated, &names),
     })
 }
 
-fn of_table(name: &ObjectName, args: &[FunctionArg]) -> Option<(Generator, Expr)> {
-    let [FunctionArg::Unnamed(FunctionArgExpr::Expr(list))] = args else {
-        return None;
-    };
-    Some((generator(&name.to_string().to_lowercase())?, list.clone()))
+fn of_table(name: &ObjectName, args: &[FunctionArg]) -> Option<Generated> {
+    generator(&name.to_string().to_lowercase(), plain(args)?)
+}
+
+/// `view.*` is the view's columns.
+fn expand_star(select: &mut Select, view: &View) {
+    let items = std::mem::take(&mut select.projection);
+    for item in items {
+        match &item {
+            SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(name), _)
+                if name.to_string().eq_ignore_ascii_case(&view.name.value) =>
+            {
+                let names = view.columns.iter().filter_map(|column| match column {
+                    SelectItem::ExprWithAlias { alias, .. } => Some(alias.clone()),
+                    _ => None,
+                });
+                let column = |name: Ident| SelectItem::UnnamedExpr(Expr::Identifier(name));
+                select.projection.extend(names.map(column));
+            }
+            _ => select.projection.push(item),
+        }
+    }
 }
 
 /// Puts a subquery with the view's columns in the place of the only table.

@@ -59,6 +59,27 @@ pub(crate) const DEFINITIONS: &[(&str, &[&str], &str)] = &[
     ),
     ("replace", &["s", "a"], "replace(s, a, '')"),
     ("string_agg", &["x"], "string_agg(x, '')"),
+    ("try_add", &["a", "b"], "__try(true, __row -> (a + b))"),
+    ("try_divide", &["a", "b"], "__try(true, __row -> (a / b))"),
+    (
+        "try_element_at",
+        &["a", "b"],
+        "__try(true, __row -> element_at(a, b))",
+    ),
+    (
+        "try_make_timestamp",
+        &["a", "b", "c", "d", "f", "g"],
+        "__try(true, __row -> make_timestamp(a, b, c, d, f, g))",
+    ),
+    ("try_mod", &["a", "b"], "__try(true, __row -> (a % b))"),
+    ("try_multiply", &["a", "b"], "__try(true, __row -> (a * b))"),
+    ("try_subtract", &["a", "b"], "__try(true, __row -> (a - b))"),
+    ("try_to_date", &["a"], "__try(true, __row -> to_date(a))"),
+    (
+        "try_to_date",
+        &["a", "b"],
+        "__try(true, __row -> to_date(a, b))",
+    ),
     ("uniform", &["a", "b"], "(a + (b - a) * rand())"),
     ("zeroifnull", &["x"], "coalesce(x, 0)"),
 ];

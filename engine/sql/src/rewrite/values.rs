@@ -6,11 +6,15 @@
 )]
 
 use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, CastKind, DataType, ExactNumberInfo, Expr, UnaryOperator, Value,
+    BinaryOperator, CastKind, CeilFloorKind, DataType, ExactNumberInfo, Expr, UnaryOperator, Value,
 };
 
 use super::called;
-use crate::{SqlError, literals::split_suffix};
+use crate::{
+    SqlError,
+    functions::rounding::{CEIL, FLOOR},
+    literals::split_suffix,
+};
 
 /// Rewrites one expression; its parts come later.
 pub(super) fn rewrite(expr: &mut Expr) -> Result<(), SqlError> {
@@ -45,6 +49,24 @@ pub(super) fn rewrite(expr: &mut Expr) -> Result<(), SqlError> {
                 function,
                 vec![left.as_ref().clone(), right.as_ref().clone()],
             );
+        }
+        Expr::Ceil {
+            expr: value,
+            field: CeilFloorKind::Scale(digits),
+        } => {
+            *expr = called(
+                CEIL,
+                vec![value.as_ref().clone(), Expr::Value(digits.clone())],
+            )
+        }
+        Expr::Floor {
+            expr: value,
+            field: CeilFloorKind::Scale(digits),
+        } => {
+            *expr = called(
+                FLOOR,
+                vec![value.as_ref().clone(), Expr::Value(digits.clone())],
+            )
         }
         Expr::Like {
             pattern,

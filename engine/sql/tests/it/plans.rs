@@ -686,7 +686,7 @@ fn subscripts_count_from_zero_and_rlike_is_a_pattern() {
             Sink mode=append
               Chain
                 | filter: k@0 ~ ^x+
-                | project: array_element(tags@1, 1) AS t
+                | project: __subscript(tags@1, 0) AS t
                 Source plain connector=memory
                   | columns: k STRING, tags ARRAY<STRING>
             watermark: none
