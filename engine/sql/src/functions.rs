@@ -17,6 +17,7 @@ mod civil;
 pub(crate) mod clock;
 pub(crate) mod datetime;
 pub(crate) mod divide;
+mod hash;
 mod higher;
 mod json;
 pub(crate) mod lists;
@@ -29,6 +30,7 @@ pub(crate) mod rounding;
 mod several;
 pub(crate) mod simple;
 pub(crate) mod statistics;
+mod strings;
 mod subscript;
 mod text;
 pub(crate) mod window;
@@ -96,6 +98,7 @@ const SCALAR_ALIASES: &[(&str, &str)] = &[
 const REWRITTEN: &[(&str, FunctionKind)] = &[
     ("approx_count_distinct", FunctionKind::Aggregate),
     ("count_if", FunctionKind::Aggregate),
+    ("decode", FunctionKind::Scalar),
     ("arrays_zip", FunctionKind::Scalar),
     ("explode", FunctionKind::Scalar),
     ("explode_outer", FunctionKind::Scalar),
@@ -180,6 +183,8 @@ impl Registry {
             maps::functions(),
             arrays::functions(),
             math::functions(),
+            strings::functions(),
+            vec![hash::function()],
             rounding::functions(),
             several::functions(),
             datetime::functions(),

@@ -19,7 +19,6 @@ use crate::SqlError;
 
 const TWO: &[Want] = &[Want::Text, Want::Text];
 const TWO_AND_NUMBER: &[Want] = &[Want::Text, Want::Text, Want::Int];
-const THREE: &[Want] = &[Want::Text, Want::Text, Want::Text];
 
 const TABLE: &[Simple] = &[
     Simple::new("split", TWO_AND_NUMBER, Gives::Texts, split)
@@ -36,7 +35,14 @@ const TABLE: &[Simple] = &[
     )
     .optional(1)
     .checked(check_regex),
-    Simple::new("regexp_replace", THREE, Gives::Text, replace).checked(check_regex),
+    Simple::new(
+        "regexp_replace",
+        &[Want::Text, Want::Text, Want::Text, Want::Int],
+        Gives::Text,
+        replace,
+    )
+    .optional(1)
+    .checked(check_regex),
     Simple::new("regexp_like", TWO, Gives::Boolean, |call| {
         let found = with_regex(call, |text, regex, _| Ok(Some(regex.is_match(text))))?;
         Ok(Arc::new(BooleanArray::from(found)))
@@ -73,7 +79,7 @@ pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
 
 fn compile(pattern: &str) -> Result<Regex, SqlError> {
     Regex::new(pattern).map_err(|_| SqlError::Types {
-        message: format!("not a regular expression: {pattern:?}"),
+        message: format!("[INVALID_PARAMETER_VALUE.PATTERN] not a regular expression: {pattern:?}"),
     })
 }
 
@@ -203,9 +209,16 @@ fn replace(call: &Call<'_>) -> Result<ArrayRef> {
             return Ok(None);
         }
         let replacement = java_replacement(replacements.value(row));
-        Ok(Some(
-            regex.replace_all(text, replacement.as_str()).into_owned(),
-        ))
+        let from = match call.arguments.get(3) {
+            Some(from) if from.is_null(row) => return Ok(None),
+            Some(from) => from.as_primitive::<Int32Type>().value(row),
+            None => 1,
+        };
+        let skipped = usize::try_from(from - 1).unwrap_or(0);
+        let start = text.char_indices().nth(skipped);
+        let (kept, rest) = text.split_at(start.map_or(text.len(), |(at, _)| at));
+        let replaced = regex.replace_all(rest, replacement.as_str());
+        Ok(Some(format!("{kept}{replaced}")))
     })?;
     Ok(Arc::new(StringArray::from(found)))
 }

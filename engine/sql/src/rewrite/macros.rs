@@ -11,8 +11,9 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::{
     ast::{
-        CastKind, DataType, ExactNumberInfo, Expr, Function, FunctionArg, FunctionArgExpr,
-        FunctionArguments, TimezoneInfo, UnaryOperator, VisitMut, VisitorMut,
+        BinaryOperator, CaseWhen, CastKind, DataType, ExactNumberInfo, Expr, Function, FunctionArg,
+        FunctionArgExpr, FunctionArguments, TimezoneInfo, UnaryOperator, VisitMut, VisitorMut,
+        helpers::attached_token::AttachedToken,
     },
     parser::Parser,
 };
@@ -39,6 +40,7 @@ pub(crate) const DEFINITIONS: &[(&str, &[&str], &str)] = &[
     ("current_database", &[], "'default'"),
     ("current_schema", &[], "'default'"),
     ("current_timezone", &[], "'UTC'"),
+    ("decode", &["x", "c"], "__decode(x, c)"),
     ("e", &[], "CAST('2.718281828459045' AS DOUBLE)"),
     ("equal_null", &["a", "b"], "(a <=> b)"),
     ("forall", &["a", "f"], "(NOT array_any_match(a, __not(f)))"),
@@ -48,6 +50,7 @@ pub(crate) const DEFINITIONS: &[(&str, &[&str], &str)] = &[
         &["m", "k"],
         "array_contains(map_keys(m), k)",
     ),
+    ("ltrim", &["t", "s"], "TRIM(LEADING t FROM s)"),
     ("negative", &["x"], "(- x)"),
     ("nullifzero", &["x"], "nullif(x, 0)"),
     ("position", &["a", "b", "p"], "locate(a, b, p)"),
@@ -58,6 +61,7 @@ pub(crate) const DEFINITIONS: &[(&str, &[&str], &str)] = &[
         "CAST(__regr_count(y, x) AS BIGINT)",
     ),
     ("replace", &["s", "a"], "replace(s, a, '')"),
+    ("rtrim", &["t", "s"], "TRIM(TRAILING t FROM s)"),
     ("string_agg", &["x"], "string_agg(x, '')"),
     ("try_add", &["a", "b"], "__try(true, __row -> (a + b))"),
     ("try_divide", &["a", "b"], "__try(true, __row -> (a / b))"),
@@ -80,7 +84,19 @@ pub(crate) const DEFINITIONS: &[(&str, &[&str], &str)] = &[
         &["a", "b"],
         "__try(true, __row -> to_date(a, b))",
     ),
+    (
+        "try_to_binary",
+        &["a"],
+        "__try(true, __row -> to_binary(a))",
+    ),
+    (
+        "try_to_binary",
+        &["a", "b"],
+        "__try(true, __row -> to_binary(a, b))",
+    ),
+    ("try_validate_utf8", &["x"], "x"),
     ("uniform", &["a", "b"], "(a + (b - a) * rand())"),
+    ("validate_utf8", &["x"], "x"),
     ("zeroifnull", &["x"], "coalesce(x, 0)"),
 ];
 
@@ -111,6 +127,10 @@ pub(super) fn expand(expr: &mut Expr) -> Result<(), SqlError> {
     let name = call.name.to_string().to_lowercase();
     if let ("__not", [lambda]) = (name.as_str(), arguments.as_slice()) {
         *expr = negated(lambda.clone());
+        return Ok(());
+    }
+    if name == "decode" && arguments.len() > 2 {
+        *expr = first_equal(&arguments);
         return Ok(());
     }
     if let ([argument], true) = (arguments.as_slice(), CASTS.contains(&name.as_str())) {
@@ -189,6 +209,29 @@ fn negated(lambda: Expr) -> Expr {
             Expr::Lambda(lambda)
         }
         other => other,
+    }
+}
+
+/// `decode(x, a, 1, b, 2, 3)`: a CASE in which nulls are equal.
+fn first_equal(arguments: &[Expr]) -> Expr {
+    let (value, pairs) = (&arguments[0], &arguments[1..]);
+    let when = |pair: &[Expr]| CaseWhen {
+        condition: Expr::BinaryOp {
+            left: Box::new(Expr::Nested(Box::new(value.clone()))),
+            op: BinaryOperator::Spaceship,
+            right: Box::new(Expr::Nested(Box::new(pair[0].clone()))),
+        },
+        result: pair[1].clone(),
+    };
+    let default = (pairs.len() % 2 == 1)
+        .then(|| pairs.last().cloned())
+        .flatten();
+    Expr::Case {
+        case_token: AttachedToken::empty(),
+        end_token: AttachedToken::empty(),
+        operand: None,
+        conditions: pairs.chunks_exact(2).map(when).collect(),
+        else_result: default.map(Box::new),
     }
 }
 
