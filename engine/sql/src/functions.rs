@@ -13,6 +13,7 @@ use crate::rewrite::macros;
 
 pub(crate) mod arrays;
 mod calendar;
+pub(crate) mod casts;
 mod civil;
 pub(crate) mod clock;
 pub(crate) mod datetime;
@@ -207,6 +208,7 @@ impl Registry {
             .chain([simple::mark(), ordered::function()])
             .chain(arrays::hidden())
             .chain(rounding::hidden())
+            .chain(casts::hidden())
             .chain(several::hidden())
         {
             self.scalar.insert(function.name().to_owned(), function);

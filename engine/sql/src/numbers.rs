@@ -18,14 +18,17 @@ use datafusion::{
         tree_node::{Transformed, TransformedResult, TreeNode},
     },
     logical_expr::{
-        BinaryExpr, Cast, Expr, ExprSchemable, LogicalPlan, Operator, Union,
-        expr_rewriter::NamePreserver, utils::merge_schema,
+        BinaryExpr, Cast, Expr, ExprSchemable, LogicalPlan, Operator, TryCast, Union,
+        expr::ScalarFunction, expr_rewriter::NamePreserver, utils::merge_schema,
     },
     optimizer::AnalyzerRule,
 };
 
 use crate::{
-    functions::divide::{divide, wide},
+    functions::{
+        casts,
+        divide::{divide, wide},
+    },
     times,
 };
 
@@ -47,7 +50,8 @@ impl AnalyzerRule for SparkNumbers {
                 })
             }
             Expr::BinaryExpr(binary) => arithmetic(binary, schema),
-            Expr::Cast(cast) => times::cast(cast, schema),
+            Expr::Cast(cast) => cast_by_spark(cast, schema),
+            Expr::ScalarFunction(call) => plain_cast(call, schema),
             other => Ok(Transformed::no(other)),
         })
     }
@@ -86,6 +90,38 @@ fn fresh_schema(plan: LogicalPlan) -> Result<LogicalPlan> {
         }
         other => other.recompute_schema(),
     }
+}
+
+/// A cast that arrow answers otherwise than Spark is a call.
+fn cast_by_spark(cast: Cast, schema: &DFSchema) -> Result<Transformed<Expr>> {
+    let to = cast.field.data_type();
+    let from = cast.expr.get_type(schema);
+    if from.is_ok_and(|from| casts::is_special(&from, to)) {
+        let call = casts::cast_call(casts::CAST, *cast.expr.clone(), to);
+        return Ok(Transformed::yes(call));
+    }
+    times::cast(cast, schema)
+}
+
+/// A call that arrow answers as Spark does is a cast.
+fn plain_cast(mut call: ScalarFunction, schema: &DFSchema) -> Result<Transformed<Expr>> {
+    let tries = call.name() == casts::TRY_CAST;
+    if (!tries && call.name() != casts::CAST) || call.args.len() != 2 {
+        return Ok(Transformed::no(Expr::ScalarFunction(call)));
+    }
+    let from = call.args[0].get_type(schema)?;
+    let expr = Expr::ScalarFunction(call.clone());
+    let to = expr.get_type(schema)?;
+    if casts::is_special(&from, &to) {
+        return Ok(Transformed::no(expr));
+    }
+    let value = Box::new(call.args.swap_remove(0));
+    if tries {
+        return Ok(Transformed::yes(Expr::TryCast(TryCast::new(value, to))));
+    }
+    Ok(Transformed::yes(
+        times::cast(Cast::new(value, to), schema)?.data,
+    ))
 }
 
 fn arithmetic(binary: BinaryExpr, schema: &DFSchema) -> Result<Transformed<Expr>> {

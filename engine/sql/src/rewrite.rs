@@ -115,6 +115,7 @@ impl VisitorMut for Rewriter {
         {
             return ControlFlow::Break(error);
         }
+        values::cast(expr);
         ignore_nulls(expr);
         field_access(expr);
         matches_pattern(expr);

@@ -195,11 +195,15 @@ impl Reader {
                 Ok(DataType::List(Arc::new(Field::new_list_field(item, true))))
             }
             "MAP" => {
-                self.expect(&Token::Lt)?;
+                // sqlparser writes what it read with parentheses.
+                let round = self.take(&Token::LParen);
+                if !round {
+                    self.expect(&Token::Lt)?;
+                }
                 let key = self.data_type(depth + 1)?;
                 self.expect(&Token::Comma)?;
                 let value = self.data_type(depth + 1)?;
-                self.expect(&Token::Gt)?;
+                self.expect(if round { &Token::RParen } else { &Token::Gt })?;
                 Ok(map(key, value))
             }
             "STRUCT" => {

@@ -275,6 +275,20 @@ pub(crate) fn time_text(expr: Expr) -> Expr {
     time_call(TIME_TEXT, expr)
 }
 
+/// Timestamps as texts.
+pub(super) fn time_texts(times: &ArrayRef) -> Result<ArrayRef> {
+    let call = Call {
+        arguments: vec![Arc::clone(times)],
+        rows: times.len(),
+        gives: &DataType::Utf8,
+    };
+    let simple = TABLE.iter().find(|simple| simple.name == TIME_TEXT);
+    match simple {
+        Some(simple) => (simple.run)(&call),
+        None => Ok(cast(times, &DataType::Utf8)?),
+    }
+}
+
 /// A call of one of these functions, by its name.
 pub(crate) fn time_call(name: &str, expr: Expr) -> Expr {
     let simple = TABLE.iter().find(|simple| simple.name == name);

@@ -12,8 +12,12 @@ use datafusion::sql::sqlparser::ast::{
 use super::called;
 use crate::{
     SqlError,
-    functions::rounding::{CEIL, FLOOR},
+    functions::{
+        casts::{CAST, TRY_CAST},
+        rounding::{CEIL, FLOOR},
+    },
     literals::split_suffix,
+    types::parse_type,
 };
 
 /// Rewrites one expression; its parts come later.
@@ -85,6 +89,36 @@ pub(super) fn rewrite(expr: &mut Expr) -> Result<(), SqlError> {
         _ => {}
     }
     Ok(())
+}
+
+/// A cast that arrow may not know, as a call: `CAST(x AS STRING)`.
+pub(super) fn cast(expr: &mut Expr) {
+    let Expr::Cast {
+        kind,
+        expr: value,
+        data_type,
+        format: None,
+        ..
+    } = &*expr
+    else {
+        return;
+    };
+    let name = match kind {
+        CastKind::TryCast | CastKind::SafeCast => TRY_CAST,
+        CastKind::Cast | CastKind::DoubleColon => CAST,
+    };
+    let wanted = data_type.to_string();
+    let Ok(parsed) = parse_type(&wanted) else {
+        return;
+    };
+    let may_differ = parsed.is_nested()
+        || parsed.is_temporal()
+        || parsed.is_string()
+        || parsed == arrow::datatypes::DataType::Boolean;
+    if may_differ {
+        let wanted = Value::SingleQuotedString(wanted).with_empty_span();
+        *expr = called(name, vec![value.as_ref().clone(), Expr::Value(wanted)]);
+    }
 }
 
 /// A number whose type is not what DataFusion thinks.
