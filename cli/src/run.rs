@@ -113,6 +113,10 @@ fn start(
             }
         }
     }
+    if let Err(error) = session.check_late_rows() {
+        started.iter().for_each(StreamingQuery::request_stop);
+        return Err(error.into());
+    }
     Ok(started)
 }
 

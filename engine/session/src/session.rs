@@ -153,6 +153,8 @@ pub(crate) struct LateInsert {
     of: String,
     sink: String,
     query: QueryText,
+    /// Whether a query runs with it.
+    taken: bool,
 }
 
 /// Where rows of a query go.
@@ -399,17 +401,41 @@ impl Session {
             of: of.to_owned(),
             sink: sink.to_owned(),
             query: query.clone(),
+            taken: false,
         });
         Ok(())
     }
 
+    /// Fails if an INSERT of late rows names a query that was not started: a slip of the name, most
+    /// likely. Whoever runs a whole script asks at its end.
+    ///
+    /// # Errors
+    /// [`Error::NoQuery`].
+    pub fn check_late_rows(&self) -> Result<()> {
+        let lates = self.lates();
+        let Some(late) = lates.iter().find(|late| !late.taken) else {
+            return Ok(());
+        };
+        let queries = self.queries();
+        Err(Error::NoQuery {
+            name: late.of.clone(),
+            active: queries
+                .values()
+                .filter(|q| q.is_active())
+                .map(label)
+                .collect(),
+        })
+    }
+
     /// The INSERT of late rows of the query that goes by one of these names.
     fn late_insert(&self, names: &[Option<&str>]) -> Option<LateInsert> {
-        let lates = self.lates();
+        let mut lates = self.lates();
         let mut names = names.iter().flatten();
         names.find_map(|name| {
-            let is_of = |late: &&LateInsert| late.of.eq_ignore_ascii_case(name);
-            lates.iter().find(is_of).cloned()
+            let is_of = |late: &&mut LateInsert| late.of.eq_ignore_ascii_case(name);
+            let late = lates.iter_mut().find(is_of)?;
+            late.taken = true;
+            Some(late.clone())
         })
     }
 
@@ -449,6 +475,7 @@ impl Session {
                 of: String::new(),
                 sink: table.to_owned(),
                 query: QueryText::new("SELECT * FROM late_rows('query')")?,
+                taken: true,
             }),
             None => self.late_insert(&[settings.query_name.as_deref()]),
         };
