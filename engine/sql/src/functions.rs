@@ -9,7 +9,7 @@ use datafusion::{
 };
 use datafusion_spark::planner::SparkFunctionPlanner;
 
-use crate::rewrite::macros;
+use crate::{names::NamedCasts, rewrite::macros};
 
 pub(crate) mod arrays;
 mod calendar;
@@ -128,6 +128,7 @@ impl Registry {
             origins: BTreeMap::new(),
         };
         registry.planners.insert(0, Arc::new(SparkFunctionPlanner));
+        registry.planners.insert(0, Arc::new(NamedCasts));
         registry
             .planners
             .insert(0, Arc::new(subscript::SparkSubscripts));

@@ -19,6 +19,7 @@ pub mod late;
 mod literals;
 mod lower;
 pub mod modes;
+mod names;
 mod numbers;
 pub mod planner;
 mod provider;

@@ -19,9 +19,10 @@ use datafusion::{
 };
 use millstream::{
     Checkpoint, Clock, DataFrame, KillPoint, OutputMode, Session, SessionSettings, StreamingQuery,
-    Trigger, VirtualClock,
+    Trigger, VirtualClock, functions::window,
 };
 use millstream_epoch::sim::SimDisk;
+use millstream_types::Epoch;
 
 /// A session whose queries keep one checkpoint.
 struct Place {
@@ -153,6 +154,68 @@ fn available_now_closes_windows_in_the_same_run() {
     let first = vec![(10, 3)];
     let second = vec![(15, 1), (25, 1)];
     assert_eq!(given, [none.clone(), none.clone(), first, second, none]);
+}
+
+/// An epoch without data follows at once where the mark closes something; it has a number of its own
+/// and reaches the sink. In complete mode nothing closes, so none follows.
+#[test]
+fn epochs_without_data_have_numbers() {
+    for (mode, expected) in [
+        (OutputMode::Append, vec![(0, 2), (1, 0), (2, 1)]),
+        (OutputMode::Update, vec![(0, 2), (1, 0), (2, 1)]),
+        (OutputMode::Complete, vec![(0, 2), (1, 1)]),
+    ] {
+        let place = Place::new(Trigger::OnDemand, CLICKS);
+        let frame = place.session.sql(WINDOWS).expect("plans");
+        let query = place.start(&frame, mode, None);
+        for times in [&[3, 30][..], &[25]] {
+            place.add_times(times);
+            query.process_all_available_blocking().expect("runs");
+        }
+        let epochs: Vec<(u64, u64)> = query
+            .recent_progress()
+            .iter()
+            .map(|progress| (progress.batch_id, progress.num_input_rows))
+            .collect();
+        assert_eq!(epochs, expected, "{mode}");
+        let last = expected.last().map(|(epoch, _)| Epoch(*epoch));
+        assert_eq!(place.session.memory().committed("q"), last);
+    }
+}
+
+/// The delay of a watermark may change between two starts: the mark stays where it was until the new
+/// delay moves it on.
+#[test]
+fn another_delay_after_a_restart() {
+    let place = Place::new(
+        Trigger::OnDemand,
+        "CREATE TABLE e (at TIMESTAMP) WITH (connector = 'memory')",
+    );
+    let frame = |delay: &str| {
+        let table = place.session.table("e").expect("it exists");
+        let marked = table.with_watermark("at", delay).expect("a watermark");
+        let keys = [window(col("at"), "5 seconds")];
+        marked.group_by(keys).count().expect("plans")
+    };
+    let run = |delay: &str, times: &[i64]| {
+        let query = place.start(&frame(delay), OutputMode::Append, None);
+        place.add_times(times);
+        query.process_all_available_blocking().expect("runs");
+        let progress = query.last_progress().expect("an epoch ran");
+        query.kill();
+        let rows = place.session.memory().take("q");
+        let windows: usize = rows.iter().map(|signed| signed.rows.num_rows()).sum();
+        (
+            progress.event_time.expect("it has a mark").watermark,
+            windows,
+        )
+    };
+    let at = |second: i64| format!("1970-01-01T00:00:{second:02}.000Z");
+    assert_eq!(run("10 seconds", &[3, 21]), (at(11), 1));
+    // 22 less 30 lies before the mark, which does not go back.
+    assert_eq!(run("30 seconds", &[22]), (at(11), 0));
+    assert_eq!(run("1 second", &[23]), (at(22), 0));
+    assert_eq!(run("1 second", &[26]), (at(25), 1));
 }
 
 /// Trigger `once` takes all that is there, whatever the limits; `available-now` keeps to them.
