@@ -144,6 +144,8 @@ pub struct Limit {
     rows: Vec<Delta>,
     state: StateTable,
     dirty: bool,
+    /// Whether rows left in this epoch.
+    counted: bool,
 }
 
 impl Limit {
@@ -170,6 +172,7 @@ impl Limit {
             rows: Vec::new(),
             state,
             dirty: false,
+            counted: false,
         })
     }
 
@@ -210,6 +213,7 @@ impl EpochOperator for Limit {
         let first = self.first()?;
         self.left = self.left.saturating_sub(first.rows() as u64);
         self.dirty |= first.rows() > 0;
+        self.counted |= first.rows() > 0;
         give(&first, out);
         Ok(Progress::Done)
     }
@@ -226,6 +230,7 @@ impl EpochOperator for Limit {
     fn report(&mut self) -> Option<OperatorReport> {
         Some(OperatorReport {
             rows_total: u64::from(self.left < self.limit),
+            rows_updated: u64::from(std::mem::take(&mut self.counted)),
             ..OperatorReport::default()
         })
     }

@@ -178,3 +178,41 @@ fn windows_in_append_mode() {
         ],
     );
 }
+
+/// Sessions and limits are stateful operators, too, under Spark's names.
+#[test]
+fn sessions_and_limits() {
+    let files = [
+        "{\"at\":\"1970-01-01T00:00:11Z\",\"k\":\"a\"}\n{\"at\":\"1970-01-01T00:00:15Z\",\"k\":\"a\"}\n",
+        "{\"at\":\"1970-01-01T00:00:45Z\",\"k\":\"a\"}\n",
+        "{\"at\":\"1970-01-01T00:00:12Z\",\"k\":\"a\"}\n",
+        "{\"at\":\"1970-01-01T00:00:13Z\",\"k\":\"a\"}\n",
+    ];
+    let check = |name: &str, query: &str, operator: &str, expected: [[u64; 4]; 4]| {
+        for (one, expected) in progress(name, &files, query).iter().zip(expected) {
+            let state = &one["stateOperators"][0];
+            assert_eq!(state["operatorName"], operator);
+            let counters = [
+                "numRowsTotal",
+                "numRowsUpdated",
+                "numRowsRemoved",
+                "numRowsDroppedByWatermark",
+            ];
+            let found = counters.map(|counter| state[counter].as_u64().unwrap_or(u64::MAX));
+            assert_eq!(found, expected, "{name} {one}");
+        }
+    };
+    check(
+        "progress-sessions",
+        "SELECT session_window(at, '10 seconds').start AS s, k, count(*) AS c FROM e
+         GROUP BY session_window(at, '10 seconds'), k",
+        "sessionWindowStateStoreSaveExec",
+        [[1, 1, 0, 0], [2, 1, 0, 0], [1, 1, 1, 0], [1, 0, 0, 1]],
+    );
+    check(
+        "progress-limit",
+        "SELECT at, k FROM e LIMIT 3",
+        "globalLimit",
+        [[1, 1, 0, 0], [1, 1, 0, 0], [1, 0, 0, 0], [1, 0, 0, 0]],
+    );
+}
