@@ -16,6 +16,7 @@ mod calendar;
 pub(crate) mod casts;
 mod civil;
 pub(crate) mod clock;
+mod csv;
 pub(crate) mod datetime;
 pub(crate) mod divide;
 mod hash;
@@ -30,6 +31,7 @@ pub(crate) mod percentile;
 pub(crate) mod rounding;
 mod several;
 pub(crate) mod simple;
+pub(crate) mod spans;
 pub(crate) mod statistics;
 mod strings;
 mod subscript;
@@ -111,6 +113,8 @@ const REWRITTEN: &[(&str, FunctionKind)] = &[
     ("percentile_cont", FunctionKind::Aggregate),
     ("posexplode", FunctionKind::Scalar),
     ("posexplode_outer", FunctionKind::Scalar),
+    ("timestampadd", FunctionKind::Scalar),
+    ("timestampdiff", FunctionKind::Scalar),
     ("unnest", FunctionKind::Scalar),
 ];
 
@@ -186,6 +190,8 @@ impl Registry {
             arrays::functions(),
             math::functions(),
             strings::functions(),
+            csv::functions(),
+            spans::functions(),
             vec![hash::function()],
             rounding::functions(),
             several::functions(),
@@ -210,6 +216,7 @@ impl Registry {
             .chain(arrays::hidden())
             .chain(rounding::hidden())
             .chain(casts::hidden())
+            .chain(spans::hidden())
             .chain(several::hidden())
         {
             self.scalar.insert(function.name().to_owned(), function);

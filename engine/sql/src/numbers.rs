@@ -135,6 +135,16 @@ fn arithmetic(binary: BinaryExpr, schema: &DFSchema) -> Result<Transformed<Expr>
     };
     let has_decimal = is_decimal(&left) || is_decimal(&right);
     let exact = |t: &DataType| is_decimal(t) || t.is_integer();
+    // A day and hours are a time.
+    if left == DataType::Date32
+        && matches!(binary.op, Operator::Plus | Operator::Minus)
+        && has_hours(&binary.right)
+    {
+        let time = Cast::new(binary.left, crate::types::timestamp());
+        let time = Box::new(Expr::Cast(time));
+        let sum = BinaryExpr::new(time, binary.op, binary.right);
+        return Ok(Transformed::yes(Expr::BinaryExpr(sum)));
+    }
     match binary.op {
         Operator::Divide if has_decimal && exact(&left) && exact(&right) => {
             let left = as_decimal(*binary.left, &left);
@@ -217,6 +227,13 @@ pub(crate) fn texts_as_numbers(
         binary.op,
         Box::new(side(&binary.right, right)),
     ))
+}
+
+fn has_hours(interval: &Expr) -> bool {
+    match interval {
+        Expr::Literal(ScalarValue::IntervalMonthDayNano(Some(span)), _) => span.nanoseconds != 0,
+        _ => false,
+    }
 }
 
 fn as_double(expr: Expr, from: &DataType) -> Expr {

@@ -23,6 +23,7 @@ mod generate;
 mod groups;
 pub(crate) mod macros;
 pub(crate) mod typed;
+mod units;
 mod values;
 mod windows;
 
@@ -115,6 +116,7 @@ impl VisitorMut for Rewriter {
         {
             return ControlFlow::Break(error);
         }
+        units::rewrite(expr);
         values::cast(expr);
         ignore_nulls(expr);
         field_access(expr);

@@ -101,6 +101,11 @@ pub(crate) fn is_special(from: &DataType, to: &DataType) -> bool {
     }
 }
 
+/// As `try_cast`.
+pub(super) fn cast_or_null(values: &ArrayRef, to: &DataType) -> Result<ArrayRef> {
+    cast(values, to, Misfit::IsNull)
+}
+
 fn cast(values: &ArrayRef, to: &DataType, misfit: Misfit) -> Result<ArrayRef> {
     let from = values.data_type();
     if from == to {
@@ -159,7 +164,7 @@ fn cast(values: &ArrayRef, to: &DataType, misfit: Misfit) -> Result<ArrayRef> {
 }
 
 /// Values as Spark writes them.
-fn texts(values: &ArrayRef) -> Result<ArrayRef> {
+pub(super) fn texts(values: &ArrayRef) -> Result<ArrayRef> {
     let part = |values: &ArrayRef| -> Result<StringArray> {
         Ok(texts(values)?.as_string::<i32>().clone())
     };

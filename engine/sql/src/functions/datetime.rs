@@ -85,7 +85,8 @@ const TABLE: &[Simple] = &[
     }),
     Simple::new("unix_timestamp", MAYBE_PATTERN, Gives::Long, |call| {
         let times = read(call)?;
-        longs_of(&times, |at| at.div_euclid(SECOND))
+        // Towards 1970, unlike unix_seconds.
+        longs_of(&times, |at| at / SECOND)
     })
     .optional(1)
     .aliases(&["to_unix_timestamp"])

@@ -333,7 +333,7 @@ fn object_at(json: &str, path: &str) -> Option<String> {
 }
 
 /// A row as JSON; fields that are null are left out.
-fn value(array: &ArrayRef, row: usize) -> Result<Option<String>> {
+pub(super) fn value(array: &ArrayRef, row: usize) -> Result<Option<String>> {
     if array.is_null(row) {
         return Ok(None);
     }

@@ -97,6 +97,11 @@ pub(crate) const DEFINITIONS: &[(&str, &[&str], &str)] = &[
     ("try_validate_utf8", &["x"], "x"),
     ("uniform", &["a", "b"], "(a + (b - a) * rand())"),
     ("validate_utf8", &["x"], "x"),
+    (
+        "make_timestamp_ltz",
+        &["a", "b", "c", "d", "f", "g"],
+        "make_timestamp(a, b, c, d, f, g)",
+    ),
     ("zeroifnull", &["x"], "coalesce(x, 0)"),
 ];
 

@@ -1,0 +1,96 @@
+//! Units of time that stand where an expression would: `dateadd(DAY, 1, t)`, `timestampdiff(MONTH, a, b)`,
+//! `EXTRACT(SECOND FROM t)`.
+
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "an enum of another crate, with many variants and more to come"
+)]
+
+use datafusion::sql::sqlparser::ast::{
+    BinaryOperator, CastKind, DataType, DateTimeField, Expr, FunctionArguments, TimezoneInfo, Value,
+};
+
+use super::{called, generate};
+use crate::functions::spans::{DIFFERENCE, SECONDS};
+
+/// The places of `make_interval` that units count in, and how many of these a unit is.
+const UNITS: [(&str, usize, u32); 8] = [
+    ("YEAR", 0, 1),
+    ("QUARTER", 1, 3),
+    ("MONTH", 1, 1),
+    ("WEEK", 2, 1),
+    ("DAY", 3, 1),
+    ("HOUR", 4, 1),
+    ("MINUTE", 5, 1),
+    ("SECOND", 6, 1),
+];
+
+/// Rewrites one expression.
+pub(super) fn rewrite(expr: &mut Expr) {
+    if let Expr::Extract {
+        field: DateTimeField::Second | DateTimeField::Seconds,
+        expr: time,
+        ..
+    } = &*expr
+    {
+        *expr = called(SECONDS, vec![time.as_ref().clone()]);
+        return;
+    }
+    let Expr::Function(call) = &*expr else { return };
+    let FunctionArguments::List(list) = &call.args else {
+        return;
+    };
+    let Some(arguments) = generate::plain(&list.args) else {
+        return;
+    };
+    let [unit, second, third] = arguments.as_slice() else {
+        return;
+    };
+    let unit = match unit {
+        Expr::Identifier(name) => name.value.to_ascii_uppercase(),
+        Expr::Value(value) => match &value.value {
+            Value::SingleQuotedString(name) => name.to_ascii_uppercase(),
+            _ => return,
+        },
+        _ => return,
+    };
+    match call.name.to_string().to_lowercase().as_str() {
+        "timestampadd" | "dateadd" | "date_add" => {
+            let Some((_, place, factor)) = UNITS.iter().find(|(name, ..)| *name == unit) else {
+                return;
+            };
+            let number =
+                |n: u32| Expr::Value(Value::Number(n.to_string(), false).with_empty_span());
+            let mut parts: Vec<Expr> = (0..7).map(|_| number(0)).collect();
+            parts[*place] = if *factor == 1 {
+                second.clone()
+            } else {
+                binary(second.clone(), BinaryOperator::Multiply, number(*factor))
+            };
+            let time = Expr::Cast {
+                kind: CastKind::Cast,
+                expr: Box::new(third.clone()),
+                data_type: DataType::Timestamp(None, TimezoneInfo::None),
+                array: false,
+                format: None,
+            };
+            *expr = binary(time, BinaryOperator::Plus, called("make_interval", parts));
+        }
+        "timestampdiff" | "datediff" | "date_diff" => {
+            let unit = Value::SingleQuotedString(unit).with_empty_span();
+            *expr = called(
+                DIFFERENCE,
+                vec![Expr::Value(unit), second.clone(), third.clone()],
+            );
+        }
+        _ => {}
+    }
+}
+
+fn binary(left: Expr, op: BinaryOperator, right: Expr) -> Expr {
+    Expr::Nested(Box::new(Expr::BinaryOp {
+        left: Box::new(left),
+        op,
+        right: Box::new(right),
+    }))
+}
