@@ -1,7 +1,8 @@
 //! A plan in lines that stay the same as long as its state can be read.
 //!
 //! Sources by table and connector; stateful operators by keys, functions and types. Filters, file
-//! limits, delays of watermarks and output modes may change between runs and are left out.
+//! limits, delays of watermarks and output modes may change between runs and are left out. How several
+//! watermarks make one may not: the mark would jump.
 
 use std::fmt::Write;
 
@@ -9,13 +10,21 @@ use millstream_operators::{
     aggregate::{AggregateSpec, TimeKey},
     chain::{ChainSpec, Step},
 };
-use millstream_runtime::plan::{Node, NodeId, SourceNode};
+use millstream_runtime::plan::{MarkPolicy, Node, NodeId, SourceNode};
 
 use crate::types::spark_name;
 
-/// The identity of a plan.
-pub(crate) fn identity(sources: &[SourceNode], nodes: &[Node]) -> String {
+/// The identity of a plan with so many watermarks.
+pub(crate) fn identity(
+    sources: &[SourceNode],
+    nodes: &[Node],
+    marks: usize,
+    policy: MarkPolicy,
+) -> String {
     let mut text = String::new();
+    if marks > 1 && policy == MarkPolicy::Max {
+        let _ = writeln!(text, "watermarks policy=max");
+    }
     for (idx, source) in sources.iter().enumerate() {
         let name = source.factory.name();
         let _ = writeln!(text, "source {idx} {} connector={name}", source.table);

@@ -122,7 +122,8 @@ pub(crate) fn lower(
     let schema = arrow_schema(&stream.schema);
     let output = lowering.seal(stream);
     let late = late.map(|plan| lowering.late_output(plan)).transpose()?;
-    let identity = identity::identity(&lowering.sources, &lowering.nodes);
+    let (marks, policy) = (lowering.marks.len(), settings.mark_policy);
+    let identity = identity::identity(&lowering.sources, &lowering.nodes, marks, policy);
     Ok(StreamPlan {
         sources: lowering.sources,
         marks: lowering.marks,

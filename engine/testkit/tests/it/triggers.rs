@@ -18,8 +18,8 @@ use datafusion::{
     logical_expr::{ColumnarValue, ScalarUDF, Volatility, col, create_udf},
 };
 use millstream::{
-    Checkpoint, Clock, DataFrame, KillPoint, OutputMode, Session, SessionSettings, StreamingQuery,
-    Trigger, VirtualClock, functions::window,
+    Checkpoint, Clock, Coded, DataFrame, KillPoint, OutputMode, Session, SessionSettings,
+    StreamingQuery, Trigger, VirtualClock, functions::window,
 };
 use millstream_epoch::sim::SimDisk;
 use millstream_types::Epoch;
@@ -216,6 +216,38 @@ fn another_delay_after_a_restart() {
     assert_eq!(run("30 seconds", &[22]), (at(11), 0));
     assert_eq!(run("1 second", &[23]), (at(22), 0));
     assert_eq!(run("1 second", &[26]), (at(25), 1));
+}
+
+/// Whether the slowest or the fastest watermark counts is settled by the first start: with the other
+/// policy the mark would jump, so the checkpoint is refused.
+#[test]
+fn another_policy_after_a_restart_is_refused() {
+    let place = Place::new(Trigger::OnDemand, CLICKS);
+    let other = "CREATE TABLE f (at TIMESTAMP, WATERMARK FOR at AS at) WITH (connector = 'memory')";
+    place.session.execute(other).expect("the table is new");
+    let both = "SELECT window(at, '5 seconds').start AS s, count(*) AS c
+         FROM (SELECT at FROM e UNION ALL SELECT at FROM f) GROUP BY window(at, '5 seconds')";
+    for (sql, is_refused) in [(both, true), (WINDOWS, false)] {
+        let checkpoint = Checkpoint::Disk(Arc::new(SimDisk::new()));
+        let run = |policy: &str| {
+            let mut settings = SessionSettings {
+                checkpoint: checkpoint.clone(),
+                ..place.settings.clone()
+            };
+            let key = "spark.sql.streaming.multipleWatermarkPolicy";
+            settings.set(key, policy).expect("a policy");
+            let frame = place.session.sql(sql).expect("plans");
+            let writer = frame.write_stream().format("memory").query_name("q");
+            let query = writer.start_with(settings)?;
+            let processed = query.process_all_available_blocking();
+            query.kill();
+            processed
+        };
+        run("min").expect("the first start");
+        let refused = run("max").err().map(|error| error.code().0);
+        assert_eq!(refused, is_refused.then_some("CKP-002"));
+        run("min").expect("as before");
+    }
 }
 
 /// Trigger `once` takes all that is there, whatever the limits; `available-now` keeps to them.
