@@ -99,6 +99,17 @@ pub(super) trait Function {
     /// Overflow, or columns that are no state of this function.
     fn merge(&mut self, state: &[ArrayRef], groups: &[u32]) -> Result<()>;
 
+    /// Announces that rows are only added until [`settle`](Function::settle): nothing is read.
+    fn gather(&mut self) {}
+
+    /// Ends what [`gather`](Function::gather) began.
+    ///
+    /// # Errors
+    /// When the function fails.
+    fn settle(&mut self) -> Result<()> {
+        Ok(())
+    }
+
     /// The states of some groups.
     ///
     /// # Errors

@@ -3,7 +3,8 @@
 //! DataFusion's accumulators give their results once, then are spent. Here a result may be wanted
 //! in every epoch, so a group's state is kept as encoded rows; a batch loads the states of the
 //! groups it touches into a fresh accumulator, adds its rows, and takes the states out again: a few
-//! vectorised passes over touched groups, nothing over the others.
+//! vectorised passes over touched groups, nothing over the others. A table that only gathers rows
+//! before it is read once has one accumulator for all of them.
 
 use arrow::{
     array::ArrayRef,
@@ -28,6 +29,10 @@ pub(super) struct General {
     codec: RowCodec,
     states: Vec<Option<Box<[u8]>>>,
     held: usize,
+    /// All groups, while rows are only added.
+    gathered: Option<Box<dyn GroupsAccumulator>>,
+    gathers: bool,
+    positions: Vec<usize>,
 }
 
 /// Which of the touched groups is which in a small accumulator.
@@ -71,7 +76,31 @@ impl General {
             codec: RowCodec::new(&types)?,
             states: Vec::new(),
             held: 0,
+            gathered: None,
+            gathers: false,
+            positions: Vec::new(),
         })
+    }
+
+    /// Adds rows to the one accumulator of all groups.
+    fn gather_rows(&mut self, rows: &Rows<'_>) -> Result<()> {
+        if self.gathered.is_none() {
+            self.gathered = Some(accumulator(&self.call)?);
+        }
+        self.positions.clear();
+        self.positions
+            .extend(rows.groups.iter().map(|group| *group as usize));
+        let Some(gathered) = &mut self.gathered else {
+            return Ok(());
+        };
+        gathered
+            .update_batch(
+                rows.arguments,
+                &self.positions,
+                rows.filter,
+                self.states.len(),
+            )
+            .map_err(OperatorError::expression(self.call.function.name()))
     }
 
     /// An accumulator in which the touched groups have their states.
@@ -118,6 +147,9 @@ impl Function for General {
 
     fn update(&mut self, rows: &Rows<'_>) -> Result<()> {
         rows.refuse_retractions(&self.call)?;
+        if self.gathers {
+            return self.gather_rows(rows);
+        }
         let dense = dense(rows.groups);
         let mut accumulator = self.load(&dense.touched)?;
         accumulator
@@ -129,6 +161,20 @@ impl Function for General {
             )
             .map_err(OperatorError::expression(self.call.function.name()))?;
         self.store(&dense.touched, accumulator.as_mut())
+    }
+
+    fn gather(&mut self) {
+        self.gathers = true;
+    }
+
+    fn settle(&mut self) -> Result<()> {
+        self.gathers = false;
+        let Some(mut gathered) = self.gathered.take() else {
+            return Ok(());
+        };
+        let all: Vec<u32> = (0..u32::try_from(self.states.len()).unwrap_or(u32::MAX)).collect();
+        pad(gathered.as_mut(), all.len(), &self.call)?;
+        self.store(&all, gathered.as_mut())
     }
 
     fn merge(&mut self, state: &[ArrayRef], groups: &[u32]) -> Result<()> {
@@ -166,7 +212,8 @@ impl Function for General {
     }
 
     fn bytes(&self) -> usize {
-        self.held + self.states.capacity() * size_of::<Option<Box<[u8]>>>()
+        let gathered = self.gathered.as_ref().map_or(0, |gathered| gathered.size());
+        self.held + gathered + self.states.capacity() * size_of::<Option<Box<[u8]>>>()
     }
 }
 

@@ -54,6 +54,19 @@ impl Groups {
         self
     }
 
+    /// The same table, to which rows are only added until [`settle`](Groups::settle).
+    pub(super) fn gathering(mut self) -> Groups {
+        let functions = self.functions.iter_mut();
+        functions.for_each(|function| function.gather());
+        self
+    }
+
+    /// Makes a gathering table ready to be read.
+    pub(super) fn settle(&mut self) -> Result<()> {
+        let mut functions = self.functions.iter_mut();
+        functions.try_for_each(|function| function.settle())
+    }
+
     pub(super) fn len(&self) -> usize {
         self.rows.len()
     }

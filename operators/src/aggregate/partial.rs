@@ -109,7 +109,7 @@ impl PartialAggregate {
         let table = match self.tables.entry(part.bucket) {
             std::collections::btree_map::Entry::Occupied(table) => table.into_mut(),
             std::collections::btree_map::Entry::Vacant(place) => {
-                place.insert(Groups::new(&self.key_types, &self.spec.calls)?)
+                place.insert(Groups::new(&self.key_types, &self.spec.calls)?.gathering())
             }
         };
         let before = table.len();
@@ -127,7 +127,8 @@ impl PartialAggregate {
 
     fn flush(&mut self, out: &mut Emitter) -> Result<()> {
         self.gathered = 0;
-        for (bucket, table) in std::mem::take(&mut self.tables) {
+        for (bucket, mut table) in std::mem::take(&mut self.tables) {
+            table.settle()?;
             let count = u32::try_from(table.len())
                 .map_err(|_| OperatorError::contract("more than 2^32 groups in a table"))?;
             let all: Vec<u32> = (0..count).collect();
