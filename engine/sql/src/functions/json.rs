@@ -17,7 +17,7 @@ use arrow::{
     },
     buffer::{NullBuffer, OffsetBuffer},
     compute::cast,
-    datatypes::{DataType, Date32Type, Field, Fields, Float64Type, TimestampMicrosecondType},
+    datatypes::{DataType, Date32Type, Field, Fields, TimestampMicrosecondType},
 };
 use datafusion::{
     common::{Result, ScalarValue},
@@ -26,6 +26,7 @@ use datafusion::{
 use serde_json::{Map, Value};
 
 use super::{
+    casts,
     civil::DAY,
     pattern::Pattern,
     simple::{Gives, Simple, Want, failed, text_of},
@@ -311,25 +312,58 @@ fn digits(value: &Value) -> Option<String> {
 fn object_at(json: &str, path: &str) -> Option<String> {
     let document: Value = serde_json::from_str(json).ok()?;
     let mut rest = path.strip_prefix('$')?;
-    let mut found = &document;
+    let mut found = vec![&document];
+    let mut several = false;
     while !rest.is_empty() {
-        if let Some(after) = rest.strip_prefix('.') {
+        if let Some(after) = rest.strip_prefix("[*]") {
+            several = true;
+            found = found
+                .into_iter()
+                .filter_map(Value::as_array)
+                .flatten()
+                .collect();
+            rest = after;
+        } else if let Some(after) = rest.strip_prefix('.') {
             let end = after.find(['.', '[']).unwrap_or(after.len());
-            found = found.get(after.get(..end)?)?;
+            let key = after.get(..end)?;
+            found = found
+                .into_iter()
+                .filter_map(|value| value.get(key))
+                .collect();
             rest = after.get(end..)?;
         } else {
             let (inside, after) = rest.strip_prefix('[')?.split_once(']')?;
-            found = match inside
+            let key = inside
                 .strip_prefix('\'')
-                .and_then(|key| key.strip_suffix('\''))
-            {
-                Some(key) => found.get(key)?,
-                None => found.get(inside.parse::<usize>().ok()?)?,
-            };
+                .and_then(|key| key.strip_suffix('\''));
+            let idx = inside.parse::<usize>();
+            found = found
+                .into_iter()
+                .filter_map(|value| match (key, &idx) {
+                    (Some(key), _) => value.get(key),
+                    (None, Ok(idx)) => value.get(*idx),
+                    (None, Err(_)) => None,
+                })
+                .collect();
             rest = after;
         }
     }
-    text(found)
+    match (found.as_slice(), several) {
+        ([], _) => None,
+        ([only], false) => text(only),
+        // Of a star a single match stands alone, and its quotes stay.
+        ([only], true) => Some(only.to_string()),
+        (all, _) => serde_json::to_string(all).ok(),
+    }
+}
+
+/// A double as Java writes it; what is no number is a text.
+fn number(written: &ArrayRef) -> String {
+    let written = written.as_string::<i32>().value(0);
+    if written.ends_with(|letter: char| letter.is_ascii_digit()) {
+        return written.to_owned();
+    }
+    Value::from(written).to_string()
 }
 
 /// A row as JSON; fields that are null are left out.
@@ -349,12 +383,7 @@ pub(super) fn value(array: &ArrayRef, row: usize) -> Result<Option<String>> {
             let text = cast(&array.slice(row, 1), &DataType::Utf8)?;
             text.as_string::<i32>().value(0).to_owned()
         }
-        DataType::Float32 | DataType::Float64 => {
-            let wide = cast(&array.slice(row, 1), &DataType::Float64)?;
-            let number = wide.as_primitive::<Float64Type>().value(0);
-            serde_json::Number::from_f64(number)
-                .map_or_else(|| quoted(&number.to_string()), |number| number.to_string())
-        }
+        DataType::Float32 | DataType::Float64 => number(&casts::texts(&array.slice(row, 1))?),
         DataType::Date32 => {
             let days = i64::from(array.as_primitive::<Date32Type>().value(row));
             quoted(&written("yyyy-MM-dd", days * DAY)?)
