@@ -7,7 +7,8 @@
 //! before it is read once has one accumulator for all of them.
 
 use arrow::{
-    array::ArrayRef,
+    array::{ArrayRef, BooleanArray, UInt64Array, new_null_array},
+    compute,
     datatypes::{DataType, FieldRef},
 };
 use datafusion_expr::{EmitTo, GroupsAccumulator};
@@ -35,28 +36,83 @@ pub(super) struct General {
     positions: Vec<usize>,
 }
 
-/// Which of the touched groups is which in a small accumulator.
-struct Dense {
-    /// Touched groups in order of first sight.
-    touched: Vec<u32>,
-    /// For each row, the position of its group in `touched`.
-    rows: Vec<usize>,
+/// Where groups sit in a small accumulator.
+///
+/// DataFusion's accumulators take every group below the total for one that some row has shown them.
+/// So groups that have nothing yet sit behind those that have something, and are shown by a row that
+/// does not count.
+pub(super) struct Seats {
+    seat_of: Vec<usize>,
+    taken: usize,
 }
 
-fn dense(groups: &[u32]) -> Dense {
-    let mut positions =
-        hashbrown::HashMap::with_capacity_and_hasher(groups.len().min(1024), Spread::default());
-    let mut touched = Vec::new();
-    let rows = groups
-        .iter()
-        .map(|group| {
-            *positions.entry(*group).or_insert_with(|| {
-                touched.push(*group);
-                touched.len() - 1
-            })
-        })
-        .collect();
-    Dense { touched, rows }
+impl Seats {
+    /// Seats for groups, by whether each has something.
+    pub(super) fn new(has: impl Iterator<Item = bool> + Clone) -> Seats {
+        let taken = has.clone().filter(|has| *has).count();
+        let (mut front, mut back) = (0, taken);
+        let seat_of = has.map(|has| {
+            let next = if has { &mut front } else { &mut back };
+            *next += 1;
+            *next - 1
+        });
+        Seats {
+            seat_of: seat_of.collect(),
+            taken,
+        }
+    }
+
+    /// The seat of a group.
+    pub(super) fn of(&self, group: usize) -> usize {
+        self.seat_of[group]
+    }
+
+    /// How many groups there are.
+    pub(super) fn count(&self) -> usize {
+        self.seat_of.len()
+    }
+
+    /// How many of them have something.
+    pub(super) fn taken(&self) -> usize {
+        self.taken
+    }
+
+    /// Shows an accumulator the groups that have nothing.
+    pub(super) fn show_rest(
+        &self,
+        accumulator: &mut dyn GroupsAccumulator,
+        call: &AggregateCall,
+    ) -> Result<()> {
+        let rest: Vec<usize> = (self.taken..self.count()).collect();
+        if rest.is_empty() {
+            return Ok(());
+        }
+        let types = call.argument_types.iter();
+        let nothing: Vec<ArrayRef> = types.map(|of| new_null_array(of, rest.len())).collect();
+        let none = BooleanArray::from(vec![false; rest.len()]);
+        accumulator
+            .update_batch(&nothing, &rest, Some(&none), self.count())
+            .map_err(OperatorError::expression(call.function.name()))
+    }
+
+    /// A column by seats as a column by groups.
+    pub(super) fn in_order(&self, column: ArrayRef) -> Result<ArrayRef> {
+        if self.taken == self.count() {
+            return Ok(column);
+        }
+        let seats = self.seat_of.iter().map(|seat| *seat as u64);
+        compute::take(&column, &UInt64Array::from_iter_values(seats), None)
+            .map_err(OperatorError::arrow("putting groups in order"))
+    }
+}
+
+/// Which of the touched groups is which in a small accumulator.
+struct Dense {
+    /// Touched groups by their seats.
+    touched: Vec<u32>,
+    /// For each row, the seat of its group.
+    rows: Vec<usize>,
+    seats: Seats,
 }
 
 impl General {
@@ -103,19 +159,48 @@ impl General {
             .map_err(OperatorError::expression(self.call.function.name()))
     }
 
-    /// An accumulator in which the touched groups have their states.
-    fn load(&self, touched: &[u32]) -> Result<Box<dyn GroupsAccumulator>> {
-        let mut accumulator = accumulator(&self.call)?;
-        let known: Vec<(usize, &[u8])> = touched
+    fn seats(&self, groups: &[u32]) -> Seats {
+        let has = |group: &u32| self.states[*group as usize].is_some();
+        Seats::new(groups.iter().map(has))
+    }
+
+    /// The groups of rows, each once, in the seats of a small accumulator.
+    fn dense(&self, groups: &[u32]) -> Dense {
+        let mut positions =
+            hashbrown::HashMap::with_capacity_and_hasher(groups.len().min(1024), Spread::default());
+        let mut seen = Vec::new();
+        let mut rows: Vec<usize> = groups
             .iter()
-            .enumerate()
-            .filter_map(|(at, group)| Some((at, self.states[*group as usize].as_deref()?)))
+            .map(|group| {
+                *positions.entry(*group).or_insert_with(|| {
+                    seen.push(*group);
+                    seen.len() - 1
+                })
+            })
             .collect();
-        if !known.is_empty() {
-            let states = self.codec.decode(known.iter().map(|(_, state)| *state))?;
-            let groups: Vec<usize> = known.iter().map(|(at, _)| *at).collect();
+        let seats = self.seats(&seen);
+        rows.iter_mut().for_each(|row| *row = seats.of(*row));
+        let mut touched = seen.clone();
+        for (at, group) in seen.into_iter().enumerate() {
+            touched[seats.of(at)] = group;
+        }
+        Dense {
+            touched,
+            rows,
+            seats,
+        }
+    }
+
+    /// An accumulator in which groups that have states sit with them.
+    fn load(&self, groups: &[u32], seats: &Seats) -> Result<Box<dyn GroupsAccumulator>> {
+        let mut accumulator = accumulator(&self.call)?;
+        if seats.taken() > 0 {
+            let states = groups.iter();
+            let states = states.filter_map(|group| self.states[*group as usize].as_deref());
+            let states = self.codec.decode(states)?;
+            let taken: Vec<usize> = (0..seats.taken()).collect();
             accumulator
-                .merge_batch(&states, &groups, touched.len())
+                .merge_batch(&states, &taken, taken.len())
                 .map_err(OperatorError::expression(self.call.function.name()))?;
         }
         Ok(accumulator)
@@ -150,8 +235,8 @@ impl Function for General {
         if self.gathers {
             return self.gather_rows(rows);
         }
-        let dense = dense(rows.groups);
-        let mut accumulator = self.load(&dense.touched)?;
+        let dense = self.dense(rows.groups);
+        let mut accumulator = self.load(&dense.touched, &dense.seats)?;
         accumulator
             .update_batch(
                 rows.arguments,
@@ -173,13 +258,12 @@ impl Function for General {
             return Ok(());
         };
         let all: Vec<u32> = (0..u32::try_from(self.states.len()).unwrap_or(u32::MAX)).collect();
-        pad(gathered.as_mut(), all.len(), &self.call)?;
         self.store(&all, gathered.as_mut())
     }
 
     fn merge(&mut self, state: &[ArrayRef], groups: &[u32]) -> Result<()> {
-        let dense = dense(groups);
-        let mut accumulator = self.load(&dense.touched)?;
+        let dense = self.dense(groups);
+        let mut accumulator = self.load(&dense.touched, &dense.seats)?;
         accumulator
             .merge_batch(state, &dense.rows, dense.touched.len())
             .map_err(OperatorError::expression(self.call.function.name()))?;
@@ -190,11 +274,16 @@ impl Function for General {
         if groups.is_empty() {
             return self.codec.decode(std::iter::empty());
         }
-        let mut accumulator = self.load(groups)?;
-        pad(accumulator.as_mut(), groups.len(), &self.call)?;
-        accumulator
+        let seats = self.seats(groups);
+        let mut accumulator = self.load(groups, &seats)?;
+        seats.show_rest(accumulator.as_mut(), &self.call)?;
+        let columns = accumulator
             .state(EmitTo::All)
-            .map_err(OperatorError::expression(self.call.function.name()))
+            .map_err(OperatorError::expression(self.call.function.name()))?;
+        columns
+            .into_iter()
+            .map(|column| seats.in_order(column))
+            .collect()
     }
 
     fn evaluate(&self, groups: &[u32]) -> Result<ArrayRef> {
@@ -204,11 +293,13 @@ impl Function for General {
                 self.call.function.field().data_type(),
             ));
         }
-        let mut accumulator = self.load(groups)?;
-        pad(accumulator.as_mut(), groups.len(), &self.call)?;
-        accumulator
+        let seats = self.seats(groups);
+        let mut accumulator = self.load(groups, &seats)?;
+        seats.show_rest(accumulator.as_mut(), &self.call)?;
+        let column = accumulator
             .evaluate(EmitTo::All)
-            .map_err(OperatorError::expression(self.call.function.name()))
+            .map_err(OperatorError::expression(self.call.function.name()))?;
+        seats.in_order(column)
     }
 
     fn bytes(&self) -> usize {
@@ -228,20 +319,4 @@ pub(super) fn accumulator(call: &AggregateCall) -> Result<Box<dyn GroupsAccumula
     Ok(Box::new(GroupsAccumulatorAdapter::new(move || {
         function.create_accumulator()
     })))
-}
-
-/// Makes an accumulator know of groups that have no state: an update without rows.
-pub(super) fn pad(
-    accumulator: &mut dyn GroupsAccumulator,
-    groups: usize,
-    call: &AggregateCall,
-) -> Result<()> {
-    let empty: Vec<ArrayRef> = call
-        .argument_types
-        .iter()
-        .map(arrow::array::new_empty_array)
-        .collect();
-    accumulator
-        .update_batch(&empty, &[], None, groups)
-        .map_err(OperatorError::expression(call.function.name()))
 }

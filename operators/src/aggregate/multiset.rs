@@ -24,7 +24,7 @@ use datafusion_physical_expr::expressions::Literal;
 use super::{
     AggregateCall,
     function::{Function, Rows},
-    general::{accumulator, pad},
+    general::{Seats, accumulator},
 };
 use crate::{
     error::{OperatorError, Result},
@@ -259,13 +259,18 @@ impl Multiset {
     fn recompute(&self, groups: &[u32]) -> Result<ArrayRef> {
         let mut values: Vec<&[u8]> = Vec::new();
         let mut group_of = Vec::new();
+        let alive = |group: &u32| {
+            let mut counts = self.groups[*group as usize].values();
+            counts.any(|count| *count > 0)
+        };
+        let seats = Seats::new(groups.iter().map(alive));
         for (at, group) in groups.iter().enumerate() {
             for (value, count) in &self.groups[*group as usize] {
                 let once = self.answer == Answer::Distinct;
                 let times = if once { (*count).min(1) } else { *count };
                 for _ in 0..times {
                     values.push(&value[self.prefix()..]);
-                    group_of.push(at);
+                    group_of.push(seats.of(at));
                 }
             }
         }
@@ -286,13 +291,14 @@ impl Multiset {
         let mut accumulator = accumulator(&self.call)?;
         if rows > 0 {
             accumulator
-                .update_batch(&arguments, &group_of, None, groups.len())
+                .update_batch(&arguments, &group_of, None, seats.taken())
                 .map_err(OperatorError::expression(self.call.function.name()))?;
         }
-        pad(accumulator.as_mut(), groups.len(), &self.call)?;
-        accumulator
+        seats.show_rest(accumulator.as_mut(), &self.call)?;
+        let column = accumulator
             .evaluate(EmitTo::All)
-            .map_err(OperatorError::expression(self.call.function.name()))
+            .map_err(OperatorError::expression(self.call.function.name()))?;
+        seats.in_order(column)
     }
 }
 
