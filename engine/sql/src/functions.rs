@@ -106,6 +106,8 @@ const REWRITTEN: &[(&str, FunctionKind)] = &[
     ("explode", FunctionKind::Scalar),
     ("explode_outer", FunctionKind::Scalar),
     ("grouping_id", FunctionKind::Aggregate),
+    ("inline", FunctionKind::Scalar),
+    ("inline_outer", FunctionKind::Scalar),
     ("isnotnull", FunctionKind::Scalar),
     ("isnull", FunctionKind::Scalar),
     ("max_by", FunctionKind::Aggregate),
@@ -115,6 +117,7 @@ const REWRITTEN: &[(&str, FunctionKind)] = &[
     ("posexplode_outer", FunctionKind::Scalar),
     ("timestampadd", FunctionKind::Scalar),
     ("timestampdiff", FunctionKind::Scalar),
+    ("stack", FunctionKind::Scalar),
     ("unnest", FunctionKind::Scalar),
 ];
 
