@@ -2,6 +2,7 @@
 
 mod buckets;
 mod counted;
+mod distinct;
 mod function;
 mod general;
 mod groups;

@@ -13,8 +13,9 @@ use millstream_types::Epoch;
 
 use crate::schedule::{Seat, Work};
 
-/// Bytes that wait in a feed at most (one chunk may exceed it). [INV-07]
-const BYTES_MAX: usize = 16 << 20;
+/// Bytes that wait in a feed at most (one chunk may exceed it): a few chunks for each worker of a
+/// small machine. More would only be held, not decoded sooner. [INV-07]
+const BYTES_MAX: usize = 4 << 20;
 
 /// The queue of one source in this process.
 #[derive(Debug)]

@@ -4,7 +4,8 @@
 //! |---|---|
 //! | [`native`](super::native): vectors, changed in place | `count`, `sum`, `avg`; `min`, `max` over rows that stay |
 //! | [`place`](super::place): one row a group | `first`, `last`, `any_value` over rows that stay |
-//! | [`multiset`](super::multiset): all values, sorted | DISTINCT, lists and sets, and what is left where rows are taken back |
+//! | [`distinct`](super::distinct): a set of values | `count(DISTINCT …)` of one column over rows that stay |
+//! | [`multiset`](super::multiset): all values, sorted | other DISTINCT, lists and sets, and what is left where rows are taken back |
 //! | [`general`](super::general): DataFusion's accumulators | every other function over rows that stay |
 //!
 //! Reading never consumes: a group's result may be wanted in every epoch.
@@ -16,6 +17,7 @@ use arrow::{
 
 use super::{
     AggregateCall,
+    distinct::{self, CountDistinct},
     general::General,
     multiset::{self, Multiset},
     native, place,
@@ -130,11 +132,15 @@ pub(super) trait Function {
 enum Form {
     Native(Box<dyn Function>),
     Place,
+    Distinct,
     Values,
     General,
 }
 
 fn form(call: &AggregateCall) -> Form {
+    if distinct::serves(call) {
+        return Form::Distinct;
+    }
     if multiset::keeps_values(call) && !native::takes_back(call) {
         return Form::Values;
     }
@@ -150,7 +156,7 @@ pub(super) fn wants_origins(call: &AggregateCall) -> bool {
     match form(call) {
         Form::Place => true,
         Form::Values => multiset::by_origin(call),
-        Form::Native(_) | Form::General => false,
+        Form::Native(_) | Form::Distinct | Form::General => false,
     }
 }
 
@@ -163,7 +169,7 @@ pub(super) fn state_fields(call: &AggregateCall) -> Result<Vec<FieldRef>> {
         Form::Native(_) => native::state_fields(call)
             .ok_or_else(|| OperatorError::contract("a native function without state")),
         Form::Place => Ok(place::state_fields(call)),
-        Form::Values => Ok(multiset::state_fields(call)),
+        Form::Distinct | Form::Values => Ok(multiset::state_fields(call)),
         Form::General => General::state_fields(call),
     }
 }
@@ -176,6 +182,7 @@ pub(super) fn function(call: &AggregateCall) -> Result<Box<dyn Function>> {
     Ok(match form(call) {
         Form::Native(function) => function,
         Form::Place => Box::new(place::Place::new(call)?),
+        Form::Distinct => Box::new(CountDistinct::new(call)?),
         Form::Values => Box::new(Multiset::new(call)?),
         Form::General => Box::new(General::new(call)?),
     })

@@ -4,10 +4,7 @@
 //! epoch's rows are merged among themselves first, then with the stored sessions that they reach.
 //! A stored session keeps its states under a serial number; merging adds states, never rows.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeSet, sync::Arc};
 
 use arrow::{
     array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, RecordBatchOptions, UInt64Array},
@@ -82,13 +79,22 @@ impl EpochOperator for KeyRows {
     }
 }
 
-/// A stored session of a key.
+/// Rows that wait before they become sessions: bounds memory where an epoch is long.
+const ROWS_MAX: usize = 128 * 1024;
+
+/// A session of a key.
 #[derive(Clone, Copy, Debug)]
 struct Session {
     start: i64,
     end: i64,
-    /// Its group among the stored states.
+    /// Its group among the stored states, or among the epoch's.
     group: u32,
+}
+
+/// The epoch's rows as sessions of their own, which may overlap: key, session, states.
+struct Fresh {
+    sessions: Vec<(u32, Session)>,
+    groups: Groups,
 }
 
 /// Sessions of one key that became one: what they were made of.
@@ -117,7 +123,10 @@ pub struct SessionAggregate {
     ends: BTreeSet<(i64, u32, i64)>,
     /// Key and start of sessions that came, changed or went since the last snapshot.
     dirty: BTreeSet<(u32, i64)>,
+    /// Rows of this epoch that are not yet in `fresh`.
     pending: Vec<Delta>,
+    waiting: usize,
+    fresh: Option<Fresh>,
     snapshots: Snapshots,
     state: StateTable,
     report: OperatorReport,
@@ -128,6 +137,43 @@ impl std::fmt::Debug for SessionAggregate {
         f.debug_struct("SessionAggregate")
             .field("sessions", &self.live)
             .finish_non_exhaustive()
+    }
+}
+
+impl Fresh {
+    /// Rows that reach each other become one session; says which session each row belongs to.
+    fn add_sessions(&mut self, ids: &[u32], times: &[i64], gaps: &[i64]) -> Result<ArrayRef> {
+        let known = self.sessions.len();
+        let mut order: Vec<u32> = (0u32..).take(ids.len()).collect();
+        order.sort_unstable_by_key(|row| (ids[*row as usize], times[*row as usize]));
+        let mut serials = vec![0i64; ids.len()];
+        for row in order {
+            let row = row as usize;
+            let (key, start) = (ids[row], times[row]);
+            let end = start.saturating_add(gaps[row]);
+            match self.sessions.last_mut() {
+                Some((of, last))
+                    if *of == key && start <= last.end && last.group as usize >= known =>
+                {
+                    last.end = last.end.max(end);
+                }
+                _ => {
+                    let group = u32::try_from(self.sessions.len())
+                        .map_err(|_| OperatorError::contract("more than 2^32 sessions"))?;
+                    self.sessions.push((key, Session { start, end, group }));
+                }
+            }
+            serials[row] = i64::try_from(self.sessions.len()).unwrap_or(i64::MAX) - 1;
+        }
+        // Groups are numbered by first sight, sessions by key: the serials are seen in order first.
+        let signed = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+        let in_order = signed(known)..signed(self.sessions.len());
+        let in_order: ArrayRef = Arc::new(Int64Array::from_iter_values(in_order));
+        let groups = self
+            .groups
+            .intern(&[in_order], self.sessions.len() - known)?;
+        self.groups.recycle(groups);
+        Ok(Arc::new(Int64Array::from(serials)))
     }
 }
 
@@ -172,6 +218,8 @@ impl SessionAggregate {
             ends: BTreeSet::new(),
             dirty: BTreeSet::new(),
             pending: Vec::new(),
+            waiting: 0,
+            fresh: None,
             snapshots,
             spec,
             report: OperatorReport::default(),
@@ -274,12 +322,15 @@ impl SessionAggregate {
             .ok_or_else(|| OperatorError::contract("a session without times and gaps"))
     }
 
-    /// The epoch's rows as sessions of their own: key, start, end, group among `fresh`.
-    fn fresh_sessions(
-        &mut self,
-        epoch: Epoch,
-        rows: &Delta,
-    ) -> Result<(Groups, Vec<(u32, Session)>)> {
+    /// Turns waiting rows into sessions of the epoch.
+    fn gather(&mut self, epoch: Epoch) -> Result<()> {
+        let pending = std::mem::take(&mut self.pending);
+        self.waiting = 0;
+        if pending.is_empty() {
+            return Ok(());
+        }
+        let rows = Delta::concat(&pending)?;
+        drop(pending);
         let batch = rows.batch();
         let keys: Vec<ArrayRef> = self
             .spec
@@ -291,30 +342,14 @@ impl SessionAggregate {
         self.keys.intern(&keys, batch.num_rows(), &mut ids)?;
         self.sessions.resize(self.keys.len(), Vec::new());
         let (times, gaps) = self.times(batch)?;
-        let mut order: Vec<usize> = (0..batch.num_rows()).collect();
-        order.sort_unstable_by_key(|row| (ids[*row], times.value(*row)));
-        let mut found: Vec<(u32, Session)> = Vec::new();
-        let mut serials = vec![0i64; batch.num_rows()];
-        for row in order {
-            let (key, start) = (ids[row], times.value(row));
-            let end = start.saturating_add(gaps.value(row));
-            match found.last_mut() {
-                Some((of, last)) if *of == key && start <= last.end => last.end = last.end.max(end),
-                _ => {
-                    let group = u32::try_from(found.len())
-                        .map_err(|_| OperatorError::contract("more than 2^32 sessions"))?;
-                    found.push((key, Session { start, end, group }));
-                }
-            }
-            serials[row] = i64::try_from(found.len()).unwrap_or(i64::MAX) - 1;
-        }
-        // Groups are numbered by first sight, sessions by key: the serials are seen in order first.
-        let mut fresh = states(&self.spec)?;
-        let count = i64::try_from(found.len()).unwrap_or(i64::MAX);
-        let in_order: ArrayRef = Arc::new(Int64Array::from_iter_values(0..count));
-        let groups = fresh.intern(&[in_order], found.len())?;
-        fresh.recycle(groups);
-        let serials: ArrayRef = Arc::new(Int64Array::from(serials));
+        let mut fresh = match self.fresh.take() {
+            Some(fresh) => fresh,
+            None => Fresh {
+                sessions: Vec::new(),
+                groups: states(&self.spec)?,
+            },
+        };
+        let serials = fresh.add_sessions(&ids, times.values(), gaps.values())?;
         let columns = Columns {
             keys: &[serials],
             calls: &self.spec.calls,
@@ -323,27 +358,25 @@ impl SessionAggregate {
             epoch,
             origins: rows.origin(),
         };
-        fresh.update(&columns)?;
-        Ok((fresh, found))
+        fresh.groups.update(&columns)?;
+        self.fresh = Some(fresh);
+        Ok(())
     }
 
     /// Joins fresh sessions with the stored ones that they reach.
-    fn merged(&self, fresh: Vec<(u32, Session)>) -> Vec<Merged> {
-        let mut by_key: BTreeMap<u32, Vec<Session>> = BTreeMap::new();
-        for (key, session) in fresh {
-            by_key.entry(key).or_default().push(session);
-        }
+    fn merged(&self, mut fresh: Vec<(u32, Session)>) -> Vec<Merged> {
+        fresh.sort_unstable_by_key(|(key, session)| (*key, session.group));
         let mut all = Vec::new();
-        for (key, fresh) in by_key {
-            let stored = self.sessions[key as usize]
-                .iter()
-                .map(|session| (*session, true));
-            let mut intervals: Vec<(Session, bool)> = stored
-                .chain(fresh.into_iter().map(|session| (session, false)))
-                .collect();
+        let mut intervals: Vec<(Session, bool)> = Vec::new();
+        for of_key in fresh.chunk_by(|(a, _), (b, _)| a == b) {
+            let key = of_key[0].0;
+            let stored = self.sessions[key as usize].iter();
+            intervals.clear();
+            intervals.extend(stored.map(|session| (*session, true)));
+            intervals.extend(of_key.iter().map(|(_, session)| (*session, false)));
             intervals.sort_by_key(|(session, _)| (session.start, session.end));
             let mut merged: Vec<Merged> = Vec::new();
-            for (session, is_stored) in intervals {
+            for (session, is_stored) in intervals.iter().copied() {
                 if merged.last().is_none_or(|last| session.start > last.end) {
                     let (start, end) = (session.start, session.end);
                     merged.push(Merged {
@@ -370,13 +403,11 @@ impl SessionAggregate {
 
     /// Takes an epoch's rows in; in mode `changes` the old sessions leave with a minus.
     fn absorb(&mut self, epoch: Epoch, out: &mut Emitter) -> Result<Vec<(u32, Session)>> {
-        let pending = std::mem::take(&mut self.pending);
-        if pending.is_empty() {
+        self.gather(epoch)?;
+        let Some(fresh) = self.fresh.take() else {
             return Ok(Vec::new());
-        }
-        let rows = Delta::concat(&pending)?;
-        let (fresh_groups, fresh) = self.fresh_sessions(epoch, &rows)?;
-        let merged = self.merged(fresh);
+        };
+        let merged = self.merged(fresh.sessions);
         if self.spec.mode == OutputMode::Changes {
             let old = merged
                 .iter()
@@ -393,7 +424,8 @@ impl SessionAggregate {
             to_stored.extend(one.stored.iter().map(|_| *group));
         }
         self.groups
-            .merge(&to_fresh, &fresh_groups.states(&from_fresh)?)?;
+            .merge(&to_fresh, &fresh.groups.states(&from_fresh)?)?;
+        drop(fresh.groups);
         if !from_stored.is_empty() {
             let states = self.groups.states(&from_stored)?;
             self.groups.merge(&to_stored, &states)?;
@@ -560,8 +592,12 @@ impl EpochOperator for SessionAggregate {
             return Err(OperatorError::contract("sessions cannot take rows back"));
         }
         let accepted = self.accepted(&delta, context.marks.late)?;
+        self.waiting += accepted.rows();
         if accepted.rows() > 0 {
             self.pending.push(accepted);
+        }
+        if self.waiting >= ROWS_MAX {
+            self.gather(context.epoch)?;
         }
         Ok(())
     }
@@ -610,3 +646,6 @@ impl EpochOperator for SessionAggregate {
         Some(report)
     }
 }
+
+#[cfg(test)]
+mod tests;
