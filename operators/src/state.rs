@@ -31,6 +31,10 @@ use crate::{
 /// Pieces of a bucket after which the next snapshot writes it whole.
 const PIECES_MAX: usize = 12;
 
+/// Rows that are made bytes of at once: a large bucket would otherwise stand in memory several times
+/// over on its way into the arrangement.
+const ROWS_MAX: usize = 64 * 1024;
+
 /// A slice of event time. What the number means is the operator's affair.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Bucket(pub i64);
@@ -188,13 +192,22 @@ impl StateTable {
         values: &[ArrayRef],
         rows: usize,
     ) -> Result<()> {
-        let encoded = self.values.encode(values)?;
-        let values: Vec<&[u8]> = if self.values.columns() == 0 {
-            vec![&[]; rows]
-        } else {
-            encoded.iter().map(|row| row.data()).collect()
+        let cut = |columns: &[ArrayRef], start: usize, len: usize| -> Vec<ArrayRef> {
+            let columns = columns.iter();
+            columns.map(|column| column.slice(start, len)).collect()
         };
-        self.change(bucket, epoch, keys, rows, |row| Some(values[row]))
+        for start in (0..rows).step_by(ROWS_MAX) {
+            let len = ROWS_MAX.min(rows - start);
+            let encoded = self.values.encode(&cut(values, start, len))?;
+            let values: Vec<&[u8]> = if self.values.columns() == 0 {
+                vec![&[]; len]
+            } else {
+                encoded.iter().map(|row| row.data()).collect()
+            };
+            let keys = cut(keys, start, len);
+            self.change(bucket, epoch, &keys, len, |row| Some(values[row]))?;
+        }
+        Ok(())
     }
 
     /// Removes some keys from a bucket; each key at most once a call.
@@ -251,9 +264,14 @@ impl StateTable {
                 live_change += 1;
             }
         });
-        let piece = piece(&self.keys, &self.values, &self.schema, &updates)?;
+        // Whatever the next tap writes whole needs no piece of its own.
+        let piece = if stored.rewrite {
+            None
+        } else {
+            Some(piece(&self.keys, &self.values, &self.schema, &updates)?)
+        };
         let stored_updates = stored.arrangement.append(epoch.0, updates);
-        if stored_updates > 0 {
+        if let Some(piece) = piece.filter(|_| stored_updates > 0) {
             stored.written += piece.num_rows();
             stored.fresh.push(piece);
         }

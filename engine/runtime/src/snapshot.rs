@@ -51,7 +51,11 @@ impl LivePieces {
         captured: Captured,
         packs: &PackWriter,
     ) -> Result<Vec<Piece>, RuntimeError> {
-        let mut body: Vec<u8> = Vec::new();
+        let rows = captured.changes.iter();
+        let rows = rows.filter_map(|(_, _, change)| change.rows.as_ref());
+        // Room for all pieces at once: a vector that grows holds its bytes twice.
+        let room = rows.map(RecordBatch::get_array_memory_size).sum();
+        let mut body: Vec<u8> = Vec::with_capacity(room);
         let mut parts: BTreeMap<PartKey, Vec<Piece>> = BTreeMap::new();
         let mut fresh: Vec<PartKey> = Vec::new();
         for (worker, operator, change) in captured.changes {

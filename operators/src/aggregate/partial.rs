@@ -22,8 +22,9 @@ use crate::{
     state::{Bucket, BucketChange},
 };
 
-/// Groups that a worker gathers before it sends them on: bounds memory when keys hardly repeat.
-const GROUPS_MAX: usize = 128 * 1024;
+/// Groups that a worker gathers before it sends them on: bounds memory when keys hardly repeat, and
+/// keeps the table in the cache.
+const GROUPS_MAX: usize = 32 * 1024;
 
 /// Pre-aggregates the rows of one worker in one epoch.
 ///
