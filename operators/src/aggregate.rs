@@ -3,6 +3,7 @@
 mod buckets;
 mod counted;
 mod distinct;
+mod extreme;
 mod function;
 mod general;
 mod groups;

@@ -3,6 +3,7 @@
 //! | form | which functions |
 //! |---|---|
 //! | [`native`](super::native): vectors, changed in place | `count`, `sum`, `avg`; `min`, `max` over rows that stay |
+//! | [`extreme`](super::extreme): one encoded value a group | `min`, `max` of texts, structs and booleans, so `max_by`, too |
 //! | [`place`](super::place): one row a group | `first`, `last`, `any_value` over rows that stay |
 //! | [`distinct`](super::distinct): a set of values | `count(DISTINCT …)` of one column over rows that stay |
 //! | [`multiset`](super::multiset): all values, sorted | other DISTINCT, lists and sets, and what is left where rows are taken back |
@@ -18,6 +19,7 @@ use arrow::{
 use super::{
     AggregateCall,
     distinct::{self, CountDistinct},
+    extreme::{self, EncodedExtreme},
     general::General,
     multiset::{self, Multiset},
     native, place,
@@ -131,6 +133,7 @@ pub(super) trait Function {
 /// The form that a call has.
 enum Form {
     Native(Box<dyn Function>),
+    Extreme,
     Place,
     Distinct,
     Values,
@@ -146,6 +149,7 @@ fn form(call: &AggregateCall) -> Form {
     }
     match native::function(call) {
         Some(function) => Form::Native(function),
+        None if extreme::serves(call) => Form::Extreme,
         None if place::serves(call) => Form::Place,
         None => Form::General,
     }
@@ -156,7 +160,7 @@ pub(super) fn wants_origins(call: &AggregateCall) -> bool {
     match form(call) {
         Form::Place => true,
         Form::Values => multiset::by_origin(call),
-        Form::Native(_) | Form::Distinct | Form::General => false,
+        Form::Native(_) | Form::Extreme | Form::Distinct | Form::General => false,
     }
 }
 
@@ -168,6 +172,7 @@ pub(super) fn state_fields(call: &AggregateCall) -> Result<Vec<FieldRef>> {
     match form(call) {
         Form::Native(_) => native::state_fields(call)
             .ok_or_else(|| OperatorError::contract("a native function without state")),
+        Form::Extreme => Ok(extreme::state_fields(call)),
         Form::Place => Ok(place::state_fields(call)),
         Form::Distinct | Form::Values => Ok(multiset::state_fields(call)),
         Form::General => General::state_fields(call),
@@ -181,6 +186,7 @@ pub(super) fn state_fields(call: &AggregateCall) -> Result<Vec<FieldRef>> {
 pub(super) fn function(call: &AggregateCall) -> Result<Box<dyn Function>> {
     Ok(match form(call) {
         Form::Native(function) => function,
+        Form::Extreme => Box::new(EncodedExtreme::new(call)?),
         Form::Place => Box::new(place::Place::new(call)?),
         Form::Distinct => Box::new(CountDistinct::new(call)?),
         Form::Values => Box::new(Multiset::new(call)?),
