@@ -63,6 +63,10 @@ pub(crate) fn rewrite_expressions(
     rewrite: impl Fn(Expr, &DFSchema) -> Result<Transformed<Expr>>,
 ) -> Result<LogicalPlan> {
     plan.transform_up_with_subqueries(|plan| {
+        // How many rows are let through is a number of DataFusion's own.
+        if matches!(plan, LogicalPlan::Limit(_)) {
+            return Ok(Transformed::no(plan));
+        }
         let schema = match &plan {
             LogicalPlan::TableScan(scan) => scan.projected_schema.as_ref().clone(),
             other => merge_schema(&other.inputs()),
@@ -287,10 +291,9 @@ fn as_decimal(expr: Expr, data_type: &DataType) -> Expr {
 
 /// Makes INT of the integer literals of a SQL text, which DataFusion reads as BIGINT.
 pub(crate) fn narrow_literals(plan: LogicalPlan) -> Result<LogicalPlan> {
-    let wide = matches!(plan, LogicalPlan::Limit(_));
     rewrite_expressions(plan, |expr, _| {
         Ok(match expr {
-            Expr::Literal(ScalarValue::Int64(Some(value)), metadata) if !wide => {
+            Expr::Literal(ScalarValue::Int64(Some(value)), metadata) => {
                 match i32::try_from(value) {
                     Ok(value) => {
                         Transformed::yes(Expr::Literal(ScalarValue::Int32(Some(value)), metadata))
