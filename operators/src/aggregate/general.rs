@@ -232,6 +232,10 @@ impl Function for General {
 
     fn update(&mut self, rows: &Rows<'_>) -> Result<()> {
         rows.refuse_retractions(&self.call)?;
+        // An accumulator without groups has no columns for its state.
+        if rows.groups.is_empty() {
+            return Ok(());
+        }
         if self.gathers {
             return self.gather_rows(rows);
         }
@@ -262,6 +266,9 @@ impl Function for General {
     }
 
     fn merge(&mut self, state: &[ArrayRef], groups: &[u32]) -> Result<()> {
+        if groups.is_empty() {
+            return Ok(());
+        }
         let dense = self.dense(groups);
         let mut accumulator = self.load(&dense.touched, &dense.seats)?;
         accumulator

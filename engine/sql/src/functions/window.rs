@@ -451,6 +451,9 @@ pub(crate) fn with_zone(array: TimestampMicrosecondArray, zone: &DataType) -> Re
 /// Gaps in microseconds; what is no interval is null, and its row makes no session.
 fn gaps(value: &ColumnarValue, rows: usize) -> Result<ColumnarValue> {
     if let ColumnarValue::Scalar(value) = value {
+        if value.is_null() {
+            return Ok(ColumnarValue::Scalar(ScalarValue::Int64(None)));
+        }
         let micros = duration_micros(value).map_err(SqlError::into_datafusion)?;
         return Ok(ColumnarValue::Scalar(ScalarValue::Int64(Some(micros))));
     }
