@@ -339,10 +339,10 @@ fn matches_pattern(expr: &mut Expr) {
     };
 }
 
-/// `count_if(x)` is `count(*) FILTER (WHERE x)`.
+/// `count_if(x)` is `count(*) FILTER (WHERE x)`, besides a filter of its own.
 fn count_if(expr: &mut Expr) {
     let Expr::Function(call) = expr else { return };
-    if !call.name.to_string().eq_ignore_ascii_case("count_if") || call.filter.is_some() {
+    if !call.name.to_string().eq_ignore_ascii_case("count_if") {
         return;
     }
     let FunctionArguments::List(list) = &mut call.args else {
@@ -355,7 +355,15 @@ fn count_if(expr: &mut Expr) {
         return;
     };
     *argument = FunctionArg::Unnamed(FunctionArgExpr::Wildcard);
-    call.filter = Some(Box::new(condition));
+    let nested = |expr: Expr| Box::new(Expr::Nested(Box::new(expr)));
+    call.filter = Some(match call.filter.take() {
+        None => Box::new(condition),
+        Some(filter) => Box::new(Expr::BinaryOp {
+            left: nested(*filter),
+            op: BinaryOperator::And,
+            right: nested(condition),
+        }),
+    });
     call.name = ObjectName::from(vec![Ident::new("count")]);
 }
 
