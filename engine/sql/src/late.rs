@@ -10,7 +10,7 @@
     reason = "enums of other crates, with many variants and more to come"
 )]
 
-use std::{fmt, sync::Arc};
+use std::{collections::HashSet, fmt, sync::Arc};
 
 use arrow::datatypes::SchemaRef;
 use datafusion::{
@@ -106,6 +106,11 @@ impl UserDefinedLogicalNodeCore for LateBarrier {
         Ok(LateBarrier {
             input: Arc::new(input),
         })
+    }
+
+    /// Conditions on keys go below, where the rows that they leave out are not late.
+    fn prevent_predicate_push_down_columns(&self) -> HashSet<String> {
+        HashSet::new()
     }
 
     fn necessary_children_exprs(&self, _output_columns: &[usize]) -> Option<Vec<Vec<usize>>> {

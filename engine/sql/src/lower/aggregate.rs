@@ -108,8 +108,7 @@ impl Lowering {
             .map_err(from_datafusion)?;
         let expressions = columns.physical;
         if barrier.is_some() {
-            let marked = time.as_ref().filter(|time| time.marked);
-            let key = marked.map_or(TimeKey::None, |time| time.key);
+            let key = late_key(time.as_ref(), self.mode);
             self.late = Some(self.late_rows(&stream, key, &expressions, &input)?);
         }
         stream.project(expressions, Arc::clone(&input))?;
@@ -163,6 +162,15 @@ impl Lowering {
             (Above::State, _) => OutputMode::Append,
         }
     }
+}
+
+/// What decides which rows are late; in mode complete only sessions drop any.
+fn late_key(time: Option<&Time>, mode: OutputMode) -> TimeKey {
+    let drops = |time: &&Time| {
+        let is_session = matches!(time.key, TimeKey::Session { .. });
+        time.marked && (mode != OutputMode::Complete || is_session)
+    };
+    time.filter(drops).map_or(TimeKey::None, |time| time.key)
 }
 
 /// The time key, and the columns of the other keys.

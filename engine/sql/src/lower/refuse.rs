@@ -124,8 +124,9 @@ pub(super) fn no_late_rows() -> SqlError {
 /// Late rows of an aggregation that drops none.
 pub(super) fn never_late() -> SqlError {
     SqlError::NotOnStream {
-        what: "no row of this query can be late: its groups carry no watermark".to_owned(),
-        hint: "group by a window or time with a watermark",
+        what: "no row of this query can be late: its groups carry no watermark, or its mode is complete"
+            .to_owned(),
+        hint: "group by a window or time with a watermark, in another mode",
     }
 }
 
