@@ -203,6 +203,7 @@ impl TotalAggregate {
     fn merge(&mut self, bucket: Bucket, batch: &RecordBatch) -> Result<()> {
         let (keys, states) = batch.columns()[1..].split_at(self.key_types.len());
         let wants_before = self.spec.mode == OutputMode::Changes;
+        let retracting = self.spec.retracting;
         let table = self.table(bucket)?;
         let known = table.groups.len();
         let groups = table.groups.intern(keys, batch.num_rows())?;
@@ -219,8 +220,17 @@ impl TotalAggregate {
                 table.before.push((old, results));
             }
         }
-        let alive = |table: &BucketGroups| {
+        // Rows that only come make a group live once; what is taken back may come again in the epoch.
+        let looked_at = if retracting {
+            let mut groups = groups.clone();
+            groups.sort_unstable();
+            groups.dedup();
+            groups
+        } else {
             fresh
+        };
+        let alive = |table: &BucketGroups| {
+            looked_at
                 .iter()
                 .filter(|group| table.groups.rows_of(**group) != 0)
                 .count() as u64
