@@ -7,6 +7,7 @@ use arrow::{
     compute::{self, SortColumn as ArrowSortColumn, SortOptions},
     datatypes::{DataType, Field, Schema},
 };
+use arrow_row::{RowConverter, SortField};
 use millstream_types::Epoch;
 
 use crate::{
@@ -111,6 +112,9 @@ fn sorted(whole: &RecordBatch, order: &[SortColumn], limit: Option<usize>) -> Re
             options: None,
         });
     columns.extend(others);
+    if whole.columns().iter().any(has_order) {
+        return sorted_by_rows(whole, order, limit);
+    }
     if columns.is_empty() {
         let rows = limit.unwrap_or(usize::MAX).min(whole.num_rows());
         let all = 0..u32::try_from(rows).unwrap_or(u32::MAX);
@@ -119,6 +123,48 @@ fn sorted(whole: &RecordBatch, order: &[SortColumn], limit: Option<usize>) -> Re
     let indices = compute::lexsort_to_indices(&columns, limit)
         .map_err(OperatorError::arrow("sorting rows"))?;
     Ok(Arc::new(indices))
+}
+
+/// Whether a column is one that only encoded rows can be sorted by.
+fn has_order(column: &ArrayRef) -> bool {
+    let data_type = column.data_type();
+    data_type.is_nested() && RowConverter::supports_fields(&[SortField::new(data_type.clone())])
+}
+
+/// [`sorted`] where structs and lists are among the columns.
+fn sorted_by_rows(
+    whole: &RecordBatch,
+    order: &[SortColumn],
+    limit: Option<usize>,
+) -> Result<ArrayRef> {
+    let mut fields = Vec::new();
+    let mut columns = Vec::new();
+    for sort in order {
+        let options = SortOptions {
+            descending: sort.descending,
+            nulls_first: sort.nulls_first,
+        };
+        let column = whole.column(sort.column);
+        fields.push(SortField::new_with_options(
+            column.data_type().clone(),
+            options,
+        ));
+        columns.push(column.clone());
+    }
+    for column in whole.columns() {
+        let field = SortField::new(column.data_type().clone());
+        if RowConverter::supports_fields(std::slice::from_ref(&field)) {
+            fields.push(field);
+            columns.push(column.clone());
+        }
+    }
+    let rows = RowConverter::new(fields)
+        .and_then(|converter| converter.convert_columns(&columns))
+        .map_err(OperatorError::arrow("sorting rows"))?;
+    let mut indices: Vec<u32> = (0..u32::try_from(rows.num_rows()).unwrap_or(u32::MAX)).collect();
+    indices.sort_by(|left, right| rows.row(*left as usize).cmp(&rows.row(*right as usize)));
+    indices.truncate(limit.unwrap_or(usize::MAX));
+    Ok(Arc::new(UInt32Array::from(indices)))
 }
 
 /// Row numbers by place in the input; by all columns, where an operator made the rows.
