@@ -20,9 +20,10 @@ use datafusion::{
 use tokio::runtime::Runtime;
 
 use super::{
-    case::{Branch, Case, Groups, Having, Query, Row, Shape, TABLES, TimeKey},
-    expr::{Column, Dialect, Predicate, Type, all_of, literal},
+    case::{Case, Groups, Row, Shape, TABLES, TimeKey, WindowField},
+    expr::{Column, Dialect, Type},
     model::{Arrival, Member, Outcome},
+    plain,
 };
 use crate::script::{Value, rows_of_batch};
 
@@ -33,6 +34,15 @@ pub enum Answer {
     Rows(Vec<(usize, Row)>),
     /// Groups after each step.
     Groups(Vec<Group>),
+}
+
+/// A group of an aggregation below another, as it is after a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Below {
+    /// After which step.
+    pub after: usize,
+    /// The mark that closes it.
+    pub closed_by: Option<i64>,
 }
 
 /// A group as it is after a step.
@@ -69,7 +79,12 @@ impl<'a> Batch<'a> {
     /// # Errors
     /// Never for a case of the grammar.
     pub fn new(case: &'a Case, runtime: &'a Runtime) -> Result<Batch<'a>, DataFusionError> {
-        let config = SessionConfig::new().with_target_partitions(1);
+        let mut config = SessionConfig::new().with_target_partitions(1);
+        // It finds CASE expressions that cannot be NULL in one plan and not in the other.
+        config
+            .options_mut()
+            .execution
+            .skip_physical_aggregate_schema_check = true;
         let batch = Batch {
             case,
             context: SessionContext::new_with_config(config),
@@ -113,52 +128,28 @@ impl<'a> Batch<'a> {
     /// When DataFusion fails.
     pub fn arrivals(&self) -> Result<Vec<Arrival>, DataFusionError> {
         let query = &self.case.query;
-        let below = |filters: &[Predicate]| {
-            let below = filters.iter().filter(|filter| !filter.uses_time());
-            all_of(below, Dialect::Plain)
-        };
-        let all = |filters: &[Predicate]| all_of(filters.iter(), Dialect::Plain);
-        let branches: Vec<String> = query
-            .branches
-            .iter()
-            .enumerate()
-            .map(|(idx, branch)| {
-                let flags = format!(
-                    "coalesce({}, false) AS below_, coalesce({}, false) AS reach_, ",
-                    below(&branch.filters),
-                    all(&branch.filters)
-                );
-                branch_select(query, idx, branch, &flags)
-            })
-            .collect();
-        let sql = format!(
-            "SELECT br_, r_, ts, below_ AND coalesce({}, false) AS seen_, \
-             reach_ AND coalesce({}, false) AS counted_ FROM ({}) AS r",
-            below(&query.filters),
-            all(&query.filters),
-            branches.join(" UNION ALL ")
-        );
         let steps: Vec<Vec<usize>> = (0..TABLES.len())
             .map(|table| rows_of(self.case, table).map(|(step, _)| step).collect())
             .collect();
         let arrival = |row: Row| {
             let branch = index(&row[0]);
             let table = query.branches[branch].table;
-            let time = if let Value::Int(micros) = row[2] {
-                i64::try_from(micros).ok()
-            } else {
-                None
-            };
             Arrival {
                 branch,
                 row: i64::try_from(index(&row[1])).unwrap_or(-1),
                 step: steps[table][index(&row[1])],
-                time,
+                time: micros(&row[2]),
                 seen: row[3] == Value::Bool(true),
                 counted: row[4] == Value::Bool(true),
+                key: micros(&row[5]).unwrap_or(0),
+                gap: micros(&row[6]),
             }
         };
-        Ok(self.ask(&sql)?.into_iter().map(arrival).collect())
+        Ok(self
+            .ask(&plain::arrivals(self.case))?
+            .into_iter()
+            .map(arrival)
+            .collect())
     }
 
     /// The result over the rows that the model accepts, after each step.
@@ -166,18 +157,24 @@ impl<'a> Batch<'a> {
     /// # Errors
     /// When DataFusion fails.
     pub fn answer(&self, outcome: &Outcome) -> Result<Answer, DataFusionError> {
-        self.register("m_", members(&outcome.members, self.case.steps.len()))?;
+        self.register("m_", members(&outcome.members))?;
+        let types = self.case.types();
         match &self.case.query.shape {
+            Shape::Rows(items) if self.case.query.is_chained() => {
+                let rows = self.ask(&plain::rows(self.case, items))?.into_iter();
+                let group = |row: Row| Group {
+                    after: index(&row[0]),
+                    touched: None,
+                    closed_by: None,
+                    shown: true,
+                    values: typed(&row[1..], &types),
+                };
+                Ok(Answer::Groups(rows.map(group).collect()))
+            }
             Shape::Rows(items) => {
-                let items: Vec<String> = items.iter().map(|one| one.sql(Dialect::Plain)).collect();
-                let sql = format!(
-                    "SELECT e_, {} FROM {} WHERE p_ = e_",
-                    named(&items, "c"),
-                    self.accepted()
-                );
-                let types = self.case.types();
                 let row = |row: Row| (index(&row[0]), typed(&row[1..], &types));
-                Ok(Answer::Rows(self.ask(&sql)?.into_iter().map(row).collect()))
+                let rows = self.ask(&plain::rows(self.case, items))?.into_iter();
+                Ok(Answer::Rows(rows.map(row).collect()))
             }
             Shape::Distinct(items) => {
                 let groups = Groups {
@@ -192,73 +189,63 @@ impl<'a> Batch<'a> {
         }
     }
 
-    /// The accepted rows, once for each later step as `p_`.
-    fn accepted(&self) -> String {
-        let query = &self.case.query;
-        let branches: Vec<String> = query
-            .branches
-            .iter()
-            .enumerate()
-            .map(|(idx, branch)| branch_select(query, idx, branch, ""))
-            .collect();
-        let branches = branches.join(" UNION ALL ");
-        format!("({branches}) AS r JOIN m_ ON r.br_ = m_.mb_ AND r.r_ = m_.mr_")
+    /// The groups of aggregations below, which are held, too. To be asked after [`Batch::answer`].
+    ///
+    /// # Errors
+    /// When DataFusion fails.
+    pub fn below(&self) -> Result<Vec<Below>, DataFusionError> {
+        let mut all = Vec::new();
+        for sql in plain::below(self.case) {
+            all.extend(self.ask(&sql)?.into_iter().map(|row| Below {
+                after: index(&row[0]),
+                closed_by: micros(&row[1]),
+            }));
+        }
+        Ok(all)
+    }
+
+    /// The rows that were dropped as late, with their steps.
+    ///
+    /// # Errors
+    /// When DataFusion fails.
+    pub fn dropped(&self, outcome: &Outcome) -> Result<Vec<(usize, Row)>, DataFusionError> {
+        let column = |of: &dyn Fn(&(usize, i64, usize)) -> i64| {
+            Arc::new(
+                outcome
+                    .dropped
+                    .iter()
+                    .map(|row| Some(of(row)))
+                    .collect::<Int64Array>(),
+            ) as ArrayRef
+        };
+        let number = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
+        let columns = vec![
+            ("db_", column(&|row| number(row.0))),
+            ("dr_", column(&|row| row.1)),
+            ("de_", column(&|row| number(row.2))),
+        ];
+        self.register("d_", columns)?;
+        let used = self.case.query.columns();
+        let types: Vec<Type> = used.iter().map(|column| column.ty()).collect();
+        let row = |row: Row| (index(&row[0]), typed(&row[1..], &types));
+        let rows = self.ask(&plain::dropped(&self.case.query))?.into_iter();
+        Ok(rows.map(row).collect())
     }
 
     fn groups(&self, groups: &Groups) -> Result<Answer, DataFusionError> {
-        let keys: Vec<String> = groups
-            .keys
-            .iter()
-            .map(|key| key.sql(Dialect::Plain))
-            .collect();
-        let calls: Vec<String> = groups
-            .calls
-            .iter()
-            .map(super::expr::Call::plain_argument)
-            .collect();
-        let mut inner = "SELECT p_, e_, ws_, we_".to_owned();
-        let mut group_by = "p_, ws_, we_".to_owned();
-        let mut shown = String::new();
-        match groups.time {
-            TimeKey::None => inner += ", CAST(NULL AS BIGINT) AS t_",
-            TimeKey::Instant => inner += ", ts AS t_",
-            TimeKey::Window { .. } => inner += ", we_ AS t_",
-        }
-        group_by += ", t_";
-        for (idx, key) in keys.iter().enumerate() {
-            inner += &format!(", {key} AS g{idx}");
-            group_by += &format!(", g{idx}");
-            shown += &format!(", g{idx}");
-        }
-        for (idx, argument) in calls.iter().enumerate() {
-            inner += &format!(", {argument} AS a{idx}");
-        }
-        let results: Vec<String> = groups
-            .calls
-            .iter()
-            .enumerate()
-            .map(|(idx, call)| call.plain(&format!("a{idx}")))
-            .collect();
-        for (idx, result) in results.iter().enumerate() {
-            shown += &format!(", {result} AS v{idx}");
-        }
-        let having = having(groups, &results);
-        let accepted = self.accepted();
-        let grouped = format!(
-            "SELECT p_, max(e_), ws_, we_, t_, {having} AS h_{shown} \
-             FROM ({inner} FROM {accepted}) AS i GROUP BY {group_by}"
-        );
+        let slides = match groups.time {
+            TimeKey::Window { length, slide, .. } => length / slide + 1,
+            TimeKey::None | TimeKey::Instant | TimeKey::Session { .. } | TimeKey::Counted(_) => 1,
+        };
+        let numbers = Int64Array::from_iter_values(0..slides);
+        self.register("o_", vec![("n_", Arc::new(numbers))])?;
         let types = self.case.types();
         let group = |row: Row| group(&row, groups, &types);
-        let mut answer: Vec<Group> = self.ask(&grouped)?.into_iter().map(group).collect();
-        let is_global = groups.time == TimeKey::None && groups.keys.is_empty() && !calls.is_empty();
-        if is_global {
+        let text = plain::groups(self.case, groups);
+        let mut answer: Vec<Group> = self.ask(&text)?.into_iter().map(group).collect();
+        if groups.is_global() {
             // Without keys there is one row, also over nothing.
-            let nothing = format!(
-                "SELECT 0 AS p_, NULL AS e_, NULL AS ws_, NULL AS we_, NULL AS t_, {having} AS h_{shown} \
-                 FROM ({inner} FROM {accepted}) AS i WHERE p_ < 0"
-            );
-            let of_nothing: Vec<Row> = self.ask(&nothing)?;
+            let of_nothing: Vec<Row> = self.ask(&plain::nothing(self.case, groups))?;
             for after in 0..self.case.steps.len() {
                 if answer.iter().all(|group| group.after != after) {
                     let rows = of_nothing
@@ -294,70 +281,14 @@ fn index(value: &Value) -> usize {
     }
 }
 
-fn branch_select(query: &Query, idx: usize, branch: &Branch, flags: &str) -> String {
-    let item = |column: Column| {
-        let computed = branch
-            .computed
-            .iter()
-            .find(|(computed, _)| *computed == column);
-        match computed {
-            Some((_, expr)) => format!("{} AS {}", expr.sql(Dialect::Plain), column.name()),
-            None if query.shifted && column == Column::Time => "ts + 1000000 AS ts".to_owned(),
-            None => column.name().to_owned(),
-        }
-    };
-    let items: Vec<String> = query.columns().into_iter().map(item).collect();
-    let table = TABLES[branch.table];
-    format!(
-        "SELECT CAST({idx} AS BIGINT) AS br_, r_, {flags}{} FROM {table}",
-        items.join(", ")
-    )
-}
-
-fn named(items: &[String], prefix: &str) -> String {
-    let named = items
-        .iter()
-        .enumerate()
-        .map(|(idx, item)| format!("{item} AS {prefix}{idx}"));
-    named.collect::<Vec<_>>().join(", ")
-}
-
-fn having(groups: &Groups, results: &[String]) -> String {
-    match &groups.having {
-        None => "true".to_owned(),
-        Some(Having::Null(call)) => format!("({} IS NULL)", results[*call]),
-        Some(Having::Compare(call, op, value)) => {
-            let value = literal(groups.calls[*call].ty(), value, Dialect::Plain);
-            format!("coalesce(({}) {op} {value}, false)", results[*call])
-        }
-    }
-}
-
 fn group(row: &[Value], groups: &Groups, types: &[Type]) -> Group {
-    use super::case::WindowField;
-    let micros = |value: &Value| {
-        if let Value::Int(micros) = value {
-            i64::try_from(*micros).ok()
-        } else {
-            None
-        }
-    };
     let mut cells = Vec::new();
-    match groups.time {
-        TimeKey::None => {}
-        TimeKey::Instant => cells.push(row[4].clone()),
-        TimeKey::Window {
-            shown: WindowField::Start,
-            ..
-        } => cells.push(row[2].clone()),
-        TimeKey::Window {
-            shown: WindowField::End,
-            ..
-        } => cells.push(row[3].clone()),
-        TimeKey::Window {
-            shown: WindowField::Both,
-            ..
-        } => {
+    match (groups.time, groups.time.shown()) {
+        (TimeKey::None, _) => {}
+        (TimeKey::Instant, _) => cells.push(row[4].clone()),
+        (TimeKey::Counted(_), _) | (_, Some(WindowField::Start)) => cells.push(row[2].clone()),
+        (_, Some(WindowField::End)) => cells.push(row[3].clone()),
+        (TimeKey::Window { .. } | TimeKey::Session { .. }, _) => {
             let field = |name: &str, value| (name.to_owned(), time(value));
             let fields = vec![field("start", &row[2]), field("end", &row[3])];
             cells.push(Value::Struct(fields));
@@ -370,6 +301,14 @@ fn group(row: &[Value], groups: &Groups, types: &[Type]) -> Group {
         closed_by: micros(&row[4]),
         shown: row[5] == Value::Bool(true),
         values: typed(&cells, types),
+    }
+}
+
+fn micros(value: &Value) -> Option<i64> {
+    if let Value::Int(micros) = value {
+        i64::try_from(*micros).ok()
+    } else {
+        None
     }
 }
 
@@ -395,12 +334,12 @@ fn typed(row: &[Value], types: &[Type]) -> Row {
         .collect()
 }
 
-/// Each member once for its own step and every later one.
-fn members(members: &[Member], steps: usize) -> Vec<(&'static str, ArrayRef)> {
+/// Each member once for each step after which it is in its group.
+fn members(members: &[Member]) -> Vec<(&'static str, ArrayRef)> {
     let mut columns: [Vec<Option<i64>>; 6] = Default::default();
     let number = |number: usize| i64::try_from(number).ok();
     for member in members {
-        for after in member.step..steps {
+        for after in member.during.clone() {
             let (start, end) = member.window.unzip();
             let cells = [
                 number(after),
@@ -427,10 +366,10 @@ pub fn array(column: Column, rows: &[&Row], dialect: Dialect) -> ArrayRef {
     let values = rows.iter().map(|row| &row[column.position()]);
     match column {
         Column::Time if dialect == Dialect::Plain => {
-            Arc::new(values.map(micros).collect::<Int64Array>())
+            Arc::new(values.map(time_of).collect::<Int64Array>())
         }
         Column::Time => {
-            let times: TimestampMicrosecondArray = values.map(micros).collect();
+            let times: TimestampMicrosecondArray = values.map(time_of).collect();
             Arc::new(times.with_timezone("UTC"))
         }
         Column::Int => Arc::new(values.map(int::<i32>).collect::<Int32Array>()),
@@ -450,7 +389,7 @@ pub fn array(column: Column, rows: &[&Row], dialect: Dialect) -> ArrayRef {
     }
 }
 
-fn micros(value: &Value) -> Option<i64> {
+fn time_of(value: &Value) -> Option<i64> {
     let Value::Timestamp(nanos) = value else {
         return None;
     };

@@ -2,7 +2,10 @@
 
 use millstream_types::OutputMode;
 
-use super::expr::{Call, Column, Expr, Predicate, Type};
+use super::{
+    call::Call,
+    expr::{Column, Dialect, Expr, Predicate, Type, literal},
+};
 use crate::script::{KillPoint, Value};
 
 /// The names of the tables, in order.
@@ -28,6 +31,10 @@ pub struct Case {
     pub bytes: bool,
     /// Whether a moved watermark gets an epoch of its own.
     pub no_data_epochs: bool,
+    /// Whether the fastest of several watermarks counts, and not the slowest.
+    pub fastest: bool,
+    /// Whether late rows are kept in a table of their own.
+    pub keeps_late: bool,
 }
 
 /// What happens before the engine is run until it is idle.
@@ -61,6 +68,28 @@ pub struct Query {
     pub filters: Vec<Predicate>,
     /// What becomes of the rows.
     pub shape: Shape,
+    /// Which rows of the result are let through, and in which order.
+    pub top: Option<Top>,
+}
+
+/// `ORDER BY … LIMIT … OFFSET …`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Top {
+    /// Columns of the result by number.
+    pub order: Vec<Order>,
+    /// How many rows.
+    pub limit: Option<usize>,
+    /// How many before them are left out.
+    pub offset: usize,
+}
+
+/// A column of an ordering.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Order {
+    /// Its number in the result.
+    pub column: usize,
+    /// Greatest first.
+    pub descending: bool,
 }
 
 /// One input of the union.
@@ -72,6 +101,41 @@ pub struct Branch {
     pub filters: Vec<Predicate>,
     /// Columns that are computed anew.
     pub computed: Vec<(Column, Expr)>,
+    /// An aggregation, whose result is the input then.
+    pub inner: Option<Inner>,
+}
+
+/// An aggregation in a branch. Its result has the columns of a table, so that anything can stand above.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Inner {
+    /// Windows of this length in seconds; their last microsecond is the time of the result.
+    pub window: Option<i64>,
+    /// The other keys, which keep their names.
+    pub keys: Vec<Column>,
+    /// What all other columns are, with their names.
+    pub calls: Vec<(Column, Call)>,
+}
+
+impl Inner {
+    /// Whether the event time is among its keys.
+    #[must_use]
+    pub fn is_timed(&self) -> bool {
+        self.window.is_some() || self.keys.contains(&Column::Time)
+    }
+
+    /// Whether a column of the result is a key.
+    #[must_use]
+    pub fn is_key(&self, column: Column) -> bool {
+        self.keys.contains(&column) || (column == Column::Time && self.window.is_some())
+    }
+
+    /// The call that gives a column.
+    #[must_use]
+    pub fn call(&self, column: Column) -> Option<&Call> {
+        let mut calls = self.calls.iter();
+        let call = calls.find(|(name, _)| *name == column && !self.is_key(column));
+        call.map(|(_, call)| call)
+    }
 }
 
 /// What becomes of the rows.
@@ -116,6 +180,66 @@ pub enum TimeKey {
         /// Which fields of the window are shown.
         shown: WindowField,
     },
+    /// Sessions.
+    Session {
+        /// How long after its last row a session ends.
+        gap: Gap,
+        /// Which fields of the session are shown.
+        shown: WindowField,
+    },
+    /// Every so many rows of a key, in the order of the input.
+    Counted(i64),
+}
+
+impl TimeKey {
+    /// Whether the event time is part of the key.
+    #[must_use]
+    pub fn is_time(self) -> bool {
+        match self {
+            TimeKey::None | TimeKey::Counted(_) => false,
+            TimeKey::Instant | TimeKey::Window { .. } | TimeKey::Session { .. } => true,
+        }
+    }
+
+    /// What of a window is shown, where there are windows in time.
+    #[must_use]
+    pub fn shown(self) -> Option<WindowField> {
+        match self {
+            TimeKey::None | TimeKey::Counted(_) | TimeKey::Instant => None,
+            TimeKey::Window { shown, .. } | TimeKey::Session { shown, .. } => Some(shown),
+        }
+    }
+}
+
+/// How long after its last row a session ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gap {
+    /// So many seconds.
+    Seconds(i64),
+    /// It depends on the row.
+    ByRow,
+}
+
+impl Gap {
+    /// Its text: an interval for the engine, microseconds for the oracle.
+    #[must_use]
+    pub fn sql(self, dialect: Dialect) -> String {
+        let seconds = |seconds: i64| match dialect {
+            Dialect::Spark => format!("'{seconds} seconds'"),
+            Dialect::Plain => format!("CAST({} AS BIGINT)", seconds * 1_000_000),
+        };
+        match self {
+            Gap::Seconds(length) => seconds(length),
+            Gap::ByRow => format!(
+                "CASE WHEN f THEN {} WHEN k = 3 THEN NULL WHEN k > 0 THEN {} WHEN k = 0 THEN {} \
+                 ELSE {} END",
+                seconds(5),
+                seconds(12),
+                seconds(0),
+                seconds(3)
+            ),
+        }
+    }
 }
 
 /// What of a window is shown.
@@ -136,15 +260,40 @@ pub enum Having {
     Compare(usize, &'static str, Value),
     /// `call IS NULL`.
     Null(usize),
+    /// `key op literal`.
+    Key(usize, &'static str, Value),
 }
 
 impl Having {
-    /// The index of its call.
+    /// The index of its call, if it looks at one.
     #[must_use]
-    pub fn call(&self) -> usize {
+    pub fn call(&self) -> Option<usize> {
         match self {
-            Having::Compare(call, ..) | Having::Null(call) => *call,
+            Having::Compare(call, ..) | Having::Null(call) => Some(*call),
+            Having::Key(..) => None,
         }
+    }
+}
+
+impl Groups {
+    /// Whether there is one group, whatever comes.
+    #[must_use]
+    pub fn is_global(&self) -> bool {
+        self.time == TimeKey::None && self.keys.is_empty() && !self.calls.is_empty()
+    }
+
+    /// A condition on a key: a filter of rows, written above the groups.
+    #[must_use]
+    pub fn key_condition(&self, dialect: Dialect) -> Option<String> {
+        let Some(Having::Key(idx, op, value)) = &self.having else {
+            return None;
+        };
+        let key = self.keys.get(*idx)?;
+        Some(format!(
+            "{} {op} {}",
+            key.sql(dialect),
+            literal(key.ty(), value, dialect)
+        ))
     }
 }
 
@@ -152,7 +301,9 @@ impl Case {
     /// Whether a branch's table has a watermark that its time still carries.
     #[must_use]
     pub fn is_marked(&self) -> bool {
-        let has_mark = |branch: &Branch| self.delays[branch.table].is_some();
+        let has_mark = |branch: &Branch| {
+            self.delays[branch.table].is_some() && branch.inner.as_ref().is_none_or(Inner::is_timed)
+        };
         !self.query.shifted && self.query.branches.iter().all(has_mark)
     }
 
@@ -188,13 +339,13 @@ impl Case {
         match &self.query.shape {
             Shape::Rows(items) | Shape::Distinct(items) => items.iter().map(Expr::ty).collect(),
             Shape::Groups(groups) => {
-                let time = match groups.time {
-                    TimeKey::None => None,
-                    TimeKey::Window {
-                        shown: WindowField::Both,
-                        ..
-                    } => Some(Type::Window),
-                    TimeKey::Instant | TimeKey::Window { .. } => Some(Type::Time),
+                let time = match (groups.time, groups.time.shown()) {
+                    (TimeKey::None, _) => None,
+                    (TimeKey::Counted(_), _) => Some(Type::Long),
+                    (_, Some(WindowField::Both)) => Some(Type::Window),
+                    (TimeKey::Instant | TimeKey::Window { .. } | TimeKey::Session { .. }, _) => {
+                        Some(Type::Time)
+                    }
                 };
                 let keys = groups.keys.iter().map(Expr::ty);
                 time.into_iter()
@@ -214,12 +365,43 @@ impl Case {
     }
 }
 
+impl Branch {
+    /// Adds the columns of the table that a column of the branch is made of.
+    fn columns_for(&self, column: Column, used: &mut Vec<Column>) {
+        if let Some(call) = self.inner.as_ref().and_then(|inner| inner.call(column)) {
+            return call.columns(used);
+        }
+        let mut computed = self.computed.iter();
+        match computed.find(|(computed, _)| *computed == column) {
+            Some((_, expr)) if self.inner.is_none() => expr.columns(used),
+            _ => used.push(column),
+        }
+    }
+}
+
 impl Query {
     /// Whether the branches stand in a subquery.
     #[must_use]
     pub fn is_nested(&self) -> bool {
         let computes = |branch: &Branch| !branch.computed.is_empty();
-        self.nested || self.shifted || self.branches.len() > 1 || self.branches.iter().any(computes)
+        let is_one = self.branches.len() == 1;
+        self.nested
+            || self.shifted
+            || !is_one
+            || self.is_chained()
+            || self.branches.iter().any(computes)
+    }
+
+    /// Whether a branch is an aggregation itself.
+    #[must_use]
+    pub fn is_chained(&self) -> bool {
+        self.branches.iter().any(|branch| branch.inner.is_some())
+    }
+
+    /// Whether the rows have the order of one table.
+    #[must_use]
+    pub fn is_ordered(&self) -> bool {
+        self.branches.len() == 1 && !self.is_chained()
     }
 
     /// The columns that are used above the branches; the time is always among them.
@@ -236,6 +418,12 @@ impl Query {
             Shape::Groups(groups) => {
                 groups.keys.iter().for_each(|key| key.columns(&mut used));
                 groups.calls.iter().for_each(|call| call.columns(&mut used));
+                if let TimeKey::Session {
+                    gap: Gap::ByRow, ..
+                } = groups.time
+                {
+                    used.extend([Column::Bool, Column::Int]);
+                }
             }
         }
         in_order(&used)
@@ -251,15 +439,10 @@ impl Query {
                 .iter()
                 .for_each(|filter| filter.columns(&mut used));
             for column in self.columns() {
-                match branch
-                    .computed
-                    .iter()
-                    .find(|(computed, _)| *computed == column)
-                {
-                    Some((_, expr)) => expr.columns(&mut used),
-                    None => used.push(column),
-                }
+                branch.columns_for(column, &mut used);
             }
+            let keys = branch.inner.iter().flat_map(|inner| &inner.keys);
+            used.extend(keys.copied());
         }
         in_order(&used)
     }

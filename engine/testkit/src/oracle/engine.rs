@@ -27,8 +27,10 @@ pub struct Seen {
     pub rows: Vec<(i64, Row)>,
     /// (Row, window) pairs dropped as late.
     pub late: u64,
-    /// Groups held afterwards.
-    pub state: u64,
+    /// Groups held afterwards; `None` where nothing is said about it.
+    pub state: Option<u64>,
+    /// Late rows that were kept.
+    pub dropped: Vec<Row>,
 }
 
 /// What came of a case.
@@ -67,13 +69,7 @@ fn try_play(case: &Case) -> Result<Played, (usize, Fault)> {
         Channels::Typed
     };
     let mut host = SessionHost::new(channels).map_err(at(0))?;
-    if !case.no_data_epochs {
-        host.statement(NO_DATA_EPOCHS_OFF).map_err(at(0))?;
-    }
-    for table in case.tables() {
-        host.statement(&sql::create_table(case, table))
-            .map_err(at(0))?;
-    }
+    prepare(&mut host, case).map_err(at(0))?;
     if let Err(fault) = host.start("q", case.mode, &sql::select(&case.query), case.workers) {
         return Ok(Played::Refused(fault));
     }
@@ -104,19 +100,50 @@ fn try_play(case: &Case) -> Result<Played, (usize, Fault)> {
             }
         }
         schema = Some(taken.schema);
+        let mut dropped = Vec::new();
+        if case.keeps_late {
+            let taken = host.take(sql::DROPPED).map_err(at(idx))?;
+            dropped.extend(
+                taken
+                    .rows
+                    .iter()
+                    .flat_map(|(batch, _)| rows_of_batch(batch)),
+            );
+        }
         seen.push(Seen {
             rows,
             late: taken.late,
-            state: taken.state,
+            state: Some(taken.state),
+            dropped,
         });
     }
     let schema = schema.unwrap_or_else(|| Arc::new(arrow::datatypes::Schema::empty()));
     Ok(Played::Ran(schema, seen))
 }
 
+/// Everything before the query.
+fn prepare(host: &mut SessionHost, case: &Case) -> Result<(), Fault> {
+    if !case.no_data_epochs {
+        host.statement(NO_DATA_EPOCHS_OFF)?;
+    }
+    if case.fastest {
+        host.statement(FASTEST)?;
+    }
+    for table in case.tables() {
+        host.statement(&sql::create_table(case, table))?;
+    }
+    for statement in sql::late_rows(case) {
+        host.statement(&statement)?;
+    }
+    Ok(())
+}
+
 /// Switches epochs without data off.
 pub const NO_DATA_EPOCHS_OFF: &str =
     "SET 'spark.sql.streaming.noDataMicroBatches.enabled' = 'false'";
+
+/// Lets the fastest of several watermarks count.
+pub const FASTEST: &str = "SET 'spark.sql.streaming.multipleWatermarkPolicy' = 'max'";
 
 fn batch(
     host: &mut SessionHost,

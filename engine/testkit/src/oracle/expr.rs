@@ -5,8 +5,6 @@
 
 use std::fmt::Write as _;
 
-use arrow::datatypes::i256;
-
 use crate::script::Value;
 
 /// Who reads the text.
@@ -37,6 +35,8 @@ pub enum Type {
     Time,
     /// A struct of two times.
     Window,
+    /// `ARRAY<INT>`.
+    Ints,
 }
 
 /// The type of the decimal column.
@@ -325,149 +325,6 @@ pub fn sql_name(ty: Type, dialect: Dialect) -> String {
         Type::Bool => "BOOLEAN".to_owned(),
         Type::Time | Type::Window if dialect == Dialect::Plain => "BIGINT".to_owned(),
         Type::Time | Type::Window => "TIMESTAMP".to_owned(),
-    }
-}
-
-/// An aggregate function.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Function {
-    /// `count(*)`.
-    CountAll,
-    /// `count(x)`.
-    Count,
-    /// `sum(x)`.
-    Sum,
-    /// `min(x)`.
-    Min,
-    /// `max(x)`.
-    Max,
-    /// `avg(x)`.
-    Avg,
-}
-
-/// A call of an aggregate function.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Call {
-    /// Which.
-    pub function: Function,
-    /// Of what; not looked at by `count(*)`.
-    pub argument: Expr,
-    /// `FILTER (WHERE …)`.
-    pub filter: Option<Predicate>,
-    /// Whether a constant stands in for NULL.
-    pub or_zero: bool,
-}
-
-impl Call {
-    /// Its type.
-    #[must_use]
-    pub fn ty(&self) -> Type {
-        match (self.function, self.argument.ty()) {
-            (Function::CountAll | Function::Count, _) | (Function::Sum, Type::Int | Type::Long) => {
-                Type::Long
-            }
-            (Function::Min | Function::Max, ty) => ty,
-            (Function::Sum, Type::Decimal(p, s)) => Type::Decimal((p + 10).min(38), s),
-            (Function::Avg, Type::Decimal(p, s)) => Type::Decimal(p + 4, s + 4),
-            (Function::Sum | Function::Avg, _) => Type::Double,
-        }
-    }
-
-    /// Adds the columns that it reads.
-    pub fn columns(&self, used: &mut Vec<Column>) {
-        if self.function != Function::CountAll {
-            self.argument.columns(used);
-        }
-        self.filter.iter().for_each(|filter| filter.columns(used));
-    }
-
-    /// Its text for the engine.
-    #[must_use]
-    pub fn spark(&self) -> String {
-        let argument = self.argument.sql(Dialect::Spark);
-        let mut text = match self.function {
-            Function::CountAll => "count(*)".to_owned(),
-            Function::Count => format!("count({argument})"),
-            Function::Sum => format!("sum({argument})"),
-            Function::Min => format!("min({argument})"),
-            Function::Max => format!("max({argument})"),
-            Function::Avg => format!("avg({argument})"),
-        };
-        if let Some(filter) = &self.filter {
-            let _ = write!(text, " FILTER (WHERE {})", filter.sql(Dialect::Spark));
-        }
-        self.wrapped(text, Dialect::Spark)
-    }
-
-    /// Its argument for the oracle, NULL where the filter is not true.
-    #[must_use]
-    pub fn plain_argument(&self) -> String {
-        let argument = match self.function {
-            Function::CountAll => "CAST(1 AS INT)".to_owned(),
-            Function::Count | Function::Sum | Function::Min | Function::Max | Function::Avg => {
-                self.argument.sql(Dialect::Plain)
-            }
-        };
-        match &self.filter {
-            Some(filter) => {
-                format!(
-                    "CASE WHEN {} THEN {argument} END",
-                    filter.sql(Dialect::Plain)
-                )
-            }
-            None => argument,
-        }
-    }
-
-    /// Its text for the oracle over the column that holds the argument.
-    #[must_use]
-    pub fn plain(&self, column: &str) -> String {
-        const NAN: &str = "CAST('NaN' AS DOUBLE)";
-        let is_double = self.argument.ty() == Type::Double;
-        let number = format!("(CASE WHEN {column} = {NAN} THEN NULL ELSE {column} END)");
-        let text = match self.function {
-            Function::CountAll | Function::Count => format!("count({column})"),
-            Function::Sum => format!("sum({column})"),
-            // NaN is the greatest of all doubles.
-            Function::Min if is_double => format!("coalesce(min({number}), max({column}))"),
-            Function::Max if is_double => format!(
-                "CASE WHEN count(CASE WHEN {column} = {NAN} THEN 1 END) > 0 THEN {NAN} \
-                 ELSE max({number}) END"
-            ),
-            Function::Min => format!("min({column})"),
-            Function::Max => format!("max({column})"),
-            Function::Avg => match self.ty() {
-                // Many more digits than are shown, then rounded half up.
-                Type::Decimal(p, s) => format!(
-                    "CAST(CAST(sum({column}) AS DECIMAL(38,{})) / count({column}) \
-                     AS DECIMAL({p},{s}))",
-                    s + 6
-                ),
-                Type::Int
-                | Type::Long
-                | Type::Double
-                | Type::Text
-                | Type::Bool
-                | Type::Time
-                | Type::Window => format!("avg(CAST({column} AS DOUBLE))"),
-            },
-        };
-        self.wrapped(text, Dialect::Plain)
-    }
-
-    fn wrapped(&self, text: String, dialect: Dialect) -> String {
-        let zero = match self.ty() {
-            Type::Int | Type::Long => Value::Int(0),
-            Type::Double => Value::Float(0.0),
-            Type::Text => Value::Text("none".to_owned()),
-            Type::Decimal(_, s) => Value::Decimal(i256::ZERO, s),
-            Type::Bool => Value::Bool(false),
-            Type::Time | Type::Window => return text,
-        };
-        if self.or_zero {
-            format!("coalesce({text}, {})", literal(self.ty(), &zero, dialect))
-        } else {
-            text
-        }
+        Type::Ints => "ARRAY<INT>".to_owned(),
     }
 }

@@ -10,6 +10,7 @@
 //! time, a rule in [`model`].
 
 pub mod batch;
+pub mod call;
 pub mod case;
 pub mod check;
 mod dice;
@@ -17,10 +18,13 @@ pub mod engine;
 pub mod expr;
 pub mod grammar;
 pub mod model;
+mod plain;
 pub mod print;
 pub mod relations;
+mod sessions;
 pub mod shrink;
 pub mod sql;
+pub mod top;
 
 pub use case::Case;
 pub use check::{Kind, Mismatch};
@@ -65,7 +69,14 @@ impl Oracle {
             .collect();
         let outcome = model::play(&rules(case), &arrivals, &has_data);
         let answer = batch.answer(&outcome)?;
-        Ok(check::expected(case, &outcome, &answer))
+        let below = batch.below()?;
+        let mut expected = check::expected(case, &outcome, &answer, &below);
+        if case.keeps_late {
+            for (step, row) in batch.dropped(&outcome)? {
+                expected[step].dropped.push(row);
+            }
+        }
+        Ok(expected)
     }
 
     /// Plays a case and judges it.
@@ -138,25 +149,40 @@ pub enum Verdict {
 /// What the model must know of a case.
 #[must_use]
 pub fn rules(case: &Case) -> model::Rules {
+    let second = 1_000_000;
     let time = match case.groups().map(|groups| groups.time) {
-        None | Some(TimeKey::None) => model::Time::None,
+        None | Some(TimeKey::None | TimeKey::Counted(_)) => model::Time::None,
         Some(TimeKey::Instant) => model::Time::Instant,
+        Some(TimeKey::Session { .. }) => model::Time::Session,
         Some(TimeKey::Window {
             length,
             slide,
             start,
             ..
-        }) => model::Time::Window(length * 1_000_000, slide * 1_000_000, start * 1_000_000),
+        }) => model::Time::Window(length * second, slide * second, start * second),
     };
+    let time_of = |branch: &case::Branch| match &branch.inner {
+        // Rows beside aggregations carry no watermark in any case of the grammar.
+        None if case.query.is_chained() => model::Time::None,
+        None => time,
+        Some(inner) => match inner.window {
+            Some(length) => model::Time::Window(length * second, length * second, 0),
+            None if inner.keys.contains(&expr::Column::Time) => model::Time::Instant,
+            None => model::Time::None,
+        },
+    };
+    let is_session = time == model::Time::Session && case.is_marked();
     let mark = |branch: &case::Branch| {
         let delay = case.delays[branch.table];
         delay.map(|delay| (branch.table, delay * 1_000))
     };
-    let is_aggregation = !matches!(case.query.shape, Shape::Rows(_));
+    let is_aggregation = case.query.is_chained() || !matches!(case.query.shape, Shape::Rows(_));
     model::Rules {
         marks: case.query.branches.iter().map(mark).collect(),
-        time,
+        times: case.query.branches.iter().map(time_of).collect(),
+        drops: check::closes(case) || is_session,
         closes: check::closes(case),
+        fastest: case.fastest,
         no_data_epochs: case.no_data_epochs && is_aggregation && case.mode != OutputMode::Complete,
     }
 }

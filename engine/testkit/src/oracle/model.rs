@@ -2,7 +2,9 @@
 //!
 //! It shares no code with the operators, on purpose. Times are microseconds, marks milliseconds.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ops::Range};
+
+use super::sessions::{Interval, Sessions};
 
 /// A window: its start and its end.
 pub type Span = (i64, i64);
@@ -22,6 +24,10 @@ pub struct Arrival {
     pub seen: bool,
     /// Whether it reaches the aggregation.
     pub counted: bool,
+    /// A number for its key, where rows are gathered in sessions.
+    pub key: i64,
+    /// The gap of its session; `None` for null.
+    pub gap: Option<i64>,
 }
 
 /// How rows become members of groups in time.
@@ -33,6 +39,8 @@ pub enum Time {
     Instant,
     /// By windows: length, slide and start in microseconds.
     Window(i64, i64, i64),
+    /// By sessions.
+    Session,
 }
 
 /// What decides about lateness besides the rows.
@@ -41,18 +49,22 @@ pub struct Rules {
     /// For each path the number of its watermark and its delay in milliseconds, if it has one. Paths
     /// from one table share a watermark.
     pub marks: Vec<Option<(usize, i64)>>,
-    /// The time among the keys.
-    pub time: Time,
-    /// Whether late rows are dropped and closed groups removed: the time key carries a watermark and
-    /// the mode is not complete.
+    /// For each path the time among the keys of the first aggregation on it.
+    pub times: Vec<Time>,
+    /// Whether late rows are dropped: the time key carries a watermark and the mode is not complete,
+    /// or there are sessions.
+    pub drops: bool,
+    /// Whether closed groups are removed: as above, but never in complete mode.
     pub closes: bool,
+    /// Whether the fastest of several watermarks counts, and not the slowest.
+    pub fastest: bool,
     /// Whether a moved mark gets an epoch of its own: an aggregation, not in complete mode, not
     /// switched off.
     pub no_data_epochs: bool,
 }
 
 /// A row as a member of one group.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Member {
     /// Which path.
     pub branch: usize,
@@ -62,6 +74,8 @@ pub struct Member {
     pub step: usize,
     /// Its window, if the groups have windows.
     pub window: Option<Span>,
+    /// After which steps it is in this group.
+    pub during: Range<usize>,
 }
 
 /// What the model says about a case.
@@ -71,6 +85,8 @@ pub struct Outcome {
     pub members: Vec<Member>,
     /// For each step the (row, window) pairs that are late.
     pub late: Vec<u64>,
+    /// Rows of which at least one pair is late: the path and the row, with the step.
+    pub dropped: Vec<(usize, i64, usize)>,
     /// For each step the mark of its last epoch, in microseconds: groups at or behind it are closed.
     pub closed: Vec<i64>,
 }
@@ -95,27 +111,39 @@ pub fn play(rules: &Rules, arrivals: &[Arrival], has_data: &[bool]) -> Outcome {
         .flatten()
         .map(|(mark, _)| (*mark, 0))
         .collect();
+    let mut sessions = Sessions::default();
+    let steps = has_data.len();
     let (mut late_mark, mut evict_mark) = (0, 0); // L(n) and E(n) of the newest epoch.
     for (step, has_data) in has_data.iter().enumerate() {
         let mut late = 0;
         if *has_data {
-            let known = marks.values().min().copied().unwrap_or(0);
+            let known = of_all(rules, &marks);
             (late_mark, evict_mark) = (evict_mark, evict_mark.max(known));
             for row in arrivals.iter().filter(|row| row.step == step) {
-                for (end, window) in groups_of(row, rules.time) {
-                    if rules.closes && end.is_some_and(|end| end <= late_mark * 1000) {
+                let mut is_dropped = false;
+                for (end, window) in groups_of(row, rules.times[row.branch]) {
+                    if rules.drops && end.is_some_and(|end| end <= late_mark * 1000) {
                         late += u64::from(row.counted);
+                        is_dropped |= row.counted;
                     } else if row.counted {
-                        let &Arrival {
-                            branch, row, step, ..
-                        } = row;
-                        outcome.members.push(Member {
-                            branch,
-                            row,
+                        let member = Member {
+                            branch: row.branch,
+                            row: row.row,
                             step,
                             window,
-                        });
+                            during: step..steps,
+                        };
+                        match (rules.times[row.branch], window) {
+                            (Time::Session, Some((start, end))) => {
+                                let key = row.key;
+                                sessions.add(Interval { key, start, end }, member);
+                            }
+                            _ => outcome.members.push(member),
+                        }
                     }
+                }
+                if is_dropped {
+                    outcome.dropped.push((row.branch, row.row, step));
                 }
                 if let (true, Some(time), Some((mark, delay))) =
                     (row.seen, row.time, rules.marks[row.branch])
@@ -126,10 +154,15 @@ pub fn play(rules: &Rules, arrivals: &[Arrival], has_data: &[bool]) -> Outcome {
                         .and_modify(|mark| *mark = reached.max(*mark));
                 }
             }
-            let known = marks.values().min().copied().unwrap_or(0);
+            sessions.merge();
+            let known = of_all(rules, &marks);
             if rules.no_data_epochs && known > evict_mark {
                 (late_mark, evict_mark) = (evict_mark, known);
             }
+        }
+        sessions.members(step, &mut outcome.members);
+        if rules.closes {
+            sessions.close(evict_mark * 1000);
         }
         outcome.late.push(late);
         outcome.closed.push(evict_mark * 1000);
@@ -138,13 +171,28 @@ pub fn play(rules: &Rules, arrivals: &[Arrival], has_data: &[bool]) -> Outcome {
     outcome
 }
 
+/// The mark of all paths together.
+fn of_all(rules: &Rules, marks: &BTreeMap<usize, i64>) -> i64 {
+    let known = if rules.fastest {
+        marks.values().max()
+    } else {
+        marks.values().min()
+    };
+    known.copied().unwrap_or(0)
+}
+
 /// The groups in time of a row, each with the instant at which it is closed. A null time is in no
 /// window, and as a key of its own it is never closed.
 fn groups_of(row: &Arrival, time: Time) -> Vec<(Option<i64>, Option<Span>)> {
     match (time, row.time) {
         (Time::None, _) | (Time::Instant, None) => vec![(None, None)],
         (Time::Instant, Some(time)) => vec![(Some(time), None)],
-        (Time::Window(..), None) => Vec::new(),
+        (Time::Window(..) | Time::Session, None) => Vec::new(),
+        (Time::Session, Some(time)) => {
+            let end = row.gap.filter(|gap| *gap > 0).map(|gap| time + gap);
+            let session = |end| (Some(end), Some((time, end)));
+            end.map(session).into_iter().collect()
+        }
         (Time::Window(length, slide, start), Some(time)) => {
             let windows = windows(time, (length, slide, start)).into_iter();
             windows
@@ -162,8 +210,10 @@ mod tests {
     fn late(time: Time, delay: i64, no_data_epochs: bool, steps: &[&[i64]]) -> Vec<u64> {
         let rules = Rules {
             marks: vec![Some((0, delay * 1000))],
-            time,
+            times: vec![time],
+            drops: true,
             closes: true,
+            fastest: false,
             no_data_epochs,
         };
         let mut arrivals = Vec::new();
@@ -175,6 +225,8 @@ mod tests {
                 time: Some(second * 1_000_000),
                 seen: true,
                 counted: true,
+                key: 0,
+                gap: None,
             }));
         }
         play(&rules, &arrivals, &vec![true; steps.len()]).late

@@ -6,8 +6,8 @@ use millstream_types::OutputMode;
 
 use super::{
     case::{Case, Row, TABLES},
-    check::refusal,
-    engine::{NO_DATA_EPOCHS_OFF, Seen},
+    check::{is_sorted, refusal},
+    engine::{FASTEST, NO_DATA_EPOCHS_OFF, Seen},
     sql,
 };
 use crate::script::Value;
@@ -22,8 +22,13 @@ pub fn script(case: &Case, idea: &str, answers: Option<&[Seen]>) -> String {
     if !case.no_data_epochs {
         let _ = write!(text, "\nstatement\n{NO_DATA_EPOCHS_OFF}\n");
     }
-    for table in case.tables() {
-        let _ = write!(text, "\nstatement\n{}\n", sql::create_table(case, table));
+    if case.fastest {
+        let _ = write!(text, "\nstatement\n{FASTEST}\n");
+    }
+    let tables = case.tables().into_iter();
+    let tables = tables.map(|table| sql::create_table(case, table));
+    for statement in tables.chain(sql::late_rows(case)) {
+        let _ = write!(text, "\nstatement\n{statement}\n");
     }
     let refused = refusal(case)
         .map(|code| format!(" error {code}"))
@@ -64,7 +69,10 @@ fn expectation(case: &Case, answer: Option<&Seen>) -> String {
     let Some(answer) = answer else {
         return "\nexpect q\n".to_owned();
     };
-    let mut text = format!("\nexpect q late={} state={}\n", answer.late, answer.state);
+    let ordered = if is_sorted(case) { " ordered" } else { "" };
+    let state = answer.state.map(|state| format!(" state={state}"));
+    let state = state.unwrap_or_default();
+    let mut text = format!("\nexpect q{ordered} late={}{state}\n", answer.late);
     if answer.rows.is_empty() {
         text.push_str("(none)\n");
     }
@@ -79,6 +87,13 @@ fn expectation(case: &Case, answer: Option<&Seen>) -> String {
         for _ in 0..weight.unsigned_abs() {
             let _ = writeln!(text, "{sign}{line}");
         }
+    }
+    if case.keeps_late {
+        let _ = writeln!(text, "\nexpect {}", sql::DROPPED);
+        let lines = answer.dropped.iter().map(cells).collect::<Vec<_>>();
+        let none = vec!["(none)".to_owned()];
+        let lines = if lines.is_empty() { none } else { lines };
+        let _ = writeln!(text, "{}", lines.join("\n"));
     }
     text
 }

@@ -1,7 +1,8 @@
 //! Smaller cases that still fail: first fewer restarts, steps and rows, then fewer clauses.
 
 use super::{
-    case::{Case, Shape, Step, TimeKey, WindowField},
+    call::Function,
+    case::{Case, Inner, Shape, Step, TimeKey, WindowField},
     expr::{Column, Expr, Predicate},
 };
 use crate::script::Value;
@@ -136,6 +137,8 @@ fn clauses(case: &Case, out: &mut Vec<Case>) {
             changed(case, out, |case| drop(case.query.branches.remove(idx)));
         }
         changed(case, out, |case| case.query.branches[idx].table = 0);
+        changed(case, out, |case| case.query.branches[idx].inner = None);
+        inner(case, idx, out);
         changed(case, out, |case| case.query.branches[idx].filters.clear());
         for computed in 0..case.query.branches[idx].computed.len() {
             let branch = &case.query.branches[idx];
@@ -156,6 +159,19 @@ fn clauses(case: &Case, out: &mut Vec<Case>) {
             }
         }
     }
+    changed(case, out, |case| case.query.top = None);
+    changed(case, out, |case| {
+        if let Some(top) = &mut case.query.top {
+            top.offset = 0;
+        }
+    });
+    changed(case, out, |case| {
+        if let Some(top) = &mut case.query.top {
+            top.order.truncate(1);
+        }
+    });
+    changed(case, out, |case| case.keeps_late = false);
+    changed(case, out, |case| case.fastest = false);
     changed(case, out, |case| case.query.nested = false);
     changed(case, out, |case| case.query.shifted = false);
     changed(case, out, |case| case.query.filters.clear());
@@ -172,6 +188,37 @@ fn clauses(case: &Case, out: &mut Vec<Case>) {
         });
     }
     shape(case, out);
+}
+
+/// Fewer keys and plainer calls of an aggregation in a branch.
+fn inner(case: &Case, idx: usize, out: &mut Vec<Case>) {
+    let Some(inner) = &case.query.branches[idx].inner else {
+        return;
+    };
+    let mut with = |change: &dyn Fn(&mut Inner)| {
+        changed(case, out, |case| {
+            if let Some(inner) = &mut case.query.branches[idx].inner {
+                change(inner);
+            }
+        });
+    };
+    for key in 0..inner.keys.len() {
+        if inner.keys.len() > 1 || inner.window.is_some() {
+            with(&|inner| {
+                inner.keys.remove(key);
+            });
+        }
+    }
+    for (place, (_, call)) in inner.calls.iter().enumerate() {
+        with(&|inner| inner.calls[place].1.filter = None);
+        with(&|inner| inner.calls[place].1.or_zero = false);
+        if call.ty() == call.argument.ty() {
+            with(&|inner| inner.calls[place].1.function = Function::Max);
+        }
+        for argument in smaller(&call.argument) {
+            with(&|inner| inner.calls[place].1.argument = argument.clone());
+        }
+    }
 }
 
 fn shape(case: &Case, out: &mut Vec<Case>) {

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::{
-    case::{Branch, Case, Groups, Having, Query, Shape, TABLES, TimeKey, WindowField},
+    case::{Branch, Case, Groups, Having, Inner, Query, Shape, TABLES, TimeKey, WindowField},
     expr::{Column, Dialect, Expr, Predicate, literal, sql_name},
 };
 
@@ -65,17 +65,81 @@ pub fn select(query: &Query) -> String {
             let _ = write!(text, "\nGROUP BY {}", keys.join(", "));
         }
         if let Some(having) = &groups.having {
-            let call = groups.calls[having.call()].spark();
-            let _ = match having {
+            let condition = match having {
                 Having::Compare(idx, op, value) => {
-                    let value = literal(groups.calls[*idx].ty(), value, Dialect::Spark);
-                    write!(text, "\nHAVING {call} {op} {value}")
+                    let call = &groups.calls[*idx];
+                    let value = literal(call.ty(), value, Dialect::Spark);
+                    format!("{} {op} {value}", call.spark())
                 }
-                Having::Null(_) => write!(text, "\nHAVING {call} IS NULL"),
+                Having::Null(idx) => format!("{} IS NULL", groups.calls[*idx].spark()),
+                Having::Key(..) => groups.key_condition(Dialect::Spark).unwrap_or_default(),
             };
+            let _ = write!(text, "\nHAVING {condition}");
         }
     }
+    text + &top(query)
+}
+
+/// ORDER BY, LIMIT and OFFSET.
+fn top(query: &Query) -> String {
+    let Some(top) = &query.top else {
+        return String::new();
+    };
+    let mut text = String::new();
+    let columns: Vec<String> = top
+        .order
+        .iter()
+        .map(|order| {
+            format!(
+                "c{}{}",
+                order.column,
+                if order.descending { " DESC" } else { "" }
+            )
+        })
+        .collect();
+    if !columns.is_empty() {
+        let _ = write!(text, "\nORDER BY {}", columns.join(", "));
+    }
+    if let Some(limit) = top.limit {
+        let _ = write!(text, "\nLIMIT {limit}");
+    }
+    if top.offset > 0 {
+        let _ = write!(text, "\nOFFSET {}", top.offset);
+    }
     text
+}
+
+/// The table of late rows.
+pub const DROPPED: &str = "dropped";
+
+/// What makes a query keep its late rows, if it does.
+#[must_use]
+pub fn late_rows(case: &Case) -> Vec<String> {
+    if !case.keeps_late {
+        return Vec::new();
+    }
+    let columns = case.query.columns();
+    let typed: Vec<String> = columns
+        .iter()
+        .map(|column| {
+            format!(
+                "{} {}",
+                column.name(),
+                sql_name(column.ty(), Dialect::Spark)
+            )
+        })
+        .collect();
+    let names: Vec<&str> = columns.iter().map(|column| column.name()).collect();
+    vec![
+        format!(
+            "CREATE TABLE {DROPPED} ({})\nWITH (connector = 'memory')",
+            typed.join(", ")
+        ),
+        format!(
+            "INSERT INTO {DROPPED} SELECT {} FROM late_rows('q')",
+            names.join(", ")
+        ),
+    ]
 }
 
 fn named(items: &[Expr]) -> String {
@@ -85,19 +149,13 @@ fn named(items: &[Expr]) -> String {
 }
 
 fn group_items(groups: &Groups) -> String {
-    let time = time_key(groups.time).map(|key| match groups.time {
-        TimeKey::Window {
-            shown: WindowField::Start,
-            ..
-        } => format!("{key}.start"),
-        TimeKey::Window {
-            shown: WindowField::End,
-            ..
-        } => format!("{key}.end"),
-        TimeKey::None | TimeKey::Instant | TimeKey::Window { .. } => key,
+    let time = time_key(groups.time).map(|key| match groups.time.shown() {
+        Some(WindowField::Start) => format!("{key}.start"),
+        Some(WindowField::End) => format!("{key}.end"),
+        Some(WindowField::Both) | None => key,
     });
     let keys = groups.keys.iter().map(|key| key.sql(Dialect::Spark));
-    let calls = groups.calls.iter().map(super::expr::Call::spark);
+    let calls = groups.calls.iter().map(super::call::Call::spark);
     let items = time.into_iter().chain(keys).chain(calls).enumerate();
     items
         .map(|(idx, item)| format!("{item} AS c{idx}"))
@@ -109,6 +167,10 @@ fn time_key(time: TimeKey) -> Option<String> {
     match time {
         TimeKey::None => None,
         TimeKey::Instant => Some("ts".to_owned()),
+        TimeKey::Counted(rows) => Some(format!("count_window({rows})")),
+        TimeKey::Session { gap, .. } => {
+            Some(format!("session_window(ts, {})", gap.sql(Dialect::Spark)))
+        }
         TimeKey::Window {
             length,
             slide,
@@ -140,6 +202,9 @@ fn source(query: &Query) -> String {
 }
 
 fn branch_select(query: &Query, branch: &Branch) -> String {
+    if let Some(inner) = &branch.inner {
+        return inner_select(query, branch, inner);
+    }
     let item = |column: Column| {
         let computed = branch
             .computed
@@ -159,6 +224,27 @@ fn branch_select(query: &Query, branch: &Branch) -> String {
         "SELECT {} FROM {}{filters}",
         items.join(", "),
         TABLES[branch.table]
+    )
+}
+
+fn inner_select(query: &Query, branch: &Branch, inner: &Inner) -> String {
+    let window = inner
+        .window
+        .map(|length| format!("window(ts, '{length} seconds')"));
+    let item = |column: Column| match (inner.call(column), &window) {
+        (Some(call), _) => format!("{} AS {}", call.spark(), column.name()),
+        (None, Some(window)) if column == Column::Time => format!("window_time({window}) AS ts"),
+        (None, _) => column.name().to_owned(),
+    };
+    let items: Vec<String> = query.columns().into_iter().map(item).collect();
+    let filters = conditions(" WHERE ", &branch.filters.iter().collect::<Vec<_>>());
+    let names = inner.keys.iter().map(|key| key.name().to_owned());
+    let keys: Vec<String> = window.iter().cloned().chain(names).collect();
+    format!(
+        "SELECT {} FROM {}{filters} GROUP BY {}",
+        items.join(", "),
+        TABLES[branch.table],
+        keys.join(", ")
     )
 }
 

@@ -36,7 +36,11 @@ fn report(oracle: &Oracle, seed: u64, mismatch: &Mismatch) -> String {
             .judge(case)
             .is_err_and(|other| other.kind == mismatch.kind)
     };
-    let small = shrink::shrink(&case, &mut still_fails);
+    let small = if number("MILLSTREAM_SHRINK", 1) == 0 {
+        case
+    } else {
+        shrink::shrink(&case, &mut still_fails)
+    };
     let answers = oracle.expected(&small).ok();
     let last = oracle
         .judge(&small)
@@ -156,7 +160,14 @@ fn mistakes(got: &[Seen], dice: &mut Dice) -> Vec<(&'static str, Vec<Seen>)> {
         ),
         ("a sign", with(&|seen| seen.rows[row].0 *= -1)),
         ("one more late", with(&|seen| seen.late += 1)),
-        ("one more held", with(&|seen| seen.state += 1)),
+        (
+            "one more held",
+            with(&|seen| seen.state = seen.state.map(|held| held + 1)),
+        ),
+        (
+            "one more kept as late",
+            with(&|seen| seen.dropped.push(vec![Value::Int(77)])),
+        ),
         ("too early", {
             let mut wrong = got.to_vec();
             let moved = wrong[step].rows.remove(row);
@@ -207,6 +218,10 @@ fn notices_all(oracle: &Oracle, case: &Case, seed: u64) -> bool {
         "seed={seed}"
     );
     for (mistake, wrong) in mistakes(&got, &mut Dice::new(seed)) {
+        // Where nothing is said about the state, nothing can be wrong about it.
+        if mistake == "one more held" && want.iter().any(|seen| seen.state.is_none()) {
+            continue;
+        }
         let noticed = check::check(case, &schema, &want, &wrong);
         let mode = case.mode;
         assert!(
