@@ -10,7 +10,7 @@ use arrow::{
     array::{ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, RecordBatchOptions},
     datatypes::{DataType, Int64Type},
 };
-use hashbrown::HashSet;
+use hashbrown::{HashMap, HashSet};
 use millstream_types::{Epoch, EventTime, OutputMode, Watermark};
 
 use super::{
@@ -39,6 +39,53 @@ struct Pane {
     dirty: Marked,
 }
 
+/// The keys of one open window, by their hashes: what makes the number of window groups known.
+enum WindowKeys {
+    /// Where rows stay, a key that is there stays.
+    Set(HashSet<u64, Spread>),
+    /// Where rows are taken back, a key goes with its last row.
+    Rows(HashMap<u64, i64, Spread>),
+}
+
+impl WindowKeys {
+    fn new(retracting: bool) -> WindowKeys {
+        if retracting {
+            WindowKeys::Rows(HashMap::default())
+        } else {
+            WindowKeys::Set(HashSet::default())
+        }
+    }
+
+    fn add(&mut self, hashes: &[u64], rows: &[i64]) {
+        match self {
+            WindowKeys::Set(keys) => keys.extend(hashes),
+            WindowKeys::Rows(keys) => {
+                for (hash, rows) in hashes.iter().zip(rows) {
+                    let held = keys.entry(*hash).or_insert(0);
+                    *held += rows;
+                    if *held == 0 {
+                        keys.remove(hash);
+                    }
+                }
+            }
+        }
+    }
+
+    fn len(&self) -> usize {
+        match self {
+            WindowKeys::Set(keys) => keys.len(),
+            WindowKeys::Rows(keys) => keys.len(),
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        match self {
+            WindowKeys::Set(keys) => keys.capacity() * 9,
+            WindowKeys::Rows(keys) => keys.capacity() * 17,
+        }
+    }
+}
+
 /// Merges partial groups into panes, keeps state, publishes windows.
 pub struct SlidingAggregate {
     spec: AggregateSpec,
@@ -46,8 +93,8 @@ pub struct SlidingAggregate {
     buckets: Buckets,
     key_types: Vec<DataType>,
     panes: BTreeMap<Bucket, Pane>,
-    /// Hashes of the keys of each open window: what makes the number of window groups known.
-    keys_of: BTreeMap<i64, HashSet<u64, Spread>>,
+    /// The keys of each open window.
+    keys_of: BTreeMap<i64, WindowKeys>,
     /// Partial groups of the epoch in mode `changes`, which must see the panes as they were.
     pending: Vec<(Bucket, RecordBatch)>,
     state: StateTable,
@@ -124,8 +171,8 @@ impl SlidingAggregate {
             return Ok(());
         }
         let (keys, rest) = held.columns().split_at(self.key_types.len());
-        self.note_keys(bucket, keys, held.num_rows(), Watermark::START)?;
         let states = &rest[..rest.len() - 1];
+        self.note_keys(bucket, (keys, states), held.num_rows(), Watermark::START)?;
         let pane = self.pane(bucket)?;
         let groups = pane.groups.intern(keys, held.num_rows())?;
         pane.groups.merge(&groups, states)
@@ -155,14 +202,19 @@ impl SlidingAggregate {
     fn note_keys(
         &mut self,
         bucket: Bucket,
-        keys: &[ArrayRef],
+        (keys, states): (&[ArrayRef], &[ArrayRef]),
         rows: usize,
         late: Watermark,
     ) -> Result<()> {
         let hashes = hash_keys(0, keys, rows)?;
+        let rows = states.last().map(|rows| rows.as_primitive::<Int64Type>());
+        let rows = rows.map_or(&[][..], |rows| &rows.values()[..]);
+        let retracting = self.spec.retracting;
         for end in self.window.ends_covering(bucket.0) {
             if !self.is_closed(end, late) {
-                self.keys_of.entry(end).or_default().extend(&hashes);
+                let keys = self.keys_of.entry(end);
+                keys.or_insert_with(|| WindowKeys::new(retracting))
+                    .add(&hashes, rows);
             }
         }
         Ok(())
@@ -170,7 +222,7 @@ impl SlidingAggregate {
 
     fn merge(&mut self, bucket: Bucket, batch: &RecordBatch, late: Watermark) -> Result<()> {
         let (keys, states) = batch.columns()[1..].split_at(self.key_types.len());
-        self.note_keys(bucket, keys, batch.num_rows(), late)?;
+        self.note_keys(bucket, (keys, states), batch.num_rows(), late)?;
         let pane = self.pane(bucket)?;
         let groups = pane.groups.intern(keys, batch.num_rows())?;
         let size = pane.groups.len();
@@ -474,7 +526,7 @@ impl EpochOperator for SlidingAggregate {
         let mut report = std::mem::take(&mut self.report);
         report.rows_total = self.keys_of.values().map(|keys| keys.len() as u64).sum();
         let panes: usize = self.panes.values().map(|pane| pane.groups.bytes()).sum();
-        let keys: usize = self.keys_of.values().map(|keys| keys.capacity() * 9).sum();
+        let keys: usize = self.keys_of.values().map(|keys| keys.bytes()).sum();
         report.bytes = (panes + keys + self.state.bytes()) as u64;
         if self.drops_late() {
             report.oldest_end = self.keys_of.first_key_value().map(|(end, _)| *end);

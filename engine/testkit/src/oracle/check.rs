@@ -114,12 +114,7 @@ fn held(
         let has_key = |groups: &Groups| matches!(groups.having, Some(Having::Key(..)));
         !case.query.filters.is_empty() || case.groups().is_some_and(has_key)
     };
-    // A sliding window that lost all its rows is counted until it closes.
-    let is_sliding = case.query.is_chained()
-        && case.groups().is_some_and(
-            |groups| matches!(groups.time, TimeKey::Window { length, slide, .. } if slide < length),
-        );
-    if is_cut || is_delayed || is_filtered || is_sliding {
+    if is_cut || is_delayed || is_filtered {
         return None;
     }
     let closes = closes(case);
