@@ -24,7 +24,10 @@ use datafusion::{
     sql::sqlparser::tokenizer::Token,
 };
 
-use crate::{QueryText, SqlError, error::from_datafusion, text::is_word, watermark::extension};
+use crate::{
+    QueryText, SqlError, error::from_datafusion, text::is_word, undetermined::Undetermined,
+    watermark::extension,
+};
 
 /// Name of the table function.
 pub(crate) const LATE_ROWS: &str = "late_rows";
@@ -164,6 +167,9 @@ pub(crate) fn below(input: &LogicalPlan) -> Option<&LogicalPlan> {
             .all(|expr| matches!(expr, Expr::Column(_)))
     {
         return below(&projection.input);
+    }
+    if let Some(same) = extension::<Undetermined>(input) {
+        return below(&same.input);
     }
     extension::<LateBarrier>(input).map(|_| input)
 }

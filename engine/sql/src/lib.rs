@@ -29,6 +29,7 @@ pub mod statement;
 pub mod text;
 mod times;
 pub mod types;
+mod undetermined;
 pub mod watermark;
 
 pub use catalog::{Catalog, Table, TableMode, WatermarkSpec};

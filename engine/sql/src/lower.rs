@@ -48,6 +48,7 @@ use crate::{
     late::{LateBarrier, is_late_scan},
     planner::{is_streaming, scan_source},
     spread::listed,
+    undetermined::Undetermined,
     watermark::{HeldFilter, WatermarkNode, WindowBarrier, extension},
 };
 
@@ -164,6 +165,9 @@ impl Lowering {
                 }
                 if let Some(held) = extension::<HeldFilter>(plan) {
                     return self.filter(&held.input, &held.predicate, above);
+                }
+                if let Some(same) = extension::<Undetermined>(plan) {
+                    return self.node(&same.input, above);
                 }
                 if let Some(barrier) = extension::<LateBarrier>(plan) {
                     return self.node(&barrier.input, above);

@@ -30,6 +30,7 @@ use crate::{
     functions::{clock::is_clock, window::is_window},
     spread::spread,
     text::MARK_FUNCTION,
+    undetermined,
 };
 
 /// A watermark definition over its input.
@@ -329,13 +330,30 @@ impl UserDefinedLogicalNodeCore for HeldFilter {
 /// makes a [`HeldFilter`] of every condition that is not deterministic; windows outside groupings
 /// become rows.
 pub(crate) fn guard(plan: LogicalPlan) -> Result<LogicalPlan> {
-    plan.transform_up(|plan| match plan {
-        LogicalPlan::Aggregate(_) => Ok(guard_window(plan)),
+    let mut forgot = false;
+    let guarded = plan.transform_up(|plan| match plan {
+        LogicalPlan::Aggregate(aggregate) => {
+            let by_window = aggregate.group_expr.iter().any(is_window);
+            let determined = aggregate.input.schema().functional_dependencies();
+            if !by_window || determined.is_empty() {
+                return Ok(guard_window(LogicalPlan::Aggregate(aggregate)));
+            }
+            forgot = true;
+            let aggregate = undetermined::aggregate(aggregate)?;
+            Ok(guard_window(LogicalPlan::Aggregate(aggregate)))
+        }
         LogicalPlan::Filter(filter) => Ok(hold(filter)),
         LogicalPlan::Projection(projection) => spread(projection),
         other => Ok(Transformed::no(other)),
-    })
-    .map(|transformed| transformed.data)
+    })?;
+    if !forgot {
+        return Ok(guarded.data);
+    }
+    // What stands above was made when more seemed to be known.
+    guarded
+        .data
+        .transform_up(|plan| plan.recompute_schema().map(Transformed::yes))
+        .map(|transformed| transformed.data)
 }
 
 fn guard_window(plan: LogicalPlan) -> Transformed<LogicalPlan> {
