@@ -118,6 +118,24 @@ pub enum ConnectorError {
         /// The limit in bytes.
         limit: usize,
     },
+    /// CON-013 · User · two queries write to one place, or two processes.
+    #[error("{connector} sink belongs to another query path={path:?} {owner}")]
+    OwnedByOther {
+        /// The connector.
+        connector: &'static str,
+        /// The place.
+        path: String,
+        /// Who has it, as `query=…`, or that a process has it open.
+        owner: String,
+    },
+    /// CON-014 · Corrupt · the sink's own record of what it has written is damaged.
+    #[error("the log of the sink is damaged path={path:?} reason={reason}")]
+    SinkDamaged {
+        /// The file.
+        path: String,
+        /// What is wrong.
+        reason: String,
+    },
     /// EXE-003 · Bug · a record of our own cannot be read back, or a contract was broken.
     #[error("internal: {what}")]
     Internal {
@@ -135,6 +153,15 @@ pub enum ConnectorError {
 }
 
 impl ConnectorError {
+    /// Whether there was no room: the call may be repeated when there is.
+    #[must_use]
+    pub fn is_disk_full(&self) -> bool {
+        matches!(self, ConnectorError::Io { source, .. } if matches!(
+            source.kind(),
+            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded
+        ))
+    }
+
     /// The error for an option that no [`OptionSpec`](crate::OptionSpec) names.
     #[must_use]
     pub fn unknown_option(
@@ -166,6 +193,8 @@ impl Coded for ConnectorError {
             ConnectorError::SchemaRequired { .. } => "CON-010",
             ConnectorError::InputChanged { .. } => "CON-011",
             ConnectorError::LineTooLong { .. } => "CON-012",
+            ConnectorError::OwnedByOther { .. } => "CON-013",
+            ConnectorError::SinkDamaged { .. } => "CON-014",
             ConnectorError::Internal { .. } | ConnectorError::Arrow { .. } => "EXE-003",
         })
     }

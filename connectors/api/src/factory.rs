@@ -2,7 +2,7 @@
 
 use arrow::datatypes::SchemaRef;
 
-use crate::{ConnectorError, OptionSpec, Options, Sink, Source};
+use crate::{ConnectorError, OptionSpec, Options, Sink, Source, SourceContext};
 
 /// Which sides a connector has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,13 +58,18 @@ pub trait ConnectorFactory: Send + Sync {
     /// When an option is impossible, the path does not exist, or a schema is missing or refused.
     fn schema(&self, request: &SourceRequest) -> Result<SchemaRef, ConnectorError>;
 
-    /// Opens the source. Called at each start of a query.
+    /// Opens the source. Called at each start of a query, when its checkpoint is locked.
     ///
     /// # Errors
     /// As [`schema`](ConnectorFactory::schema), and when the outside cannot be reached.
-    fn source(&self, request: &SourceRequest) -> Result<Box<dyn Source>, ConnectorError>;
+    fn source(
+        &self,
+        request: &SourceRequest,
+        context: SourceContext,
+    ) -> Result<Box<dyn Source>, ConnectorError>;
 
-    /// Opens the sink. Called at each start of a query.
+    /// Makes the sink and checks its options; touches nothing outside. Called at each start of a
+    /// query.
     ///
     /// # Errors
     /// When an option is impossible or the outside cannot be reached.

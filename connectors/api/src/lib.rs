@@ -4,17 +4,22 @@
 //! else of Millstream is needed to write one, and nothing here knows timely or SQL. Calls block: the
 //! engine makes them on threads of their own, never on a worker.
 
+mod context;
 mod error;
 mod factory;
 mod options;
 mod sink;
 mod source;
 
+pub use context::{Journal, Journals, SourceContext, Waker};
 pub use error::ConnectorError;
 pub use factory::{Capabilities, ConnectorFactory, SinkRequest, SourceRequest};
 pub use options::{OptionSpec, Options};
-pub use sink::{EpochWrite, Guarantee, Sink, SinkReceipt};
+pub use sink::{
+    Encoded, EpochWrite, Guarantee, Sink, SinkContext, SinkEncoder, SinkReceipt, SinkRows,
+    WriteBody,
+};
 pub use source::{
-    Chunk, ChunkBody, DecodeReport, Decoder, Flow, PlannedRange, Position, ReadLimit, RowDecoder,
-    Source, SourceReader,
+    Ask, Chunk, ChunkBody, DecodeReport, Decoder, Flow, PlannedRange, Position, Prefetch,
+    ReadLimit, RowDecoder, Source, SourceReader, Split, Splits,
 };

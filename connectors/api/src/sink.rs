@@ -17,15 +17,93 @@ pub enum Guarantee {
     AtLeastOnce,
 }
 
+/// Rows that leave a query together.
+#[derive(Clone, Debug)]
+pub struct SinkRows {
+    /// The rows.
+    pub rows: RecordBatch,
+    /// +1 or -1 a row; `None` means that all are +1. Only mode `changes` has signs.
+    pub signs: Option<Int64Array>,
+}
+
+/// What a [`SinkEncoder`] made of rows.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Encoded {
+    /// The rows in the form in which the sink stores them.
+    pub bytes: Vec<u8>,
+    /// How many there are.
+    pub rows: u64,
+}
+
+/// The two forms in which rows reach a sink.
+#[derive(Clone, Debug)]
+pub enum WriteBody {
+    /// As they are: for sinks that have no encoder.
+    Rows(SinkRows),
+    /// As the sink's encoder made them on a worker.
+    Encoded(Encoded),
+}
+
 /// Some rows of an epoch on their way into the sink.
 #[derive(Clone, Debug)]
 pub struct EpochWrite {
     /// The epoch.
     pub epoch: Epoch,
     /// The rows.
-    pub rows: RecordBatch,
-    /// +1 or -1 a row; `None` means that all are +1. Only mode `changes` has signs.
-    pub signs: Option<Int64Array>,
+    pub body: WriteBody,
+}
+
+impl WriteBody {
+    /// How many rows.
+    #[must_use]
+    pub fn rows(&self) -> u64 {
+        match self {
+            WriteBody::Rows(rows) => rows.rows.num_rows() as u64,
+            WriteBody::Encoded(encoded) => encoded.rows,
+        }
+    }
+
+    /// Bytes held, for bounded queues.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        match self {
+            WriteBody::Rows(rows) => rows.rows.get_array_memory_size(),
+            WriteBody::Encoded(encoded) => encoded.bytes.capacity(),
+        }
+    }
+
+    /// The rows of a sink that gave the engine no encoder.
+    ///
+    /// # Errors
+    /// [`ConnectorError::Internal`] if they are encoded all the same.
+    pub fn into_rows(self) -> Result<SinkRows, ConnectorError> {
+        match self {
+            WriteBody::Rows(rows) => Ok(rows),
+            WriteBody::Encoded(_) => Err(ConnectorError::Internal {
+                what: "a sink without an encoder was given encoded rows",
+            }),
+        }
+    }
+}
+
+/// The part of a sink that runs on the workers, where there are many: rows to bytes. No IO.
+pub trait SinkEncoder: Send {
+    /// Encodes rows of one epoch. What it gives does not depend on what it encoded before.
+    ///
+    /// # Errors
+    /// When a value cannot be written in the sink's form.
+    fn encode(&mut self, rows: &SinkRows) -> Result<Encoded, ConnectorError>;
+}
+
+/// Whose rows a sink is to take, and which.
+#[derive(Clone, Debug)]
+pub struct SinkContext {
+    /// Id of the query; the same across its restarts from one checkpoint.
+    pub query_id: String,
+    /// The columns.
+    pub schema: SchemaRef,
+    /// What reaches the sink in each epoch.
+    pub mode: OutputMode,
 }
 
 /// What a commit wrote.
@@ -37,10 +115,16 @@ pub struct SinkReceipt {
 
 /// Where a query's rows go. Epochs arrive in order; several may be staged before one is committed.
 ///
-/// For each epoch the engine calls [`write`](Sink::write) any number of times, then
-/// [`stage`](Sink::stage), then, when all before it are committed, [`commit`](Sink::commit). An
-/// epoch without rows is staged and committed too. After a restart the engine asks
-/// [`last_committed`](Sink::last_committed) and does not send epochs up to it again.
+/// Order of calls: [`open`](Sink::open) once, when the query's checkpoint is locked; then
+/// [`last_committed`](Sink::last_committed) once; then [`encoder`](Sink::encoder) once a worker. For
+/// each epoch [`write`](Sink::write) any number of times, then [`stage`](Sink::stage), then, when all
+/// before it are committed, [`commit`](Sink::commit). An epoch without rows is staged and committed
+/// too. Epochs up to [`last_committed`](Sink::last_committed) are not sent again.
+///
+/// Making a sink touches nothing outside; before `open` another process may be using the place.
+///
+/// A call that fails with [`ConnectorError::is_disk_full`] changed nothing: the engine waits for
+/// room and repeats it. After any other error the sink is dropped.
 pub trait Sink: Send {
     /// One line for progress and plans.
     fn description(&self) -> String;
@@ -53,11 +137,18 @@ pub trait Sink: Send {
         false
     }
 
-    /// Called once before the first write with the columns and the mode of the query.
+    /// Takes the place for this query. A place that stores epochs belongs to one query: the sink
+    /// writes down whose it is, and holds it against other processes until it is dropped.
     ///
     /// # Errors
-    /// When the sink cannot take this mode or schema, or cannot be reached.
-    fn open(&mut self, schema: &SchemaRef, mode: OutputMode) -> Result<(), ConnectorError>;
+    /// When the sink cannot take this mode or schema, cannot be reached, or belongs to another
+    /// query ([`ConnectorError::OwnedByOther`]) or process.
+    fn open(&mut self, context: &SinkContext) -> Result<(), ConnectorError>;
+
+    /// Encodes rows on the workers; `None` for a sink that takes rows as they are.
+    fn encoder(&self) -> Option<Box<dyn SinkEncoder>> {
+        None
+    }
 
     /// The newest epoch whose rows are visible; `None` if there is none or the sink cannot tell.
     /// Leftovers of epochs that were staged and never committed are discarded here.

@@ -1,6 +1,13 @@
 //! The source side: plan a range, read exactly that range, read it again after a crash.
+//!
+//! Order of calls. Control side, one thread: [`restore`](Source::restore) at most once, then
+//! [`replay`](Source::replay) for each range planned since, oldest first, then any number of
+//! [`plan`](Source::plan). Data side, threads of their own: [`SourceReader::read`] for each
+//! [`Split`] of a range whose plan is durable, and for no other; between two of them
+//! [`SourceReader::prefetch`]. A range is read again after a crash, until
+//! [`settled`](Source::settled) says that it never will be.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use arrow::{array::RecordBatch, datatypes::SchemaRef};
 
@@ -13,9 +20,9 @@ pub struct Position(pub String);
 
 /// Input of one epoch from one source, fixed before it is read.
 ///
-/// `detail` is the source's own record of what exactly belongs to the range (file names and
-/// sizes, partitions and offsets). It is written to the plan log, so it must be complete: a
-/// reader gets nothing else.
+/// `detail` is the source's own record of what exactly belongs to the range (partitions and
+/// offsets, or which entries of its [`Journal`](crate::Journal)). It is written to the plan log, so
+/// its size must not grow with the input: what is long goes into a journal first.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PlannedRange {
     /// Where the range begins, exclusive; `None` in the first epoch.
@@ -33,6 +40,32 @@ pub enum ReadLimit {
     Configured,
     /// Everything that is there: trigger `once` ignores rate limits.
     Everything,
+}
+
+/// A part of a planned range that can be read by itself, by any reader of any process: a file, a
+/// partition of a topic. The splits of a range are ordered, and so are the rows of a split; together
+/// that is the order of all rows of an epoch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Split {
+    /// How many positions its rows take at most, in the source's own unit (bytes of a file, offsets
+    /// of a partition). A row's place in its epoch is the sum of the extents before its split, plus
+    /// its position.
+    pub extent: u64,
+    /// What to read; the source's own format.
+    pub detail: Vec<u8>,
+}
+
+/// The splits of a range, in their order. Asked for one at a time, so that a range of very many
+/// never stands in memory.
+pub type Splits = Box<dyn Iterator<Item = Result<Split, ConnectorError>> + Send>;
+
+/// When a source that had nothing new is to be asked again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ask {
+    /// When it calls its [`Waker`](crate::Waker), and not before.
+    WhenWoken,
+    /// After this time, or when it calls its waker.
+    After(Duration),
 }
 
 /// The control side of a source. Lives with the pacer.
@@ -82,7 +115,22 @@ pub trait Source: Send {
     /// When the range is none of this source's.
     fn replay(&mut self, range: &PlannedRange) -> Result<(), ConnectorError>;
 
-    /// An independent reader over planned ranges. Called once per process.
+    /// When to ask again after [`plan`](Source::plan) had nothing. A source that must look for
+    /// itself (a directory) should look less often the longer nothing comes.
+    fn ask_again(&self) -> Ask;
+
+    /// The splits of a range that was planned, in this run or an earlier one.
+    ///
+    /// # Errors
+    /// When the range is none of this source's.
+    fn splits(&self, range: &PlannedRange) -> Result<Splits, ConnectorError>;
+
+    /// How many readers make sense at once in a process; at least one.
+    fn readers_max(&self) -> usize {
+        1
+    }
+
+    /// An independent reader of splits. Called once for each reader thread of each process.
     ///
     /// # Errors
     /// When the outside cannot be reached.
@@ -95,11 +143,13 @@ pub trait Source: Send {
     /// When the projection names a column that does not exist.
     fn decoder(&self, projection: &[usize]) -> Result<Box<dyn Decoder>, ConnectorError>;
 
-    /// The epoch that read this range is committed; clean up behind it.
+    /// This range and all before it will never be read again: the older of the two snapshots that
+    /// are kept lies behind them. Clean up behind them; what a crash leaves is cleaned by the next
+    /// call.
     ///
     /// # Errors
-    /// When cleaning fails; the query goes on and the error is logged.
-    fn committed(&mut self, range: &PlannedRange) -> Result<(), ConnectorError>;
+    /// When cleaning fails; the query goes on and the error is reported.
+    fn settled(&mut self, range: &PlannedRange) -> Result<(), ConnectorError>;
 }
 
 /// Whether the receiver of chunks wants more.
@@ -114,9 +164,10 @@ pub enum Flow {
 /// A piece of input on its way to a worker: about a mebibyte at most.
 #[derive(Debug)]
 pub struct Chunk {
-    /// Number of the chunk within its range, counted from 0 by the reader. With the row's number
-    /// inside the chunk it orders all rows of an epoch, whatever worker decodes them.
-    pub ordinal: u64,
+    /// Position of its first row in its split; its other rows stand at the positions after it. The
+    /// positions of a split's chunks increase, none is taken twice, and none reaches the split's
+    /// extent. So the order of an epoch's rows depends on nothing but its plan.
+    pub position: u64,
     /// What is in it.
     pub body: ChunkBody,
 }
@@ -148,18 +199,36 @@ impl Chunk {
     }
 }
 
-/// The data side of a source: reads planned ranges. Lives on an IO thread and may block.
+/// What became of a request to read ahead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Prefetch {
+    /// Something was read ahead; asking again may bring more.
+    Some,
+    /// There is nothing to read ahead, or no room.
+    Nothing,
+}
+
+/// The data side of a source: reads splits. Lives on an IO thread and may block.
 pub trait SourceReader: Send {
-    /// Reads exactly `range`, the same rows in the same order every time, handing chunks over in
+    /// Reads exactly `split`, the same rows in the same order every time, handing chunks over in
     /// order. `give` blocks while the consumer is busy.
     ///
     /// # Errors
     /// When the input cannot be read, or is no longer what the plan recorded.
     fn read(
         &mut self,
-        range: &PlannedRange,
+        split: &Split,
         give: &mut dyn FnMut(Chunk) -> Flow,
     ) -> Result<(), ConnectorError>;
+
+    /// Called while no split is waiting: reads a little of what will probably be planned next into
+    /// a buffer of the reader's own, at most `bytes_max` bytes in all. Must return soon (about a
+    /// chunk's time). What was read ahead is served by [`read`](SourceReader::read) if the plan
+    /// turns out to name it, and dropped if not; an error is kept until then.
+    fn prefetch(&mut self, bytes_max: usize) -> Prefetch {
+        let _ = bytes_max;
+        Prefetch::Nothing
+    }
 }
 
 /// What became of a chunk.

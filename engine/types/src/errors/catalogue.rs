@@ -175,6 +175,22 @@ pub const CATALOGUE: &[ErrorEntry] = &[
         action: "Correct the data, or raise maxLineBytes.",
     },
     ErrorEntry {
+        code: "CON-013",
+        condition: None,
+        class: Class::User,
+        title: "the sink belongs to another query",
+        why: "A sink that stores epochs belongs to one query. Another one writes to the same place, or another process has it open.",
+        action: "Give each query a place of its own. If the other query is gone for good, remove its directory or choose another.",
+    },
+    ErrorEntry {
+        code: "CON-014",
+        condition: None,
+        class: Class::Corrupt,
+        title: "the log of a sink is damaged",
+        why: "A file in which the sink records what it has written was removed, cut or changed, or a file that the log names is gone.",
+        action: "Restore the directory from a copy, or start into a new directory with a new checkpoint.",
+    },
+    ErrorEntry {
         code: "EXE-001",
         condition: None,
         class: Class::User,
