@@ -19,7 +19,7 @@ use timely::{
         Scope, Stream,
         channels::pact::Pipeline,
         operators::{
-            Capability,
+            Capability, InputCapability,
             generic::{OutputBuilder, builder_rc::OperatorBuilder},
         },
     },
@@ -193,7 +193,7 @@ fn receive<'s, O: EpochOperator>(
             let mut input = builder.new_input_connection(input, Pipeline, same_epoch);
             Box::new(move |driver| {
                 input.for_each(|time, delta| {
-                    driver.arrived(Epoch(*time.time()), port, std::mem::take(delta));
+                    driver.arrived(epoch_of(&time), port, std::mem::take(delta));
                 });
             })
         }
@@ -201,11 +201,25 @@ fn receive<'s, O: EpochOperator>(
             let mut input = builder.new_input_connection(input, by_key(), same_epoch);
             Box::new(move |driver| {
                 input.for_each(|time, delta| {
-                    driver.arrived(Epoch(*time.time()), port, std::mem::take(delta));
+                    driver.arrived(epoch_of(&time), port, std::mem::take(delta));
                 });
             })
         }
     }
+}
+
+/// The epoch of a message. Every message of ours is sent under one capability, so it has one.
+///
+/// # Panics
+/// On a message that was sent under none: it would not be counted as open, and its epoch could
+/// close without it.
+#[must_use]
+pub fn epoch_of(message: &InputCapability<u64>) -> Epoch {
+    Epoch(
+        *message
+            .least()
+            .expect("messages are sent under a capability"),
+    )
 }
 
 /// Puts an operator into the dataflow.
@@ -241,7 +255,7 @@ pub fn epoch_operator<'s, O: EpochOperator>(
         move |frontiers| {
             inputs.iter_mut().for_each(|input| input(&mut driver));
             if let Some(input) = &mut mark_input {
-                input.for_each(|time, marks| driver.marked(Epoch(*time.time()), marks));
+                input.for_each(|time, marks| driver.marked(epoch_of(&time), marks));
             }
             let open = frontiers
                 .iter()

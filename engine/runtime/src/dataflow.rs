@@ -18,7 +18,7 @@ use millstream_operators::{
     delta::Delta,
     driver::{
         DeltaStream, EpochOperator, MarkStream, OperatorEnvironment, OperatorEvent, Routing,
-        epoch_operator,
+        epoch_of, epoch_operator,
     },
     error::OperatorError,
     late::LateRows,
@@ -473,7 +473,7 @@ impl<'s> Builder<'s> {
         builder.build(move |_capabilities| {
             move |frontiers| {
                 input.for_each(|time, delta| {
-                    let epoch = Epoch(*time.time());
+                    let epoch = epoch_of(&time);
                     let (rows, signs) = std::mem::take(delta).into_parts();
                     if only_counts {
                         let signed = signs.map_or(rows.num_rows(), |signs| signs.len());
