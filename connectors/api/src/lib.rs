@@ -11,7 +11,7 @@ mod options;
 mod sink;
 mod source;
 
-pub use context::{Journal, Journals, SourceContext, Waker};
+pub use context::{Journal, Journals, SourceContext, Wake, Waker};
 pub use error::ConnectorError;
 pub use factory::{Capabilities, ConnectorFactory, SinkRequest, SourceRequest};
 pub use options::{OptionSpec, Options};

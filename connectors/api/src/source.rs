@@ -117,7 +117,7 @@ pub trait Source: Send {
 
     /// When to ask again after [`plan`](Source::plan) had nothing. A source that must look for
     /// itself (a directory) should look less often the longer nothing comes.
-    fn ask_again(&self) -> Ask;
+    fn ask_again(&self, now_ms: i64) -> Ask;
 
     /// The splits of a range that was planned, in this run or an earlier one.
     ///
