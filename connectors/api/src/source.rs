@@ -90,7 +90,8 @@ pub trait Source: Send {
     /// `now_ms` is the engine's clock, milliseconds since 1970: sources read no other.
     ///
     /// # Errors
-    /// When the outside cannot be asked, or an option turns out to be impossible.
+    /// When the outside cannot be asked, or an option turns out to be impossible. After
+    /// [`ConnectorError::is_disk_full`] nothing was planned and the call may be repeated.
     fn plan(
         &mut self,
         limit: ReadLimit,

@@ -161,8 +161,8 @@ impl Sink for FileSink {
         Ok(self.committed)
     }
 
-    fn write(&mut self, write: EpochWrite) -> Result<(), ConnectorError> {
-        let SinkRows { rows, .. } = write.body.into_rows()?;
+    fn write(&mut self, write: &EpochWrite) -> Result<(), ConnectorError> {
+        let SinkRows { rows, .. } = write.body.as_rows()?;
         if rows.num_rows() == 0 {
             return Ok(());
         }
@@ -170,7 +170,8 @@ impl Sink for FileSink {
         let writer = self.writer.clone();
         let part = self.part(write.epoch, &schema)?;
         // The columns carry the names of the query, not those inside the batch.
-        let named = rows.clone().with_schema(schema).unwrap_or(rows);
+        let named = rows.clone().with_schema(schema);
+        let named = named.unwrap_or_else(|_| rows.clone());
         writer.rows(&named, &mut part.buffer)?;
         part.rows += named.num_rows() as u64;
         if part.buffer.len() >= BUFFER_BYTES {
