@@ -210,8 +210,12 @@ impl CheckpointStore {
         Ok(())
     }
 
-    /// A newer generation makes itself known by a file; ours goes when it cleans up.
-    fn check_fence(&self) -> Result<(), EpochError> {
+    /// Whether this process still owns the checkpoint. A newer generation makes itself known by a
+    /// file; ours goes when it cleans up.
+    ///
+    /// # Errors
+    /// [`EpochError::Fenced`] if another process took over; [`EpochError::Disk`].
+    pub fn check_fence(&self) -> Result<(), EpochError> {
         let newer = layout::generation(self.generation.saturating_add(1));
         let own = layout::generation(self.generation);
         let fenced = |file: RelPath| EpochError::Fenced {

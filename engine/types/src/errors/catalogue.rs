@@ -79,6 +79,14 @@ pub const CATALOGUE: &[ErrorEntry] = &[
         action: "Restore the directory from a copy, or start with a new checkpoint.",
     },
     ErrorEntry {
+        code: "CKP-009",
+        condition: None,
+        class: Class::Corrupt,
+        title: "an epoch gives something else than before",
+        why: "An epoch that ran before a restart runs again to rebuild state, and its rows or its watermark are not what the log says: its input was changed, although sizes and times agree.",
+        action: "Restore the input, or start with a new checkpoint and a new sink.",
+    },
+    ErrorEntry {
         code: "CON-001",
         condition: Some("DATA_SOURCE_NOT_FOUND"),
         class: Class::User,
