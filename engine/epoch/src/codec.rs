@@ -104,6 +104,23 @@ impl Kind {
         Ok(out)
     }
 
+    /// The checksum of an envelope that [`Kind::seal`] made.
+    pub(crate) fn checksum(sealed: &[u8]) -> u32 {
+        let crc = sealed.last_chunk::<4>();
+        crc.map_or(0, |crc| u32::from_le_bytes(*crc))
+    }
+
+    /// How long the envelope is that begins with these bytes; of too few of them, the least.
+    /// Not to be believed before it was opened, but bounded.
+    pub(crate) fn announced(&self, bytes: &[u8]) -> usize {
+        let len = bytes
+            .get(HEAD_BYTES.saturating_sub(4)..)
+            .and_then(|rest| rest.first_chunk::<4>())
+            .map_or(0, |len| u32::from_le_bytes(*len));
+        let len = usize::try_from(len).unwrap_or(usize::MAX);
+        len.min(self.body_bytes_max).saturating_add(ENVELOPE_BYTES)
+    }
+
     /// Opens the envelope at the start of `bytes`; more may follow it.
     pub(crate) fn open<'a>(&self, bytes: &'a [u8]) -> Result<Opened<'a>, DecodeError> {
         let mut head = Reader::new(bytes);

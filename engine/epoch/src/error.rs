@@ -67,6 +67,17 @@ pub enum EpochError {
         /// What the system said.
         source: io::Error,
     },
+    /// CKP-005 · External · there is no space. Nothing of the call was written, everything else is
+    /// as it was, and the same call may be repeated when there is space.
+    #[error("cannot {action} a checkpoint file: the disk is full file={file}")]
+    Full {
+        /// `create`, `append to` …
+        action: &'static str,
+        /// The file.
+        file: RelPath,
+        /// What the system said.
+        source: io::Error,
+    },
     /// CKP-005 · External · an earlier sync failed; what is on the disk is unknown until a restart.
     #[error("checkpoint is closed after a failed write file={file}")]
     Poisoned {
@@ -130,11 +141,31 @@ impl EpochError {
         file: &RelPath,
     ) -> impl FnOnce(io::Error) -> EpochError {
         let file = file.clone();
-        move |source| EpochError::Disk {
-            action,
-            file,
-            source,
+        move |source| {
+            let is_full = matches!(
+                source.kind(),
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+            );
+            if is_full {
+                return EpochError::Full {
+                    action,
+                    file,
+                    source,
+                };
+            }
+            EpochError::Disk {
+                action,
+                file,
+                source,
+            }
         }
+    }
+
+    /// Whether the disk was full and the same call may be repeated when there is space: nothing of
+    /// it was written, and nothing else is harmed.
+    #[must_use]
+    pub fn is_disk_full(&self) -> bool {
+        matches!(self, EpochError::Full { .. })
     }
 
     pub(crate) fn decode(file: &RelPath, error: &DecodeError) -> EpochError {
@@ -169,7 +200,9 @@ impl Coded for EpochError {
             EpochError::OtherQuery { .. } => "CKP-002",
             EpochError::Locked { .. } | EpochError::Fenced { .. } => "CKP-003",
             EpochError::Format { .. } => "CKP-004",
-            EpochError::Disk { .. } | EpochError::Poisoned { .. } => "CKP-005",
+            EpochError::Disk { .. } | EpochError::Full { .. } | EpochError::Poisoned { .. } => {
+                "CKP-005"
+            }
             EpochError::Refused(refusal) => return refusal.code(),
             EpochError::NoMetadata { .. } => "CKP-007",
             EpochError::Hole { .. } => "CKP-008",

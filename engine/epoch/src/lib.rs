@@ -16,6 +16,7 @@
 mod codec;
 mod disk;
 mod error;
+mod journal;
 mod log;
 mod manifest;
 mod metadata;
@@ -30,6 +31,7 @@ mod tests;
 pub use codec::DecodeError;
 pub use disk::{AppendFile, BadPath, Disk, DiskLock, Entry, RealDisk, RelPath};
 pub use error::EpochError;
+pub use journal::Journal;
 pub use log::{Frame, Link, Scan, SegmentHeader, Tail, encode_frame, encode_header, scan};
 pub use manifest::{Manifest, Piece};
 pub use metadata::Metadata;
@@ -37,6 +39,6 @@ pub use record::{Commit, Plan, PlanKind, Record, SourceRange};
 pub use resume::{Facts, OPEN_PLANS_MAX, Output, Refusal, Replay, Resume, SinkPosition, resume};
 pub use steps::{Chosen, Committed, Outcome, Planned, Staged, Sunk};
 pub use store::{
-    CheckpointReport, CheckpointStore, Collected, DamagedFile, FileReport, FileState, PackWriter,
-    Recovered, checksum, inspect, read_piece, verify,
+    CheckpointReport, CheckpointStore, Collected, DamagedFile, FileReport, FileState,
+    JournalReport, PackFile, PackWriter, Recovered, checksum, inspect, read_piece, verify,
 };

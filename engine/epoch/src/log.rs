@@ -104,10 +104,8 @@ pub(crate) fn frame_bytes(
         out.bytes(&record.encode());
     }
     let bytes = FRAME.seal(&out.finish())?;
-    let crc = bytes
-        .last_chunk::<4>()
-        .map_or(0, |crc| u32::from_le_bytes(*crc));
-    Ok((bytes, link.after(crc)))
+    let next = link.after(Kind::checksum(&bytes));
+    Ok((bytes, next))
 }
 
 /// The bytes of a header; `None` if the id is too long.

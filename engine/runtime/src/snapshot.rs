@@ -27,7 +27,6 @@ type PartKey = (OperatorId, u32, Bucket, usize);
 #[derive(Debug, Default)]
 pub(crate) struct LivePieces {
     parts: BTreeMap<PartKey, Vec<Piece>>,
-    packs: u64,
 }
 
 /// State that workers handed over after one epoch.
@@ -72,8 +71,7 @@ impl LivePieces {
             parts.insert(key, pieces);
         }
         if !body.is_empty() {
-            let name = packs.write(0, self.packs, &body)?;
-            self.packs += 1;
+            let name = packs.write(&body)?;
             for key in fresh {
                 if let Some(piece) = parts.get_mut(&key).and_then(|pieces| pieces.last_mut()) {
                     name.as_str().clone_into(&mut piece.pack);

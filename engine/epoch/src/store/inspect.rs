@@ -3,16 +3,18 @@
 //! May run beside the query that owns the checkpoint; a file that goes while it looks is reported
 //! as missing, and an append that is under way as a torn tail.
 
-use std::{collections::BTreeSet, io};
+use std::{collections::BTreeSet, io, ops::Range};
 
 use millstream_types::{Coded, Epoch, Fault};
 
 use super::{
     byte_count, layout,
-    open::check_reach,
+    open::{check_reach, source_dirs},
+    packs::verify_pieces,
     read_log::read_log,
-    snapshot::{pack_names, read_manifest, verify_pieces},
+    snapshot::{pack_names, read_manifest},
 };
+use crate::journal::{Depth, Identity, look};
 use crate::{Commit, Disk, EpochError, Manifest, Metadata, Plan, RelPath, Tail, log::scan};
 
 /// How a file is.
@@ -47,6 +49,17 @@ pub struct FileReport {
     pub state: FileState,
 }
 
+/// One journal of a source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JournalReport {
+    /// The source, by its place in the query.
+    pub source: u32,
+    /// The journal's name.
+    pub name: String,
+    /// The numbers of the entries that it keeps.
+    pub entries: Range<u64>,
+}
+
 /// What a checkpoint holds.
 #[derive(Clone, Debug)]
 pub struct CheckpointReport {
@@ -62,6 +75,8 @@ pub struct CheckpointReport {
     pub commits: Vec<Commit>,
     /// Snapshots that are whole, oldest first.
     pub snapshots: Vec<Manifest>,
+    /// What the sources know.
+    pub journals: Vec<JournalReport>,
     /// Every file.
     pub files: Vec<FileReport>,
     /// Why no query could go on from here.
@@ -119,6 +134,7 @@ fn report(disk: &dyn Disk, packs: Packs) -> Result<CheckpointReport, EpochError>
         plans: Vec::new(),
         commits: Vec::new(),
         snapshots: Vec::new(),
+        journals: Vec::new(),
         files: Vec::new(),
         problem: None,
     };
@@ -126,6 +142,7 @@ fn report(disk: &dyn Disk, packs: Packs) -> Result<CheckpointReport, EpochError>
     report.look_at_generations(disk)?;
     report.look_at_log(disk)?;
     report.look_at_state(disk, packs)?;
+    report.look_at_sources(disk, packs)?;
     report.look_at_reach(disk)?;
     Ok(report)
 }
@@ -281,6 +298,62 @@ impl CheckpointReport {
         }
         self.snapshots
             .sort_by_key(|manifest: &Manifest| manifest.epoch);
+        Ok(())
+    }
+
+    fn look_at_sources(&mut self, disk: &dyn Disk, packs: Packs) -> Result<(), EpochError> {
+        for file in files_in(disk, &layout::sources_dir())? {
+            let state = leftover(&file);
+            self.add(disk, file, state);
+        }
+        for dir in source_dirs(disk)? {
+            let files = files_in(disk, &dir)?;
+            let source = layout::parse_source(dir.name());
+            let mut names = BTreeSet::new();
+            for file in files {
+                let parsed = layout::parse_journal(file.name());
+                if let Some((name, _)) = parsed.filter(|_| source.is_some()) {
+                    names.insert(name.to_owned());
+                } else {
+                    let state = leftover(&file);
+                    self.add(disk, file, state);
+                }
+            }
+            for name in names {
+                self.look_at_journal(disk, packs, source.unwrap_or_default(), name)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn look_at_journal(
+        &mut self,
+        disk: &dyn Disk,
+        packs: Packs,
+        source: u32,
+        name: String,
+    ) -> Result<(), EpochError> {
+        let query_id = self.metadata.as_ref().map_or("", |m| m.query_id.as_str());
+        let depth = match packs {
+            Packs::ByName => Depth::Newest,
+            Packs::ByByte => Depth::All,
+        };
+        let identity = Identity::of_file(query_id, source, &name);
+        let found = look(disk, &identity, depth)?;
+        for (file, state) in found.segments {
+            let state = match state {
+                Ok(0) => FileState::Whole,
+                Ok(bytes) => FileState::TornTail { bytes },
+                Err(error) => damaged(&error),
+            };
+            self.add(disk, file, state);
+        }
+        let entries = found.entries;
+        self.journals.push(JournalReport {
+            source,
+            name,
+            entries,
+        });
         Ok(())
     }
 

@@ -11,9 +11,10 @@ use std::{
 use millstream_types::Epoch;
 
 use super::{
-    CheckpointStore, LogState, Poison, byte_count, layout,
+    CheckpointStore, Guard, LogState, PackWriter, Poison, byte_count, layout,
+    packs::verify_pieces,
     read_log::{LogImage, read_log},
-    snapshot::{Snapshots, pack_names, read_manifest, verify_pieces},
+    snapshot::{Snapshots, pack_names, read_manifest},
     write_whole,
 };
 use crate::{
@@ -114,24 +115,30 @@ impl CheckpointStore {
         let whole = found.whole.iter();
         let snapshots = whole.map(|(epoch, manifest)| (*epoch, pack_names(manifest)));
         let snapshots = Snapshots::new(snapshots.collect());
-        let store = CheckpointStore {
+        let guard = Guard {
             disk,
-            query_id: recovered.metadata.query_id.clone(),
-            plan_fingerprint: recovered.metadata.plan_fingerprint,
             generation,
             poison,
+        };
+        let store = CheckpointStore {
+            packs: PackWriter::of(guard.clone(), 0),
+            guard,
+            query_id: recovered.metadata.query_id.clone(),
+            plan_fingerprint: recovered.metadata.plan_fingerprint,
             log: Mutex::new(log),
             snapshots: Mutex::new(snapshots),
-            _lock: lock,
+            journals: Mutex::default(),
+            lock,
         };
         Ok((store, recovered))
     }
 }
 
-fn take_lock(disk: &dyn Disk) -> Result<Box<dyn DiskLock>, EpochError> {
+pub(super) fn take_lock(disk: &dyn Disk) -> Result<Arc<dyn DiskLock>, EpochError> {
     let file = layout::lock();
     disk.try_lock(&file)
         .map_err(EpochError::disk("lock", &file))?
+        .map(Arc::from)
         .ok_or(EpochError::Locked { file })
 }
 
@@ -157,6 +164,9 @@ fn own_metadata(
         layout::log_dir(),
         layout::state_dir(),
     ];
+    if stored.is_none() {
+        refuse_orphans(disk, &layout::sources_dir())?;
+    }
     for dir in &dirs {
         if stored.is_none() {
             refuse_orphans(disk, dir)?;
@@ -310,8 +320,9 @@ fn clean_up(
     image: &LogImage,
     generation: u64,
 ) -> Result<(), EpochError> {
-    let root = RelPath::root();
-    for dir in [root, layout::log_dir(), layout::state_dir()] {
+    let mut dirs = vec![RelPath::root(), layout::log_dir(), layout::state_dir()];
+    dirs.extend(source_dirs(disk)?);
+    for dir in dirs {
         let entries = disk.list(&dir).map_err(EpochError::disk("list", &dir))?;
         for entry in entries {
             if entry.name.ends_with(layout::UNFINISHED)
@@ -340,6 +351,20 @@ fn clean_up(
             .map_err(EpochError::disk("remove", &file))?;
     }
     Ok(())
+}
+
+/// The directories of the sources that have one.
+pub(super) fn source_dirs(disk: &dyn Disk) -> Result<Vec<RelPath>, EpochError> {
+    let dir = layout::sources_dir();
+    let entries = match disk.list(&dir) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+        Err(error) => return Err(EpochError::disk("list", &dir)(error)),
+    };
+    let dirs = entries.iter().filter(|entry| entry.is_dir);
+    Ok(dirs
+        .filter_map(|entry| dir.join(&entry.name).ok())
+        .collect())
 }
 
 fn recovered(

@@ -52,12 +52,12 @@ fn ckp_001_a_damaged_log_names_its_file() {
 #[test]
 fn ckp_001_is_avoided_by_an_older_snapshot() {
     let disk = checkpoint();
-    disk.tamper(&path("state/pack-1-0-3"), Some(vec![0; 8]));
+    disk.tamper(&path("state/pack-1-0-1"), Some(vec![0; 8]));
     let (_, recovered) = open(&disk);
     assert_eq!(recovered.snapshot.map(|m| m.epoch), Some(Epoch(2)));
     assert_eq!(recovered.plans.len(), 2);
     let damaged = recovered.damaged.first().expect("noticed");
-    assert_eq!(damaged.file, path("state/pack-1-0-3"));
+    assert_eq!(damaged.file, path("state/pack-1-0-1"));
 }
 
 #[test]
