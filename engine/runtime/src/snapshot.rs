@@ -101,8 +101,6 @@ fn encode(key: &PartKey, rows: &RecordBatch, body: &mut Vec<u8>) -> Result<Piece
         offset: offset as u64,
         len: bytes.len() as u64,
         rows: rows.num_rows() as u64,
-        hash_low: 0,
-        hash_high: u64::MAX,
         schema_fingerprint: fingerprint(&rows.schema()),
         crc: checksum(bytes),
     })

@@ -15,7 +15,9 @@ use super::{
     snapshot::{pack_names, read_manifest},
 };
 use crate::journal::{Depth, Identity, look};
-use crate::{Commit, Disk, EpochError, Manifest, Metadata, Plan, RelPath, Tail, log::scan};
+use crate::{
+    Accepted, Commit, Disk, Dropped, EpochError, Manifest, Metadata, Plan, RelPath, Tail, log::scan,
+};
 
 /// How a file is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,6 +75,12 @@ pub struct CheckpointReport {
     pub plans: Vec<Plan>,
     /// Commits in the log.
     pub commits: Vec<Commit>,
+    /// Plans in the log that the user gave up and whose numbers were not planned anew.
+    pub given_up: Vec<Plan>,
+    /// What the user gave up, as far back as the log goes.
+    pub dropped: Vec<Dropped>,
+    /// Changed input that the user accepted.
+    pub accepted: Vec<Accepted>,
     /// Snapshots that are whole, oldest first.
     pub snapshots: Vec<Manifest>,
     /// What the sources know.
@@ -133,6 +141,9 @@ fn report(disk: &dyn Disk, packs: Packs) -> Result<CheckpointReport, EpochError>
         generation: None,
         plans: Vec::new(),
         commits: Vec::new(),
+        given_up: Vec::new(),
+        dropped: Vec::new(),
+        accepted: Vec::new(),
         snapshots: Vec::new(),
         journals: Vec::new(),
         files: Vec::new(),
@@ -246,6 +257,9 @@ impl CheckpointReport {
             let reach = check_reach(newest, None, &image);
             self.plans = image.plans;
             self.commits = image.commits;
+            self.given_up = image.given_up;
+            self.dropped = image.dropped;
+            self.accepted = image.accepted;
             reach
         });
         match reach {

@@ -15,6 +15,7 @@ mod open;
 mod packs;
 mod read_log;
 mod snapshot;
+mod word;
 
 use std::{
     collections::BTreeSet,
@@ -29,10 +30,11 @@ pub use open::{DamagedFile, Recovered};
 pub(crate) use packs::read_part;
 pub use packs::{PackFile, PackWriter, checksum, read_piece};
 pub use snapshot::Collected;
+pub use word::{accept_input, drop_plans};
 
 use crate::{
-    AppendFile, Chosen, Committed, DiskLock, EpochError, Journal, Link, OPEN_PLANS_MAX, Planned,
-    Record, SegmentHeader, Sunk, journal,
+    AppendFile, Chosen, Committed, DiskLock, EpochError, Journal, Link, OPEN_PLANS_MAX, Plan,
+    Planned, Record, SegmentHeader, SinkPosition, Sunk, journal,
     log::{frame_bytes, header_bytes},
     record::SOURCES_MAX,
 };
@@ -147,6 +149,35 @@ impl CheckpointStore {
         Ok((committed, planned))
     }
 
+    /// Takes back the user's word for plans that the sink has: such an epoch is committed, whatever
+    /// the log says, and a new plan under its number would be another epoch of the same name. To be
+    /// called before [`resume`](crate::resume), once the sink has answered.
+    ///
+    /// # Errors
+    /// As [`CheckpointStore::advance`].
+    pub fn reinstate(
+        &self,
+        recovered: &mut Recovered,
+        sink: SinkPosition,
+    ) -> Result<(), EpochError> {
+        let SinkPosition::Committed(sink) = sink else {
+            return Ok(());
+        };
+        let count = recovered
+            .given_up
+            .partition_point(|plan| plan.epoch <= sink);
+        let plans: Vec<Plan> = recovered.given_up.iter().take(count).cloned().collect();
+        let Some(last) = plans.last().map(|plan| plan.epoch) else {
+            return Ok(());
+        };
+        let records: Vec<Record> = plans.iter().cloned().map(Record::Plan).collect();
+        self.append(&records)?;
+        recovered.given_up.drain(..count);
+        recovered.plans.extend(plans);
+        recovered.plan_last = Some(last);
+        Ok(())
+    }
+
     fn append(&self, records: &[Record]) -> Result<(), EpochError> {
         if records.is_empty() {
             return Ok(());
@@ -227,6 +258,13 @@ impl LogState {
             let (what, last) = match record {
                 Record::Plan(_) => ("plan", &mut plan_last),
                 Record::Commit(_) => ("commit", &mut commit_last),
+                // A running query never writes the user's word.
+                Record::Dropped(_) | Record::Accepted(_) => {
+                    return Err(EpochError::Contract {
+                        what: "the user's word in a running query",
+                        value: record.epoch().to_string(),
+                    });
+                }
             };
             let epoch = record.epoch();
             let want = last.map_or(Epoch::FIRST, Epoch::next);

@@ -18,8 +18,8 @@ use super::{
     write_whole,
 };
 use crate::{
-    Commit, Disk, DiskLock, EpochError, Facts, Manifest, Metadata, OPEN_PLANS_MAX, Plan, Planned,
-    Refusal, RelPath, SinkPosition,
+    Accepted, Commit, Disk, DiskLock, EpochError, Facts, Manifest, Metadata, OPEN_PLANS_MAX, Plan,
+    Planned, Refusal, RelPath, SinkPosition,
 };
 
 /// A file that was passed over at a start.
@@ -44,8 +44,14 @@ pub struct Recovered {
     pub snapshot: Option<Manifest>,
     /// The plans after the snapshot, without a gap.
     pub plans: Vec<Plan>,
-    /// The commits from the snapshot's epoch on, without a gap.
+    /// The commits from the snapshot's epoch on, without a gap. What a replayed epoch gives must
+    /// agree with its commit, or its input is no longer what it was.
     pub commits: Vec<Commit>,
+    /// Plans that the user gave up and whose numbers were not planned anew. They count for nothing,
+    /// unless the sink has them: see [`CheckpointStore::reinstate`].
+    pub given_up: Vec<Plan>,
+    /// Changed input of `plans` that the user accepted.
+    pub accepted: Vec<Accepted>,
     /// The newest plan, also if the snapshot contains it.
     pub plan_last: Option<Epoch>,
     /// The newest commit, also if the snapshot contains it.
@@ -209,7 +215,7 @@ fn refuse_orphans(disk: &dyn Disk, dir: &RelPath) -> Result<(), EpochError> {
 }
 
 /// The newest generation that left a trace; 0 if none did.
-fn newest_generation(disk: &dyn Disk) -> Result<u64, EpochError> {
+pub(super) fn newest_generation(disk: &dyn Disk) -> Result<u64, EpochError> {
     let mut newest = 0;
     for dir in [layout::generations_dir(), layout::state_dir()] {
         let entries = disk.list(&dir).map_err(EpochError::disk("list", &dir))?;
@@ -222,7 +228,11 @@ fn newest_generation(disk: &dyn Disk) -> Result<u64, EpochError> {
 }
 
 /// The fence: whoever creates the file owns the generation, and all older ones are fenced out.
-fn create_fence(disk: &dyn Disk, poison: &Poison, generation: u64) -> Result<(), EpochError> {
+pub(super) fn create_fence(
+    disk: &dyn Disk,
+    poison: &Poison,
+    generation: u64,
+) -> Result<(), EpochError> {
     let file = layout::generation(generation);
     disk.create_new(&file, &[]).map_err(|error| {
         if error.kind() == io::ErrorKind::AlreadyExists {
@@ -378,6 +388,7 @@ fn recovered(
     let epoch = snapshot.as_ref().map(|manifest| manifest.epoch);
     let plans = image.plans.iter().filter(|plan| Some(plan.epoch) > epoch);
     let commits = image.commits.iter().filter(|c| Some(c.epoch) >= epoch);
+    let accepted = image.accepted.iter().filter(|a| Some(a.epoch) > epoch);
     Recovered {
         metadata,
         is_new,
@@ -385,6 +396,8 @@ fn recovered(
         plans: plans.cloned().collect(),
         commits: commits.copied().collect(),
         snapshot,
+        given_up: image.given_up.clone(),
+        accepted: accepted.cloned().collect(),
         plan_last: image.plan_last(),
         commit_last: image.commit_last(),
         torn_bytes: image.torn_bytes,

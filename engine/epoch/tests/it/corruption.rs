@@ -254,7 +254,7 @@ fn raised(mut bytes: Vec<u8>) -> Option<Vec<u8>> {
     while at < bytes.len() {
         let len = bytes.get(at + 8..at + 12)?.try_into().ok()?;
         let end = at + 12 + usize::try_from(u32::from_le_bytes(len)).ok()?;
-        bytes[at + 4] += 1;
+        bytes[at + 4] = 9;
         let crc = checksum(bytes.get(at..end)?);
         bytes
             .get_mut(end..end + 4)?

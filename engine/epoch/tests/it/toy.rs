@@ -326,8 +326,6 @@ pub(crate) fn piece(pack: &str, bytes: &[u8]) -> Piece {
         offset: 0,
         len: u64::try_from(bytes.len()).expect("small"),
         rows: 1,
-        hash_low: 0,
-        hash_high: u64::MAX,
         schema_fingerprint: 9,
         crc: checksum(bytes),
     }
