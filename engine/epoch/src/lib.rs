@@ -22,6 +22,7 @@ mod manifest;
 mod metadata;
 mod record;
 mod resume;
+mod rewrite;
 pub mod sim;
 mod steps;
 mod store;
@@ -37,6 +38,7 @@ pub use manifest::{Manifest, Piece};
 pub use metadata::{KEY_HASH_NAME, Metadata};
 pub use record::{Accepted, Commit, Dropped, Plan, PlanKind, Record, SourceRange};
 pub use resume::{Facts, OPEN_PLANS_MAX, Output, Refusal, Replay, Resume, SinkPosition, resume};
+pub use rewrite::{RewriteRule, pieces_to_copy};
 pub use steps::{Chosen, Committed, Outcome, Planned, Staged, Sunk};
 pub use store::{
     CheckpointReport, CheckpointStore, Collected, DamagedFile, FileReport, FileState,

@@ -6,7 +6,7 @@ use super::{Identity, Place, list_segments, segment};
 use crate::{
     Disk, EpochError, RelPath, Tail,
     codec::{ENVELOPE_BYTES, Kind, Opened},
-    store::{byte_count, read_part as read_bytes},
+    store::{byte_count, file_bytes, read_part as read_bytes},
 };
 use segment::{FRAME, HEADER, read_frame, read_header, scan};
 
@@ -112,15 +112,7 @@ impl<'a> Window<'a> {
     ) -> Result<Window<'a>, EpochError> {
         let file_bytes = match known_bytes {
             Some(bytes) => bytes,
-            None => disk.size(path).map_err(|error| {
-                if error.kind() == std::io::ErrorKind::NotFound {
-                    return EpochError::Damaged {
-                        file: path.clone(),
-                        reason: "it is missing".to_owned(),
-                    };
-                }
-                EpochError::disk("look at", path)(error)
-            })?,
+            None => file_bytes(disk, path)?,
         };
         Ok(Window {
             disk,

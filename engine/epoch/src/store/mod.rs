@@ -27,8 +27,8 @@ use millstream_types::Epoch;
 pub(crate) use guard::{Guard, Poison, locked, write_whole};
 pub use inspect::{CheckpointReport, FileReport, FileState, JournalReport, inspect, verify};
 pub use open::{DamagedFile, Recovered};
-pub(crate) use packs::read_part;
 pub use packs::{PackFile, PackWriter, checksum, read_piece};
+pub(crate) use packs::{file_bytes, read_part};
 pub use snapshot::Collected;
 pub use word::{accept_input, drop_plans};
 

@@ -262,6 +262,19 @@ pub(crate) fn read_part(
     })
 }
 
+/// The length of a file that must be there.
+pub(crate) fn file_bytes(disk: &dyn Disk, file: &RelPath) -> Result<u64, EpochError> {
+    disk.size(file).map_err(|error| {
+        if error.kind() == io::ErrorKind::NotFound {
+            return EpochError::Damaged {
+                file: file.clone(),
+                reason: "it is missing".to_owned(),
+            };
+        }
+        EpochError::disk("look at", file)(error)
+    })
+}
+
 /// Hands on the bytes of a piece in chunks; whether they were right is known at the end only.
 fn stream_piece(
     disk: &dyn Disk,

@@ -7,8 +7,8 @@ use std::{
 
 use millstream_types::Epoch;
 
-use super::{CheckpointStore, PackWriter, layout, locked};
-use crate::{Disk, EpochError, Manifest, RelPath};
+use super::{CheckpointStore, PackWriter, file_bytes, layout, locked};
+use crate::{Disk, EpochError, Manifest, Piece, RelPath};
 
 /// How many snapshots are kept: the newest, and one to fall back to.
 const KEPT_SNAPSHOTS: usize = 2;
@@ -84,6 +84,21 @@ impl CheckpointStore {
     #[must_use]
     pub fn pack_writer(&self) -> PackWriter {
         self.packs.clone()
+    }
+
+    /// The lengths of the packs that these pieces lie in, for
+    /// [`pieces_to_copy`](crate::pieces_to_copy).
+    ///
+    /// # Errors
+    /// [`EpochError::Damaged`] if one is missing; [`EpochError::Disk`].
+    pub fn pack_bytes(&self, pieces: &[Piece]) -> Result<BTreeMap<String, u64>, EpochError> {
+        let names: BTreeSet<&String> = pieces.iter().map(|piece| &piece.pack).collect();
+        let mut bytes = BTreeMap::new();
+        for name in names {
+            let len = file_bytes(&*self.guard.disk, &RelPath::own(name.clone()))?;
+            bytes.insert(name.clone(), len);
+        }
+        Ok(bytes)
     }
 
     /// Writes a manifest: from here on the snapshot exists. Its packs must be durable, in whatever

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use millstream_epoch::{
-    CheckpointStore, Disk, EpochError, Manifest, PackWriter, Piece, RelPath, checksum, read_piece,
+    CheckpointStore, Disk, EpochError, Manifest, PackWriter, Piece, RelPath, RewriteRule, checksum,
+    pieces_to_copy, read_piece,
     sim::{Failure, SimDisk, Survival},
 };
 use millstream_types::Coded;
@@ -254,4 +255,62 @@ fn a_full_disk_at_any_operation_pauses() {
         }
     }
     assert!(paused >= 40 && ended >= 40, "{paused} {ended}");
+}
+
+/// A query of which a little of each snapshot lives for ever: few packs, little more than what is
+/// alive, and after each restart every byte of it.
+#[test]
+fn packs_are_rewritten_while_a_query_runs() {
+    let rule = RewriteRule {
+        budget_bytes: 2_000,
+        small_bytes: 50,
+        large_bytes: 1_000,
+        packs_per_tier: 4,
+    };
+    let disk = SimDisk::new();
+    let mut store = open(&disk).0;
+    let mut lasting: Vec<Piece> = Vec::new();
+    let mut contents: Vec<Vec<u8>> = Vec::new();
+    for epoch in 0..150_u64 {
+        pass(&store, epoch).expect("a good disk");
+        let bytes = store.pack_bytes(&lasting).expect("all are there");
+        let copies = pieces_to_copy(&lasting, &bytes, 107, &rule);
+        let mut pack = store.pack_writer().begin().expect("a good disk");
+        for place in copies {
+            lasting[place] = pack.copy_piece(&lasting[place]).expect("whole");
+        }
+        let fresh = epoch.to_le_bytes()[..7].to_vec();
+        let mut next = Vec::new();
+        for bytes in [&fresh, &vec![9; 100]] {
+            let offset = pack.append(bytes).expect("a good disk");
+            next.push(part(pack.path(), offset, bytes));
+        }
+        pack.finish().expect("a good disk");
+        let named = Manifest {
+            pieces: [lasting.as_slice(), &next].concat(),
+            ..manifest(&store, epoch, "", b"")
+        };
+        store.write_manifest(&named).expect("durable");
+        store.collect_garbage().expect("a good disk");
+        lasting.extend(next.into_iter().take(1));
+        contents.push(fresh);
+        if epoch % 40 == 0 {
+            drop(store);
+            let (again, recovered) = open(&disk);
+            assert_eq!(recovered.snapshot, Some(named));
+            assert_eq!(recovered.damaged, []);
+            store = again;
+        }
+        assert!(packs_on(&disk).len() < 30, "{:#?}", packs_on(&disk));
+    }
+    for (piece, bytes) in lasting.iter().zip(&contents) {
+        assert_eq!(&read_piece(&disk, piece).expect("whole"), bytes);
+    }
+    let missing = part(
+        &RelPath::new("state/pack-7-7-7").expect("a good path"),
+        0,
+        b"",
+    );
+    let error = store.pack_bytes(&[missing]).expect_err("missing");
+    assert_eq!(error.code().0, "CKP-001");
 }
