@@ -72,7 +72,7 @@ fn metadata() -> Metadata {
     clippy::needless_pass_by_value,
     reason = "an expectation stands at the call"
 )]
-fn check(bytes: &[u8], expected: Expect) {
+pub(crate) fn check(bytes: &[u8], expected: Expect) {
     let lines = bytes.chunks(16).map(|line| {
         let hex: Vec<String> = line.iter().map(|byte| format!("{byte:02x}")).collect();
         let text = line.iter().map(|byte| match byte {

@@ -187,6 +187,30 @@ fn survivals(seed: u64) -> [Survival; 4] {
 }
 
 #[test]
+fn the_bytes_of_a_segment() {
+    let disk = SimDisk::new();
+    let journal = open(&disk).expect("new");
+    append(&journal, &[b"one".to_vec(), vec![]]).expect("a good disk");
+    append(&journal, &[b"three".to_vec()]).expect("a good disk");
+    let (file, bytes) = journal_files(&disk).remove(0);
+    assert_eq!(
+        file.as_str(),
+        "sources/0/files-00000000000000000000.journal"
+    );
+    crate::tests::check(&bytes, expect_test::expect![[r#"
+        4d 53 6a 73 01 00 00 00 1b 00 00 00 02 00 00 00  MSjs............
+        69 64 00 00 00 00 05 00 00 00 66 69 6c 65 73 00  id........files.
+        00 00 00 00 00 00 00 6e 65 a3 e4 4d 53 6a 66 01  .......ne..MSjf.
+        00 00 00 23 00 00 00 00 00 00 00 00 00 00 00 2b  ...#...........+
+        00 00 00 00 00 00 00 6e 65 a3 e4 02 00 00 00 03  .......ne.......
+        00 00 00 6f 6e 65 00 00 00 00 86 87 3b 6d 4d 53  ...one......;mMS
+        6a 66 01 00 00 00 21 00 00 00 02 00 00 00 00 00  jf....!.........
+        00 00 5e 00 00 00 00 00 00 00 86 87 3b 6d 01 00  ..^.........;m..
+        00 00 05 00 00 00 74 68 72 65 65 eb ed 9c 33     ......three...3
+    "#]]);
+}
+
+#[test]
 fn the_script_has_what_it_should() {
     let (disk, model) = undisturbed();
     assert_eq!(model.entries.len(), 19);
