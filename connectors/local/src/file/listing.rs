@@ -8,7 +8,10 @@ use std::{
 use millstream_connectors_api::ConnectorError;
 use serde::{Deserialize, Serialize};
 
-use super::{log, settings::Settings};
+use super::{
+    log::{self, Followed},
+    settings::Settings,
+};
 use crate::{files, glob};
 
 /// Directories below each other at most, so that a cycle of links ends.
@@ -78,11 +81,8 @@ pub(super) fn list(
         };
         if !stat.is_dir {
             search.add(&root)?;
-        } else if let Some(listed) = log::listed_files(&root)? {
-            for path in listed {
-                search.add(&path)?;
-            }
-        } else {
+        } else if log::follow(&root, None, &mut |path| search.add_logged(&path))? == Followed::NoLog
+        {
             search.walk(&root, 0)?;
         }
     }
@@ -92,11 +92,29 @@ pub(super) fn list(
     Ok(found)
 }
 
+/// Whether a path that was looked at names something. One that need not be looked at counts as there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Presence {
+    There,
+    Missing,
+}
+
 impl Search<'_> {
-    fn add(&mut self, path: &Path) -> Result<(), ConnectorError> {
+    /// Adds a file that a log names: it must be there, else rows would be missing in silence.
+    fn add_logged(&mut self, path: &Path) -> Result<(), ConnectorError> {
+        if self.add(path)? == Presence::Missing {
+            return Err(ConnectorError::SinkDamaged {
+                path: path.display().to_string(),
+                reason: "the log names this file and it is missing".to_owned(),
+            });
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, path: &Path) -> Result<Presence, ConnectorError> {
         let name = path.file_name().and_then(|name| name.to_str());
         let (Some(text), Some(name)) = (path.to_str(), name) else {
-            return Ok(());
+            return Ok(Presence::There);
         };
         let wanted = match &self.name_patterns {
             Some(patterns) => patterns.iter().any(|p| glob::matches(p, name)),
@@ -104,7 +122,7 @@ impl Search<'_> {
         };
         // Files are looked at only once: a directory of old ones costs no more than its names.
         if !wanted || is_hidden(name) || (self.known)(text) {
-            return Ok(());
+            return Ok(Presence::There);
         }
         match files::stat(path)? {
             Some(stat) if !stat.is_dir => self.found.push(InputFile {
@@ -112,9 +130,10 @@ impl Search<'_> {
                 size: stat.size,
                 mtime: stat.modified_ms,
             }),
-            _ => {}
+            Some(_) => {}
+            None => return Ok(Presence::Missing),
         }
-        Ok(())
+        Ok(Presence::There)
     }
 
     fn walk(&mut self, dir: &Path, depth: usize) -> Result<(), ConnectorError> {

@@ -5,6 +5,7 @@
 
 mod listing;
 mod log;
+mod owner;
 mod reader;
 mod settings;
 mod sink;
@@ -21,7 +22,7 @@ use millstream_connectors_api::{
 };
 
 use crate::format::{self, Format};
-use settings::{COMMON, SOURCE, Settings};
+use settings::{COMMON, SINK, SOURCE, Settings};
 pub(crate) use settings::{bad, duration_ms};
 use sink::FileSink;
 use source::FileSource;
@@ -137,7 +138,7 @@ impl ConnectorFactory for FileConnector {
     }
 
     fn options(&self) -> Vec<OptionSpec> {
-        [COMMON, SOURCE].concat()
+        [COMMON, SOURCE, SINK].concat()
     }
 
     fn schema(&self, request: &SourceRequest) -> Result<SchemaRef, ConnectorError> {
