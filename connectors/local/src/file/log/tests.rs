@@ -266,7 +266,7 @@ fn retention_leaves_old_files_out() {
 fn what_is_missing_or_damaged_is_con_014() {
     let damage = |change: &dyn Fn(&Path)| {
         let dir = dir();
-        fill(dir.path(), 0..25);
+        fault::without(|| fill(dir.path(), 0..25));
         change(&dir.path().join(DIRECTORY));
         let read = found(dir.path(), None).map(|_| ());
         let opened = LogWriter::open(dir.path(), None).map(|_| ());
