@@ -97,7 +97,7 @@ fn put(sink: &mut dyn Sink, epoch: u64) -> Result<(), Failure> {
     let rows = RecordBatch::try_new(schema(), vec![Arc::new(value)])?;
     let mut encoder = sink.encoder().ok_or("no encoder")?;
     let encoded = encoder.encode(&SinkRows { rows, signs: None })?;
-    sink.write(EpochWrite {
+    sink.write(&EpochWrite {
         epoch: Epoch(epoch),
         body: WriteBody::Encoded(encoded),
     })?;

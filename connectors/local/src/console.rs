@@ -274,15 +274,15 @@ impl Sink for ConsoleSink {
         Ok(None)
     }
 
-    fn write(&mut self, write: EpochWrite) -> Result<(), ConnectorError> {
+    fn write(&mut self, write: &EpochWrite) -> Result<(), ConnectorError> {
         let held = self.epochs.entry(write.epoch).or_default();
-        let SinkRows { rows: batch, signs } = write.body.into_rows()?;
+        let SinkRows { rows: batch, signs } = write.body.as_rows()?;
         let rows = batch.num_rows();
         held.rows += rows as u64;
         let shown = rows.min(self.rows_max.saturating_sub(held.shown));
         if shown > 0 {
             held.shown += shown;
-            let signs = signs.map(|signs| signs.slice(0, shown));
+            let signs = signs.as_ref().map(|signs| signs.slice(0, shown));
             held.parts.push((batch.slice(0, shown), signs));
         }
         Ok(())

@@ -85,7 +85,7 @@ impl Sink for NoopSink {
         Ok(None)
     }
 
-    fn write(&mut self, write: EpochWrite) -> Result<(), ConnectorError> {
+    fn write(&mut self, write: &EpochWrite) -> Result<(), ConnectorError> {
         *self.rows.entry(write.epoch).or_default() += write.body.rows();
         Ok(())
     }

@@ -78,16 +78,12 @@ impl Part {
     }
 
     /// Takes bytes; if the disk is full, either all of them or none.
-    fn add(&mut self, bytes: Vec<u8>, rows: u64) -> Result<(), ConnectorError> {
+    fn add(&mut self, encoded: &Encoded) -> Result<(), ConnectorError> {
         if self.buffer.len() >= BUFFER_BYTES {
             self.flush()?;
         }
-        if self.buffer.is_empty() {
-            self.buffer = bytes;
-        } else {
-            self.buffer.extend_from_slice(&bytes);
-        }
-        self.rows += rows;
+        self.buffer.extend_from_slice(&encoded.bytes);
+        self.rows += encoded.rows;
         self.is_synced = false;
         if self.buffer.len() < BUFFER_BYTES {
             return Ok(());
@@ -202,7 +198,7 @@ impl FileSink {
         Ok(())
     }
 
-    fn add(&mut self, epoch: Epoch, encoded: Encoded) -> Result<(), ConnectorError> {
+    fn add(&mut self, epoch: Epoch, encoded: &Encoded) -> Result<(), ConnectorError> {
         let name = self.part_name(epoch);
         let (dir, writer) = (self.dir.clone(), self.writer.clone());
         let held = self.held()?;
@@ -225,7 +221,7 @@ impl FileSink {
         let part = part.ok_or(ConnectorError::Internal {
             what: "a part file vanished",
         })?;
-        part.add(encoded.bytes, encoded.rows)
+        part.add(encoded)
     }
 }
 
@@ -288,8 +284,8 @@ impl Sink for FileSink {
         self.settle(result.map(|()| committed))
     }
 
-    fn write(&mut self, write: EpochWrite) -> Result<(), ConnectorError> {
-        let encoded = match write.body {
+    fn write(&mut self, write: &EpochWrite) -> Result<(), ConnectorError> {
+        let encoded = match &write.body {
             WriteBody::Encoded(encoded) => encoded,
             WriteBody::Rows(_) => {
                 return Err(ConnectorError::Internal {

@@ -49,8 +49,8 @@ impl Sink for MemorySink {
         Ok(self.hub.committed(&self.query))
     }
 
-    fn write(&mut self, write: EpochWrite) -> Result<(), ConnectorError> {
-        let rows = write.body.into_rows()?;
+    fn write(&mut self, write: &EpochWrite) -> Result<(), ConnectorError> {
+        let rows = write.body.as_rows()?.clone();
         self.pending.entry(write.epoch).or_default().push(rows);
         Ok(())
     }

@@ -43,7 +43,7 @@ fn live(dir: &Path, committed: &Cell<Option<u64>>) -> Result<(), ConnectorError>
     let stage = |sink: &mut dyn Sink, epoch: u64| {
         for value in values(epoch) {
             let write = rows(sink, epoch, &[value]);
-            patient(|| sink.write(write.clone()))?;
+            patient(|| sink.write(&write))?;
         }
         patient(|| sink.stage(Epoch(epoch)))
     };

@@ -90,7 +90,7 @@ pub(in crate::file) fn rows(sink: &dyn Sink, epoch: u64, values: &[i64]) -> Epoc
 /// Writes, stages and commits an epoch.
 pub(in crate::file) fn put_epoch(sink: &mut dyn Sink, epoch: u64, values: &[i64]) {
     let write = rows(sink, epoch, values);
-    sink.write(write).expect("writes");
+    sink.write(&write).expect("writes");
     sink.stage(Epoch(epoch)).expect("stages");
     let receipt = sink.commit(Epoch(epoch)).expect("commits");
     assert_eq!(receipt.rows, values.len() as u64);
@@ -128,8 +128,8 @@ fn a_sink_writes_an_epoch_once() {
         rows(first.as_ref(), 0, &[0, 1]),
         rows(first.as_ref(), 1, &[2]),
     );
-    first.write(zero).expect("writes");
-    first.write(one).expect("writes");
+    first.write(&zero).expect("writes");
+    first.write(&one).expect("writes");
     first.stage(Epoch(0)).expect("stages");
     assert_eq!(read_back(dir.path()), "");
     assert_eq!(first.commit(Epoch(0)).expect("commits").rows, 2);
@@ -157,7 +157,7 @@ fn a_sink_writes_an_epoch_once() {
         ["_spark_metadata", "part-00000-e0000000000.c000.json"]
     );
     let again = rows(second.as_ref(), 0, &[7]);
-    second.write(again).expect("writes");
+    second.write(&again).expect("writes");
     second.stage(Epoch(0)).expect("stages");
     assert_eq!(second.commit(Epoch(0)).expect("a repeat").rows, 0);
     put_epoch(second.as_mut(), 1, &[2]);
@@ -193,7 +193,7 @@ fn a_directory_belongs_to_one_query() {
     let mut first = sink(&place, "one").expect("opens");
     first.last_committed().expect("asks");
     let staged = rows(first.as_ref(), 0, &[1]);
-    first.write(staged).expect("writes");
+    first.write(&staged).expect("writes");
     first.stage(Epoch(0)).expect("stages");
     // Not even another life of the same query: it would remove what this one has staged.
     assert_eq!(refusal(&place, "one"), "open=now");
@@ -214,7 +214,7 @@ fn a_directory_without_a_committed_epoch_is_nobodys() {
     let dir = dir();
     let mut failed = sink(dir.path(), "one").expect("opens");
     let staged = rows(failed.as_ref(), 0, &[1]);
-    failed.write(staged).expect("writes");
+    failed.write(&staged).expect("writes");
     drop(failed);
     let mut other = sink(dir.path(), "two").expect("nobody's");
     assert_eq!(other.last_committed().expect("asks"), None);
@@ -267,7 +267,7 @@ fn an_entry_is_never_replaced() {
     let foreign = dir.path().join("_spark_metadata/1");
     fs::write(&foreign, "v1\n{}").expect("write");
     let write = rows(sink.as_ref(), 1, &[2]);
-    sink.write(write).expect("writes");
+    sink.write(&write).expect("writes");
     sink.stage(Epoch(1)).expect("stages");
     assert_eq!(code(sink.commit(Epoch(1))), "CON-014");
     assert_eq!(fs::read_to_string(&foreign).expect("is there"), "v1\n{}");
@@ -312,7 +312,7 @@ fn other_modes_and_shapes_are_refused() {
         epoch: Epoch(0),
         body: WriteBody::Rows(batch(&[1])),
     };
-    assert_eq!(code(sink.write(plain)), "EXE-003");
+    assert_eq!(code(sink.write(&plain)), "EXE-003");
 }
 
 #[test]
@@ -338,7 +338,7 @@ fn rows_beyond_the_buffer_reach_the_file_in_order() {
     for _ in 0..20 {
         let values: Vec<i64> = (expected..expected + 1_000).collect();
         let write = rows(sink.as_ref(), 0, &values);
-        sink.write(write).expect("writes");
+        sink.write(&write).expect("writes");
         expected += 1_000;
     }
     sink.stage(Epoch(0)).expect("stages");
