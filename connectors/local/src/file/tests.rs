@@ -8,17 +8,21 @@ use arrow::{
 };
 use expect_test::{Expect, expect};
 use millstream_connectors_api::{
-    Chunk, ChunkBody, ConnectorError, ConnectorFactory, EpochWrite, Flow, Options, PlannedRange,
-    ReadLimit, Sink, SinkRequest, SinkRows, Source, SourceReader, SourceRequest, Split, WriteBody,
+    ConnectorError, ConnectorFactory, EpochWrite, Flow, Options, PlannedRange, ReadLimit, Sink,
+    SinkRequest, SinkRows, Source, SourceReader, SourceRequest, WriteBody,
 };
 use millstream_types::{Coded, Epoch, OutputMode};
 use tempfile::TempDir;
 
-use super::{FileConnector, listing::InputFile, reader::FileReader, source::Detail};
+use super::{
+    FileConnector,
+    cut::{Cut, Limits, Piece},
+    records::FileSplit,
+};
 use crate::{
     files,
     format::{Dialect, Format},
-    position, testing,
+    testing,
     write::RowWriter,
 };
 
@@ -69,20 +73,24 @@ fn open(dir: &Path, options: &[(&str, &str)]) -> Result<Box<dyn Source>, Connect
     }
 }
 
+/// Long after all files of these tests.
+const NOW_MS: i64 = 1_000 * 86_400_000;
+
 fn plan(source: &mut dyn Source) -> Option<PlannedRange> {
-    source.plan(ReadLimit::Configured, 0).expect("plans")
+    source.plan(ReadLimit::Configured, NOW_MS).expect("plans")
 }
 
 /// Names of the files in the next range.
 fn planned(source: &mut dyn Source) -> Vec<String> {
-    plan(source).map_or_else(Vec::new, |range| names(&range))
+    plan(source).map_or_else(Vec::new, |range| names(source, &range))
 }
 
-fn names(range: &PlannedRange) -> Vec<String> {
-    let files = Detail::of(range).expect("own detail").files;
-    let names = files
-        .iter()
-        .map(|file| file.path.rsplit('/').next().unwrap_or("").to_owned());
+fn names(source: &dyn Source, range: &PlannedRange) -> Vec<String> {
+    let splits = source.splits(range).expect("own detail");
+    let names = splits.map(|split| {
+        let split = FileSplit::of_detail(&split.expect("own entry").detail).expect("own split");
+        split.file.path.rsplit('/').next().unwrap_or("").to_owned()
+    });
     names.collect()
 }
 
@@ -129,7 +137,7 @@ fn oldest_files_come_first_and_none_twice() {
     put(dir.path(), "sub/d", "x", 1);
     let mut source = open(dir.path(), &[("maxFilesPerTrigger", "2")]).expect("opens");
     let first = plan(source.as_mut()).expect("new files");
-    assert_eq!(names(&first), ["c", "a"]);
+    assert_eq!(names(source.as_ref(), &first), ["c", "a"]);
     assert_eq!(
         (first.start.clone(), first.end.0.as_str()),
         (None, "{\"logOffset\":0}")
@@ -141,7 +149,7 @@ fn oldest_files_come_first_and_none_twice() {
     // Rewritten and newer: still the same file.
     put(dir.path(), "c", "{\"a\":9}\n", 50);
     let second = plan(source.as_mut()).expect("new files");
-    assert_eq!(names(&second), ["b"]);
+    assert_eq!(names(source.as_ref(), &second), ["b"]);
     assert_eq!(second.start, Some(first.end));
     assert_eq!(planned(source.as_mut()), [""; 0]);
 }
@@ -155,10 +163,10 @@ fn limits_by_bytes_order_and_once() {
     let mut source = open(dir.path(), &[("maxBytesPerTrigger", "17")]).expect("opens");
     assert_eq!(planned(source.as_mut()), ["1", "2"]);
     let once = source
-        .plan(ReadLimit::Everything, 0)
+        .plan(ReadLimit::Everything, NOW_MS)
         .expect("plans")
         .expect("rest");
-    assert_eq!(names(&once), ["3", "4", "5"]);
+    assert_eq!(names(source.as_ref(), &once), ["3", "4", "5"]);
     let mut source = open(dir.path(), &[("maxBytesPerTrigger", "1")]).expect("opens");
     assert_eq!(planned(source.as_mut()), ["1"]);
     let latest = [("maxFilesPerTrigger", "2"), ("latestFirst", "true")];
@@ -166,7 +174,7 @@ fn limits_by_bytes_order_and_once() {
     assert_eq!(planned(source.as_mut()), ["5", "4"]);
     put(dir.path(), "6", "", 6);
     assert_eq!(planned(source.as_mut()), ["6", "3"]);
-    source.freeze(0).expect("freezes");
+    source.freeze(NOW_MS).expect("freezes");
     put(dir.path(), "7", "", 7);
     assert_eq!(planned(source.as_mut()), ["2", "1"]);
     assert_eq!(planned(source.as_mut()), [""; 0]);
@@ -233,31 +241,6 @@ fn patterns_filters_and_directories_as_columns() {
 }
 
 #[test]
-fn state_and_replay_bring_a_source_back() {
-    let dir = dir();
-    for (name, at) in [("1", 1), ("2", 2), ("3", 3)] {
-        put(dir.path(), name, "{\"a\":1}\n", at);
-    }
-    let options = [("maxFilesPerTrigger", "1")];
-    let mut source = open(dir.path(), &options).expect("opens");
-    planned(source.as_mut());
-    let state = source.state();
-    let second = plan(source.as_mut()).expect("second");
-    let mut again = open(dir.path(), &options).expect("opens");
-    again.restore(&state).expect("own state");
-    again.replay(&second).expect("own range");
-    assert_eq!(again.latest(), source.latest());
-    let third = plan(again.as_mut()).expect("third");
-    assert_eq!(names(&third), ["3"]);
-    assert_eq!(third.end.0, "{\"logOffset\":2}");
-    assert_eq!(again.state(), {
-        plan(source.as_mut());
-        source.state()
-    });
-    assert_eq!(code(again.restore(b"nonsense")), "EXE-003");
-}
-
-#[test]
 fn input_that_changed_is_con_011() {
     let dir = dir();
     put(dir.path(), "f", "{\"a\":1}\n", 5);
@@ -284,8 +267,10 @@ fn options_and_paths_are_checked() {
         ("maxFileAge", "soon", "CON-003"),
         ("mode", "LAX", "CON-003"),
         ("multiLine", "true", "CON-003"),
-        ("cleanSource", "delete", "CON-003"),
-        ("sourceArchiveDir", "/x", "CON-003"),
+        ("cleanSource", "remove", "CON-003"),
+        ("cleanSource", "archive", "CON-004"),
+        ("settleTime", "a while", "CON-003"),
+        ("ignoreMissingFiles", "perhaps", "CON-003"),
         ("sep", "ab", "CON-003"),
         ("timestampFormat", "EEE", "CON-003"),
         ("maxLineBytes", "99999999999", "CON-003"),
@@ -321,30 +306,19 @@ fn options_and_paths_are_checked() {
     assert!(schema.fields().iter().all(|field| field.is_nullable()));
 }
 
-fn reading(
-    text: &str,
-    line_max: usize,
-    chunk: usize,
-) -> Result<Vec<(u64, Vec<u8>)>, ConnectorError> {
+fn reading(text: &str, line_max: usize, chunk: usize) -> Result<Vec<Piece>, ConnectorError> {
     let dir = dir();
     put(dir.path(), "f", text, 5);
-    let path = dir.path().join("f").to_str().expect("UTF-8").to_owned();
-    let file = InputFile {
-        path,
-        size: text.len() as u64,
-        mtime: 5_000,
+    let file = fs::File::open(dir.path().join("f")).expect("open");
+    let limits = Limits {
+        line_bytes_max: line_max,
+        chunk_bytes: chunk,
     };
-    let split = Split {
-        extent: file.size,
-        detail: position::bytes(&file)?,
-    };
+    let mut cut = Cut::new(file, "f", text.len() as u64, limits);
     let mut pieces = Vec::new();
-    FileReader::with_chunks_of(line_max, chunk).read(&split, &mut |Chunk { body, .. }| {
-        if let ChunkBody::Bytes { bytes, offset, .. } = body {
-            pieces.push((offset, bytes));
-        }
-        Flow::More
-    })?;
+    while let Some(piece) = cut.next()? {
+        pieces.push(piece);
+    }
     Ok(pieces)
 }
 
@@ -512,8 +486,8 @@ fn a_sink_writes_an_epoch_once() {
     let dir = dir();
     let mut first = sink(dir.path(), "json", OutputMode::Append).expect("opens");
     assert_eq!(first.last_committed().expect("asks"), None);
-    first.write(rows(0, &[0, 1])).expect("writes");
-    first.write(rows(1, &[2])).expect("writes");
+    first.write(&rows(0, &[0, 1])).expect("writes");
+    first.write(&rows(1, &[2])).expect("writes");
     first.stage(Epoch(0)).expect("stages");
     assert_eq!(read_back(dir.path()), "");
     assert_eq!(first.commit(Epoch(0)).expect("commits").rows, 2);
@@ -546,10 +520,10 @@ fn a_sink_writes_an_epoch_once() {
         left,
         ["_spark_metadata", "part-00000-e0000000000.c000.json"]
     );
-    second.write(rows(0, &[7])).expect("writes");
+    second.write(&rows(0, &[7])).expect("writes");
     second.stage(Epoch(0)).expect("stages");
     assert_eq!(second.commit(Epoch(0)).expect("a repeat").rows, 0);
-    second.write(rows(1, &[2])).expect("writes");
+    second.write(&rows(1, &[2])).expect("writes");
     second.stage(Epoch(1)).expect("stages");
     second.commit(Epoch(1)).expect("commits");
     assert_eq!(
@@ -564,7 +538,7 @@ fn each_tenth_log_file_is_compact() {
     let mut sink = sink(dir.path(), "json", OutputMode::Append).expect("opens");
     for epoch in 0..25 {
         if epoch % 3 == 0 {
-            sink.write(rows(epoch, &[i64::try_from(epoch).expect("small")]))
+            sink.write(&rows(epoch, &[i64::try_from(epoch).expect("small")]))
                 .expect("writes");
         }
         sink.stage(Epoch(epoch)).expect("stages");
@@ -610,7 +584,7 @@ fn other_modes_and_shapes_are_refused() {
 fn csv_sink() {
     let dir = dir();
     let mut sink = sink(dir.path(), "csv", OutputMode::Append).expect("opens");
-    sink.write(rows(0, &[0, 1])).expect("writes");
+    sink.write(&rows(0, &[0, 1])).expect("writes");
     sink.stage(Epoch(0)).expect("stages");
     sink.commit(Epoch(0)).expect("commits");
     let part = fs::read_to_string(dir.path().join("part-00000-e0000000000.c000.csv"));
