@@ -1,20 +1,26 @@
 //! Every operation on files that this crate makes, and nothing else: the place where another disk
 //! can be slotted under.
 //!
-//! What is published is durable and whole: written under a hidden name, synced, renamed, and the
-//! directory synced. A failed sync is never retried.
+//! What changes the disk is in `writing`; `fault` lets tests say which of it fails.
+
+#[cfg(test)]
+pub(crate) mod fault;
+#[cfg(not(test))]
+mod fault;
+mod writing;
+
+pub(crate) use writing::{
+    Named, create, create_dirs, empty, link, lock, remove, rename, sync, sync_dir, sync_once, write,
+};
 
 use std::{
     fs::{self, File},
-    io::{self, Read, Write},
+    io,
     path::{Path, PathBuf},
     time::UNIX_EPOCH,
 };
 
 use millstream_connectors_api::ConnectorError;
-
-/// Largest log file that is read into memory, in bytes.
-const LOG_BYTES_MAX: u64 = 1 << 30;
 
 /// What the system says of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,14 +52,6 @@ pub(crate) enum EntryKind {
     Unclear,
     /// A pipe, socket or device.
     Special,
-}
-
-/// A name in a directory.
-#[derive(Clone, Debug)]
-pub(crate) struct Entry {
-    pub(crate) name: String,
-    pub(crate) path: PathBuf,
-    pub(crate) is_dir: bool,
 }
 
 /// The error for an operation that the system refused.
@@ -185,29 +183,20 @@ pub(crate) fn scan(
     Ok(true)
 }
 
-/// The entries of a directory, in order of their names; none if it does not exist. Names that are
-/// not UTF-8 are left out. Files are not looked at: a directory may hold very many.
-pub(crate) fn list(dir: &Path) -> Result<Vec<Entry>, ConnectorError> {
-    let entries = match fs::read_dir(dir) {
-        Ok(entries) => entries,
-        Err(error) if is_absent(&error) => return Ok(Vec::new()),
-        Err(error) => return Err(refused("list", dir, error)),
-    };
-    let mut found = Vec::new();
+/// Calls `take` with each name in a directory, in no order. For directories
+/// of so many names that a list of them would be too long. Names that are not UTF-8 are left out.
+pub(crate) fn each_name(
+    dir: &Path,
+    take: &mut dyn FnMut(&str) -> Result<(), ConnectorError>,
+) -> Result<(), ConnectorError> {
+    let entries = fs::read_dir(dir).map_err(|error| refused("list", dir, error))?;
     for entry in entries {
         let entry = entry.map_err(|error| refused("list", dir, error))?;
-        let path = entry.path();
-        let Ok(name) = entry.file_name().into_string() else {
-            continue;
-        };
-        let is_dir = match entry.file_type() {
-            Ok(kind) if !kind.is_symlink() => kind.is_dir(),
-            _ => stat(&path)?.is_some_and(|stat| stat.is_dir),
-        };
-        found.push(Entry { name, path, is_dir });
+        if let Some(name) = entry.file_name().to_str() {
+            take(name)?;
+        }
     }
-    found.sort_by(|a, b| a.name.cmp(&b.name));
-    Ok(found)
+    Ok(())
 }
 
 /// A file to read, and what it is now; `None` if it is gone.
@@ -231,73 +220,6 @@ pub(crate) fn open_regular(path: &Path) -> Result<Option<(File, Stat)>, Connecto
     }
     let opened = open(path)?;
     Ok(opened.filter(|(_, stat)| stat.is_regular))
-}
-
-/// A small file as text; `None` if there is none.
-pub(crate) fn read_text(path: &Path) -> Result<Option<String>, ConnectorError> {
-    let Some((file, _)) = open(path)? else {
-        return Ok(None);
-    };
-    let mut text = String::new();
-    file.take(LOG_BYTES_MAX)
-        .read_to_string(&mut text)
-        .map_err(|error| refused("read", path, error))?;
-    Ok(Some(text))
-}
-
-/// A new file to write, emptied if it exists.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "this module is the real disk of this crate"
-)]
-pub(crate) fn create(path: &Path) -> Result<File, ConnectorError> {
-    File::create(path).map_err(|error| refused("create", path, error))
-}
-
-/// Makes what was written to `file` durable.
-pub(crate) fn sync(file: &File, path: &Path) -> Result<(), ConnectorError> {
-    file.sync_all()
-        .map_err(|error| refused("sync", path, error))
-}
-
-/// Makes the names in a directory durable.
-pub(crate) fn sync_dir(dir: &Path) -> Result<(), ConnectorError> {
-    let handle = File::open(dir).map_err(|error| refused("sync", dir, error))?;
-    sync(&handle, dir)
-}
-
-/// Makes a directory and those above it.
-pub(crate) fn create_dirs(dir: &Path) -> Result<(), ConnectorError> {
-    fs::create_dir_all(dir).map_err(|error| refused("create", dir, error))
-}
-
-/// Gives a file its name, replacing what had it.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "this module is the real disk of this crate"
-)]
-pub(crate) fn rename(from: &Path, to: &Path) -> Result<(), ConnectorError> {
-    fs::rename(from, to).map_err(|error| refused("rename", from, error))
-}
-
-/// Removes a file; none is fine.
-pub(crate) fn remove(path: &Path) -> Result<(), ConnectorError> {
-    match fs::remove_file(path) {
-        Ok(()) => Ok(()),
-        Err(error) if is_absent(&error) => Ok(()),
-        Err(error) => Err(refused("remove", path, error)),
-    }
-}
-
-/// Puts `bytes` at `dir/name` in one atomic and durable act.
-pub(crate) fn publish(dir: &Path, name: &str, bytes: &[u8]) -> Result<(), ConnectorError> {
-    let hidden = dir.join(format!(".{name}.tmp"));
-    let mut file = create(&hidden)?;
-    file.write_all(bytes)
-        .map_err(|error| refused("write", &hidden, error))?;
-    sync(&file, &hidden)?;
-    rename(&hidden, &dir.join(name))?;
-    sync_dir(dir)
 }
 
 /// The `file:` address of an absolute path.
@@ -368,10 +290,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("temporary directory");
         let error = create(&dir.path().join("no/such/dir")).expect_err("no parent");
         assert_eq!(millstream_types::Coded::code(&error).0, "CON-006");
-        assert!(
-            list(&dir.path().join("nothing"))
-                .expect("absent is empty")
-                .is_empty()
-        );
+        let there = scan(&dir.path().join("nothing"), &mut |_, _| {});
+        assert!(!there.expect("absent is nothing"));
     }
 }

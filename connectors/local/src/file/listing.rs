@@ -10,12 +10,14 @@ use std::{
 };
 
 use millstream_connectors_api::ConnectorError;
+use millstream_types::Epoch;
 
 use super::{
-    log,
+    clean::Clean,
+    log::{self, Followed},
     notices::{Kind, Notices},
     records::{Fingerprint, InputFile},
-    settings::Settings,
+    settings::{OnTrouble, Settings, bad},
 };
 use crate::{
     files::{self, EntryKind, FileId, Stat},
@@ -106,8 +108,33 @@ struct Directory {
     listed: Option<Listed>,
     /// Entries to be looked into: the directories among those that were listed.
     below: BTreeMap<String, Directory>,
-    /// The listing of the log, if the directory is one that a sink writes.
-    log: Option<Listed>,
+    /// The log, if the directory is one that a sink writes.
+    log: Option<Log>,
+}
+
+/// How far the log of a sink was followed.
+#[derive(Clone, Copy, Debug)]
+struct Log {
+    listed: Listed,
+    upto: Option<Epoch>,
+}
+
+/// A directory without links: a log writes paths as its sink had them. The last one is kept, because
+/// nearly all files of a log are in one.
+#[derive(Debug, Default)]
+struct Resolved {
+    written: PathBuf,
+    resolved: PathBuf,
+}
+
+impl Resolved {
+    fn resolve(&mut self, directory: &Path) -> Result<(), ConnectorError> {
+        if self.written != directory {
+            self.resolved = files::canonical(directory)?;
+            directory.clone_into(&mut self.written);
+        }
+        Ok(())
+    }
 }
 
 /// A directory as it was when it was listed.
@@ -303,23 +330,64 @@ impl Search<'_> {
             return Ok(false);
         };
         let now_ms = self.question.now_ms;
-        if here.log.is_some_and(|listed| listed.holds(&stat, now_ms)) {
+        if here.log.is_some_and(|log| log.listed.holds(&stat, now_ms)) {
             return Ok(true);
         }
-        let Some(listed) = log::listed_files(&here.path)? else {
+        if self.question.settings.clean != Clean::Off {
+            let want = "off: the path is the output of a file sink";
+            return Err(bad("cleanSource", want, "another"));
+        }
+        // A log that began anew has nothing to do with what was read of the one before.
+        let same = here.log.filter(|known| known.listed.id == stat.id);
+        let mut directories = Resolved::default();
+        let followed = log::follow(&here.path, same.and_then(|log| log.upto), &mut |path| {
+            self.look.names += 1;
+            self.logged(&path, &mut directories, here.number)
+        })?;
+        let Followed::UpTo(upto) = followed else {
             return Ok(false);
         };
-        self.look.listed.insert(here.number);
-        self.look.names += listed.len() as u64;
-        for path in listed {
-            let name = path.file_name().and_then(|name| name.to_str());
-            if let (Some(text), Some(name)) = (path.to_str(), name) {
-                text.clone_into(&mut self.path);
-                self.file(text.len() - name.len(), here.number)?;
-            }
-        }
-        here.log = Some(Listed::new(&stat, now_ms));
+        here.log = Some(Log {
+            listed: Listed::new(&stat, now_ms),
+            upto,
+        });
         Ok(true)
+    }
+
+    /// Takes a file that a log names: it must be there, else rows would be missing in silence.
+    fn logged(
+        &mut self,
+        path: &Path,
+        directories: &mut Resolved,
+        directory: u32,
+    ) -> Result<(), ConnectorError> {
+        let name = path.file_name().and_then(|name| name.to_str());
+        let (Some(parent), Some(name)) = (path.parent(), name) else {
+            return Ok(());
+        };
+        directories.resolve(parent)?;
+        let Some(parent) = directories.resolved.to_str() else {
+            self.notice(Kind::Unreadable, path);
+            return Ok(());
+        };
+        self.path.clear();
+        self.path.push_str(parent);
+        self.path.push('/');
+        let start = self.path.len();
+        self.path.push_str(name);
+        if self.file(start, directory)? == Presence::There {
+            return Ok(());
+        }
+        match self.question.settings.missing {
+            OnTrouble::PassOver => {
+                self.notice(Kind::Missing, path);
+                Ok(())
+            }
+            OnTrouble::Stop => Err(ConnectorError::SinkDamaged {
+                path: path.display().to_string(),
+                reason: "the log names this file and it is missing".to_owned(),
+            }),
+        }
     }
 
     /// Lists a directory: what is new in it is found, and what may hold more is below it.
@@ -399,11 +467,15 @@ impl Search<'_> {
                 Some(_) => EntryKind::Regular,
                 None => return Ok(Entry::Nothing),
             },
-            clear => clear,
+            EntryKind::Regular | EntryKind::Directory | EntryKind::Unclear | EntryKind::Special => {
+                kind
+            }
         };
         match kind {
             EntryKind::Directory if below => return Ok(Entry::Below),
-            EntryKind::Regular if file => self.file(start, directory)?,
+            EntryKind::Regular if file => {
+                self.file(start, directory)?;
+            }
             EntryKind::Special if file && self.is_wanted(start) => {
                 self.question.notices.count(Kind::Special, &self.path);
             }
@@ -423,9 +495,9 @@ impl Search<'_> {
     }
 
     /// Takes the file whose path is in `self.path`, if it is new and ready.
-    fn file(&mut self, start: usize, directory: u32) -> Result<(), ConnectorError> {
+    fn file(&mut self, start: usize, directory: u32) -> Result<Presence, ConnectorError> {
         if !self.is_wanted(start) {
-            return Ok(());
+            return Ok(Presence::There);
         }
         let Question {
             settings,
@@ -437,10 +509,10 @@ impl Search<'_> {
         let fingerprint = settings.fingerprint(&self.path);
         // Files are looked at only once: a directory of old ones costs no more than its names.
         if known(fingerprint) {
-            return Ok(());
+            return Ok(Presence::There);
         }
         let Some(stat) = self.stat(Path::new(&self.path))? else {
-            return Ok(());
+            return Ok(Presence::Missing);
         };
         if !stat.is_regular {
             notices.count(Kind::Special, &self.path);
@@ -456,7 +528,7 @@ impl Search<'_> {
                 directory,
             });
         }
-        Ok(())
+        Ok(Presence::There)
     }
 
     /// Whether size and time of a file have stood still for long enough.
@@ -500,6 +572,13 @@ impl Search<'_> {
     fn notice(&self, kind: Kind, path: &Path) {
         self.question.notices.count(kind, &path.to_string_lossy());
     }
+}
+
+/// Whether a path names something. One that need not be looked at counts as there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Presence {
+    There,
+    Missing,
 }
 
 /// What an entry of a directory is good for beyond itself.

@@ -10,6 +10,7 @@ mod ledger;
 mod listing;
 mod log;
 mod notices;
+mod owner;
 mod reader;
 mod records;
 mod seen;
@@ -31,7 +32,7 @@ use millstream_connectors_api::{
 };
 
 use crate::format::{self, Format};
-use settings::{COMMON, SOURCE, Settings};
+use settings::{COMMON, SINK, SOURCE, Settings};
 pub(crate) use settings::{bad, duration_ms};
 use sink::FileSink;
 use source::FileSource;
@@ -148,7 +149,7 @@ impl ConnectorFactory for FileConnector {
     }
 
     fn options(&self) -> Vec<OptionSpec> {
-        [COMMON, SOURCE].concat()
+        [COMMON, SOURCE, SINK].concat()
     }
 
     fn schema(&self, request: &SourceRequest) -> Result<SchemaRef, ConnectorError> {

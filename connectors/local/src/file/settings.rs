@@ -125,6 +125,13 @@ pub(super) const SOURCE: &[OptionSpec] = &[
     spec("maxLineBytes", "16777216", "A longer line stops the query."),
 ];
 
+/// Options of the sink.
+pub(super) const SINK: &[OptionSpec] = &[spec(
+    "retention",
+    "",
+    "Sink: files older than this leave the log of the directory, such as 7d; they stay on disk.",
+)];
+
 const fn spec(name: &'static str, default: &'static str, help: &'static str) -> OptionSpec {
     OptionSpec {
         name,

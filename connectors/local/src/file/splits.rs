@@ -98,13 +98,14 @@ impl Iterator for Entries {
     type Item = Result<Split, ConnectorError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if self.fetched.is_empty() && !self.left.is_empty() {
-            if let Err(error) = self.fetch() {
-                // Nothing follows an error.
-                self.left.start = self.left.end;
-                self.fetched.clear();
-                return Some(Err(error));
-            }
+        if self.fetched.is_empty()
+            && !self.left.is_empty()
+            && let Err(error) = self.fetch()
+        {
+            // Nothing follows an error.
+            self.left.start = self.left.end;
+            self.fetched.clear();
+            return Some(Err(error));
         }
         let (number, file) = self.fetched.pop_front()?;
         Some(split(number, self.terms, file))
