@@ -3,13 +3,23 @@
 //! The connector is there under four names: `file`, which needs the option `format`, and one for
 //! each format, as in Spark's `format("csv")`. Tests: `tests`.
 
+mod clean;
+mod cut;
+mod known;
+mod ledger;
 mod listing;
 mod log;
+mod notices;
 mod owner;
 mod reader;
+mod records;
+mod seen;
 mod settings;
 mod sink;
 mod source;
+#[cfg(test)]
+mod source_tests;
+mod splits;
 #[cfg(test)]
 mod tests;
 
@@ -53,6 +63,7 @@ impl FileConnector {
     fn settings(&self, request: &SourceRequest) -> Result<Settings, ConnectorError> {
         let settings = Settings::new(&request.options, self.implied)?;
         listing::check_exists(&settings)?;
+        clean::check(&settings)?;
         Ok(settings)
     }
 }
@@ -148,11 +159,11 @@ impl ConnectorFactory for FileConnector {
     fn source(
         &self,
         request: &SourceRequest,
-        _context: SourceContext,
+        context: SourceContext,
     ) -> Result<Box<dyn Source>, ConnectorError> {
         let settings = self.settings(request)?;
         let schema = columns(settings.format, request.schema.as_ref())?;
-        Ok(Box::new(FileSource::new(settings, schema)))
+        Ok(Box::new(FileSource::new(settings, schema, &context)?))
     }
 
     fn sink(&self, request: &SinkRequest) -> Result<Box<dyn Sink>, ConnectorError> {

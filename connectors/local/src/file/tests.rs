@@ -5,16 +5,20 @@ use std::{fs, path::Path, sync::Arc, time::Duration};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use expect_test::{Expect, expect};
 use millstream_connectors_api::{
-    Chunk, ChunkBody, ConnectorError, ConnectorFactory, Flow, Options, PlannedRange, ReadLimit,
-    Source, SourceReader, SourceRequest, Split,
+    ConnectorError, ConnectorFactory, Flow, Options, PlannedRange, ReadLimit, Source, SourceReader,
+    SourceRequest,
 };
 use millstream_types::Coded;
 use tempfile::TempDir;
 
-use super::{FileConnector, listing::InputFile, reader::FileReader, source::Detail};
+use super::{
+    FileConnector,
+    cut::{Cut, Limits, Piece},
+    records::FileSplit,
+};
 use crate::{
     format::{Dialect, Format},
-    position, testing,
+    testing,
     write::RowWriter,
 };
 
@@ -68,20 +72,24 @@ pub(super) fn open(
     }
 }
 
+/// Long after all files of these tests.
+const NOW_MS: i64 = 1_000 * 86_400_000;
+
 pub(super) fn plan(source: &mut dyn Source) -> Option<PlannedRange> {
-    source.plan(ReadLimit::Configured, 0).expect("plans")
+    source.plan(ReadLimit::Configured, NOW_MS).expect("plans")
 }
 
 /// Names of the files in the next range.
 fn planned(source: &mut dyn Source) -> Vec<String> {
-    plan(source).map_or_else(Vec::new, |range| names(&range))
+    plan(source).map_or_else(Vec::new, |range| names(source, &range))
 }
 
-fn names(range: &PlannedRange) -> Vec<String> {
-    let files = Detail::of(range).expect("own detail").files;
-    let names = files
-        .iter()
-        .map(|file| file.path.rsplit('/').next().unwrap_or("").to_owned());
+fn names(source: &dyn Source, range: &PlannedRange) -> Vec<String> {
+    let splits = source.splits(range).expect("own detail");
+    let names = splits.map(|split| {
+        let split = FileSplit::of_detail(&split.expect("own entry").detail).expect("own split");
+        split.file.path.rsplit('/').next().unwrap_or("").to_owned()
+    });
     names.collect()
 }
 
@@ -128,7 +136,7 @@ fn oldest_files_come_first_and_none_twice() {
     put(dir.path(), "sub/d", "x", 1);
     let mut source = open(dir.path(), &[("maxFilesPerTrigger", "2")]).expect("opens");
     let first = plan(source.as_mut()).expect("new files");
-    assert_eq!(names(&first), ["c", "a"]);
+    assert_eq!(names(source.as_ref(), &first), ["c", "a"]);
     assert_eq!(
         (first.start.clone(), first.end.0.as_str()),
         (None, "{\"logOffset\":0}")
@@ -140,7 +148,7 @@ fn oldest_files_come_first_and_none_twice() {
     // Rewritten and newer: still the same file.
     put(dir.path(), "c", "{\"a\":9}\n", 50);
     let second = plan(source.as_mut()).expect("new files");
-    assert_eq!(names(&second), ["b"]);
+    assert_eq!(names(source.as_ref(), &second), ["b"]);
     assert_eq!(second.start, Some(first.end));
     assert_eq!(planned(source.as_mut()), [""; 0]);
 }
@@ -154,10 +162,10 @@ fn limits_by_bytes_order_and_once() {
     let mut source = open(dir.path(), &[("maxBytesPerTrigger", "17")]).expect("opens");
     assert_eq!(planned(source.as_mut()), ["1", "2"]);
     let once = source
-        .plan(ReadLimit::Everything, 0)
+        .plan(ReadLimit::Everything, NOW_MS)
         .expect("plans")
         .expect("rest");
-    assert_eq!(names(&once), ["3", "4", "5"]);
+    assert_eq!(names(source.as_ref(), &once), ["3", "4", "5"]);
     let mut source = open(dir.path(), &[("maxBytesPerTrigger", "1")]).expect("opens");
     assert_eq!(planned(source.as_mut()), ["1"]);
     let latest = [("maxFilesPerTrigger", "2"), ("latestFirst", "true")];
@@ -165,7 +173,7 @@ fn limits_by_bytes_order_and_once() {
     assert_eq!(planned(source.as_mut()), ["5", "4"]);
     put(dir.path(), "6", "", 6);
     assert_eq!(planned(source.as_mut()), ["6", "3"]);
-    source.freeze(0).expect("freezes");
+    source.freeze(NOW_MS).expect("freezes");
     put(dir.path(), "7", "", 7);
     assert_eq!(planned(source.as_mut()), ["2", "1"]);
     assert_eq!(planned(source.as_mut()), [""; 0]);
@@ -232,31 +240,6 @@ fn patterns_filters_and_directories_as_columns() {
 }
 
 #[test]
-fn state_and_replay_bring_a_source_back() {
-    let dir = dir();
-    for (name, at) in [("1", 1), ("2", 2), ("3", 3)] {
-        put(dir.path(), name, "{\"a\":1}\n", at);
-    }
-    let options = [("maxFilesPerTrigger", "1")];
-    let mut source = open(dir.path(), &options).expect("opens");
-    planned(source.as_mut());
-    let state = source.state();
-    let second = plan(source.as_mut()).expect("second");
-    let mut again = open(dir.path(), &options).expect("opens");
-    again.restore(&state).expect("own state");
-    again.replay(&second).expect("own range");
-    assert_eq!(again.latest(), source.latest());
-    let third = plan(again.as_mut()).expect("third");
-    assert_eq!(names(&third), ["3"]);
-    assert_eq!(third.end.0, "{\"logOffset\":2}");
-    assert_eq!(again.state(), {
-        plan(source.as_mut());
-        source.state()
-    });
-    assert_eq!(code(again.restore(b"nonsense")), "EXE-003");
-}
-
-#[test]
 fn input_that_changed_is_con_011() {
     let dir = dir();
     put(dir.path(), "f", "{\"a\":1}\n", 5);
@@ -283,8 +266,10 @@ fn options_and_paths_are_checked() {
         ("maxFileAge", "soon", "CON-003"),
         ("mode", "LAX", "CON-003"),
         ("multiLine", "true", "CON-003"),
-        ("cleanSource", "delete", "CON-003"),
-        ("sourceArchiveDir", "/x", "CON-003"),
+        ("cleanSource", "remove", "CON-003"),
+        ("cleanSource", "archive", "CON-004"),
+        ("settleTime", "a while", "CON-003"),
+        ("ignoreMissingFiles", "perhaps", "CON-003"),
         ("sep", "ab", "CON-003"),
         ("timestampFormat", "EEE", "CON-003"),
         ("maxLineBytes", "99999999999", "CON-003"),
@@ -320,30 +305,19 @@ fn options_and_paths_are_checked() {
     assert!(schema.fields().iter().all(|field| field.is_nullable()));
 }
 
-fn reading(
-    text: &str,
-    line_max: usize,
-    chunk: usize,
-) -> Result<Vec<(u64, Vec<u8>)>, ConnectorError> {
+fn reading(text: &str, line_max: usize, chunk: usize) -> Result<Vec<Piece>, ConnectorError> {
     let dir = dir();
     put(dir.path(), "f", text, 5);
-    let path = dir.path().join("f").to_str().expect("UTF-8").to_owned();
-    let file = InputFile {
-        path,
-        size: text.len() as u64,
-        mtime: 5_000,
+    let file = fs::File::open(dir.path().join("f")).expect("open");
+    let limits = Limits {
+        line_bytes_max: line_max,
+        chunk_bytes: chunk,
     };
-    let split = Split {
-        extent: file.size,
-        detail: position::bytes(&file)?,
-    };
+    let mut cut = Cut::new(file, "f", text.len() as u64, limits);
     let mut pieces = Vec::new();
-    FileReader::with_chunks_of(line_max, chunk).read(&split, &mut |Chunk { body, .. }| {
-        if let ChunkBody::Bytes { bytes, offset, .. } = body {
-            pieces.push((offset, bytes));
-        }
-        Flow::More
-    })?;
+    while let Some(piece) = cut.next()? {
+        pieces.push(piece);
+    }
     Ok(pieces)
 }
 

@@ -60,7 +60,13 @@ fn lines(root: &Path, epoch: u64, modified_ms: i64) -> Vec<u8> {
     let stat = Stat {
         size: 10,
         modified_ms,
+        modified_ns: modified_ms.saturating_mul(1_000_000),
         is_dir: false,
+        is_regular: true,
+        id: crate::files::FileId {
+            device: 1,
+            inode: 1,
+        },
     };
     let mut lines = Vec::new();
     LoggedFile::added(&root.join(epoch.to_string()), stat, &mut lines).expect("a line");
