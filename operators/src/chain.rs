@@ -18,7 +18,7 @@ use arrow::{
 };
 use datafusion_common::cast::as_boolean_array;
 use datafusion_physical_expr::PhysicalExpr;
-use millstream_types::{Coded, Epoch};
+use millstream_types::Coded;
 use timely::{
     container::CapacityContainerBuilder,
     dataflow::{
@@ -30,7 +30,7 @@ use timely::{
 use crate::{
     clock::{bind, reads_clock},
     delta::Delta,
-    driver::{DeltaStream, OperatorEnvironment, OperatorEvent},
+    driver::{DeltaStream, OperatorEnvironment, OperatorEvent, epoch_of},
     error::{OperatorError, Result},
     watermark::{EventStatistics, StatisticsStream},
 };
@@ -313,7 +313,7 @@ pub fn chain_operator<'s>(
                 if failed.get() {
                     return;
                 }
-                let epoch = Epoch(*time.time());
+                let epoch = epoch_of(&time);
                 let clock_ms = environment
                     .board
                     .facts(epoch)
@@ -325,16 +325,19 @@ pub fn chain_operator<'s>(
                     chain.apply(std::mem::take(delta), clock_ms, |one| noted.push(one))
                 };
                 if !noted.is_empty() {
-                    marks.session(&time.retain(1)).give_container(&mut noted);
+                    marks
+                        .session(&time.delayed(&epoch.0, 1))
+                        .give_container(&mut noted);
                 }
                 match result {
                     Ok(Some(mut delta)) if delta.rows() > 0 => {
-                        rows.session(&time.retain(0)).give_container(&mut delta);
+                        rows.session(&time.delayed(&epoch.0, 0))
+                            .give_container(&mut delta);
                     }
                     Ok(_) => {}
                     Err(error) => {
                         failed.set(true);
-                        kept = Some((time.retain(0), time.retain(1)));
+                        kept = Some((time.delayed(&epoch.0, 0), time.delayed(&epoch.0, 1)));
                         (environment.reporter)(OperatorEvent::Failed(error.fault()));
                     }
                 }

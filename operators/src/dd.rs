@@ -7,13 +7,13 @@
 use std::rc::Rc;
 
 use differential_dataflow::trace::{
-    Batch, BatchReader, Builder, Cursor, Description, Trace, TraceReader,
+    Builder, Cursor, Description, Span, Trace, TraceReader,
+    cursor::{CursorList, Navigable, cursor_list},
     implementations::{
-        BatchContainer, BuilderInput, OffsetList,
-        ord_neu::{OrdValBatch, OrdValBuilder},
-        spine_fueled::Spine,
+        BatchContainer, OffsetList,
+        ord_neu::{BuilderInput, OrdValBatch, OrdValBuilder},
+        spine_fueled::{Spine, SpineBatch},
     },
-    rc_blanket_impls::RcBuilder,
 };
 use timely::{
     Accountable,
@@ -297,7 +297,9 @@ impl BuilderInput<RowBytes, RowBytes> for Updates {
     type Time = u64;
     type Diff = i64;
 
-    fn into_parts<'a>(item: Self::Item<'a>) -> (&'a [u8], &'a [u8], u64, i64) {
+    fn into_parts<'a>(
+        item: <Updates as DrainContainer>::Item<'a>,
+    ) -> (&'a [u8], &'a [u8], u64, i64) {
         item
     }
     fn key_eq(this: &&[u8], other: &[u8]) -> bool {
@@ -314,7 +316,16 @@ impl BuilderInput<RowBytes, RowBytes> for Updates {
 
 type Layout = (RowBytes, RowBytes, Vec<u64>, Vec<i64>, OffsetList);
 type RowBatch = OrdValBatch<Layout>;
-type RowBuilder = RcBuilder<OrdValBuilder<Layout, Updates>>;
+type RowBuilder = OrdValBuilder<Layout, Updates>;
+type RowCursor = CursorList<<Rc<RowBatch> as Navigable>::Cursor>;
+
+/// The batch of consolidated updates; none if there are none.
+fn batch_of(mut updates: Updates) -> Option<Rc<RowBatch>> {
+    let count = updates.len();
+    let mut builder = RowBuilder::with_capacity(count, count, count);
+    builder.push(&mut updates);
+    builder.done().map(Rc::new)
+}
 
 /// An arrangement that is written by hand: one batch an append, read by cursors.
 ///
@@ -353,17 +364,21 @@ impl Arrangement {
             Antichain::from_elem(self.upper),
             Antichain::from_elem(time + 1),
         );
-        let description = Description::new(lower.clone(), upper.clone(), Antichain::from_elem(0));
-        let batch = if stored == 0 {
-            Rc::new(RowBatch::empty(lower, upper.clone()))
-        } else {
-            RowBuilder::seal(&mut vec![consolidated], description)
-        };
-        self.spine.insert(batch);
+        let description = Description::new(lower, upper.clone(), Antichain::from_elem(0));
+        let batch = (stored > 0).then(|| batch_of(consolidated)).flatten();
+        self.spine.insert(Span::new(description, batch));
         self.upper = time + 1;
         self.spine.set_logical_compaction(upper.borrow());
         self.spine.set_physical_compaction(upper.borrow());
         stored
+    }
+
+    /// A cursor over everything.
+    fn cursor(&mut self) -> (RowCursor, Vec<Rc<RowBatch>>) {
+        // All batches: readers are compacted up to here, so none straddles this frontier.
+        let upper = Antichain::from_elem(self.upper);
+        let batches = self.spine.batches_through(upper.borrow());
+        cursor_list(batches.unwrap_or_default())
     }
 
     /// For each of the sorted `keys`, in their order, its values that have a count.
@@ -372,7 +387,7 @@ impl Arrangement {
         keys: impl Iterator<Item = &'k [u8]>,
         mut each: impl FnMut(&'k [u8], &Values),
     ) {
-        let (mut cursor, storage) = self.spine.cursor();
+        let (mut cursor, storage) = self.cursor();
         let mut values = Values::default();
         for key in keys {
             values.clear();
@@ -393,7 +408,7 @@ impl Arrangement {
 
     /// Everything it holds, by key and value.
     pub(crate) fn scan(&mut self, mut row: impl FnMut(&[u8], &[u8], i64)) {
-        let (mut cursor, storage) = self.spine.cursor();
+        let (mut cursor, storage) = self.cursor();
         while let Some(key) = cursor.get_key(&storage) {
             while let Some(value) = cursor.get_val(&storage) {
                 let mut count = 0;
@@ -407,17 +422,25 @@ impl Arrangement {
         }
     }
 
+    fn map_batches(&self, mut each: impl FnMut(&RowBatch)) {
+        self.spine.map_spans(|span| {
+            if let Some(batch) = &span.inner {
+                each(batch);
+            }
+        });
+    }
+
     /// Updates in all batches, before merging.
     pub(crate) fn stored(&self) -> usize {
         let mut stored = 0;
-        self.spine.map_batches(|batch| stored += batch.len());
+        self.map_batches(|batch| stored += batch.len());
         stored
     }
 
     /// Bytes in the flat buffers of all batches.
     pub(crate) fn bytes(&self) -> usize {
         let mut bytes = 0;
-        self.spine.map_batches(|batch| {
+        self.map_batches(|batch| {
             let storage = &batch.storage;
             bytes += storage.keys.data.len() + storage.vals.vals.data.len() + 24 * batch.len();
         });

@@ -10,7 +10,7 @@
 //! Scenario: an operator fails in epoch 7. The driver reports the fault and keeps its capability
 //! at 7 for ever, so nothing downstream sees 7 close and nothing of it is committed.
 
-use std::{collections::BTreeMap, rc::Rc, sync::Arc};
+use std::{cell::Cell, collections::BTreeMap, rc::Rc, sync::Arc};
 
 use millstream_types::{Coded, Epoch, Fault, Marks, OperatorId, Watermark};
 use timely::{
@@ -19,7 +19,7 @@ use timely::{
         Scope, Stream,
         channels::pact::Pipeline,
         operators::{
-            Capability,
+            Capability, InputCapability,
             generic::{OutputBuilder, builder_rc::OperatorBuilder},
         },
     },
@@ -99,7 +99,7 @@ pub enum OperatorEvent {
         /// What was counted in it.
         report: OperatorReport,
     },
-    /// State after an epoch whose plan asked for it.
+    /// State after an epoch whose plan asked for it, or for which it was asked afterwards.
     Tapped {
         /// Who.
         operator: OperatorId,
@@ -166,6 +166,9 @@ pub struct OperatorEnvironment {
     pub start: Epoch,
     /// Facts of planned epochs.
     pub board: Arc<EpochBoard>,
+    /// How many operators under a driver this worker has: each of them answers when state is asked
+    /// for.
+    pub drivers: Rc<Cell<u32>>,
     /// Where events go.
     pub reporter: Reporter,
 }
@@ -193,7 +196,7 @@ fn receive<'s, O: EpochOperator>(
             let mut input = builder.new_input_connection(input, Pipeline, same_epoch);
             Box::new(move |driver| {
                 input.for_each(|time, delta| {
-                    driver.arrived(Epoch(*time.time()), port, std::mem::take(delta));
+                    driver.arrived(epoch_of(&time), port, std::mem::take(delta));
                 });
             })
         }
@@ -201,11 +204,25 @@ fn receive<'s, O: EpochOperator>(
             let mut input = builder.new_input_connection(input, by_key(), same_epoch);
             Box::new(move |driver| {
                 input.for_each(|time, delta| {
-                    driver.arrived(Epoch(*time.time()), port, std::mem::take(delta));
+                    driver.arrived(epoch_of(&time), port, std::mem::take(delta));
                 });
             })
         }
     }
+}
+
+/// The epoch of a message. Every message of ours is sent under one capability, so it has one.
+///
+/// # Panics
+/// On a message that was sent under none: it would not be counted as open, and its epoch could
+/// close without it.
+#[must_use]
+pub fn epoch_of(message: &InputCapability<u64>) -> Epoch {
+    Epoch(
+        *message
+            .least()
+            .expect("messages are sent under a capability"),
+    )
 }
 
 /// Puts an operator into the dataflow.
@@ -218,7 +235,14 @@ pub fn epoch_operator<'s, O: EpochOperator>(
     operator: O,
 ) -> DeltaStream<'s> {
     let mut builder = OperatorBuilder::new(name.to_owned(), scope);
-    let activator = scope.activator_for(builder.operator_info().address);
+    let address = builder.operator_info().address;
+    let activator = scope.activator_for(address.clone());
+    let bell = scope.worker().sync_activator_for(address.to_vec());
+    environment.board.on_news(move || {
+        // A worker that is gone needs no ringing.
+        let _gone = bell.activate();
+    });
+    environment.drivers.set(environment.drivers.get() + 1);
     let (output, stream) = builder.new_output::<Delta>();
     let mut output = OutputBuilder::<u64, CapacityContainerBuilder<Delta>>::from(output);
     let ports = inputs.len();
@@ -241,7 +265,7 @@ pub fn epoch_operator<'s, O: EpochOperator>(
         move |frontiers| {
             inputs.iter_mut().for_each(|input| input(&mut driver));
             if let Some(input) = &mut mark_input {
-                input.for_each(|time, marks| driver.marked(Epoch(*time.time()), marks));
+                input.for_each(|time, marks| driver.marked(epoch_of(&time), marks));
             }
             let open = frontiers
                 .iter()
@@ -274,6 +298,8 @@ struct Driver<O> {
     emitter: Emitter,
     failed: bool,
     wants_a_turn: bool,
+    /// The epoch after which state was given last.
+    tapped: Option<Epoch>,
     ports: usize,
 }
 
@@ -296,6 +322,7 @@ impl<O: EpochOperator> Driver<O> {
             emitter: Emitter::default(),
             failed: false,
             wants_a_turn: false,
+            tapped: None,
             ports,
         }
     }
@@ -331,6 +358,11 @@ impl<O: EpochOperator> Driver<O> {
             let Some(held) = capability.as_mut() else {
                 return;
             };
+            // Before the next epoch changes it: state is as of the end of the one before.
+            if let Err(error) = self.tap_late() {
+                self.fail(&error);
+                return;
+            }
             let Some(context) = self.context() else { break };
             let closing = passed.is_none_or(|passed| passed > self.current);
             let result = self.work(&context, closing);
@@ -402,14 +434,30 @@ impl<O: EpochOperator> Driver<O> {
             .facts(context.epoch)
             .unwrap_or_default();
         if facts.snapshot_after {
-            let changes = self.operator.tap(context.epoch)?;
-            self.tell(OperatorEvent::Tapped {
-                operator: self.id,
-                epoch: context.epoch,
-                changes,
-            });
+            self.tap(context.epoch)?;
         }
         Ok(Progress::Done)
+    }
+
+    /// Gives state after an epoch that is closed already, if that was asked for.
+    fn tap_late(&mut self) -> Result<()> {
+        match self.environment.board.captured_after() {
+            Some(after) if after.next() == self.current && self.tapped != Some(after) => {
+                self.tap(after)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn tap(&mut self, epoch: Epoch) -> Result<()> {
+        let changes = self.operator.tap(epoch)?;
+        self.tapped = Some(epoch);
+        self.tell(OperatorEvent::Tapped {
+            operator: self.id,
+            epoch,
+            changes,
+        });
+        Ok(())
     }
 
     fn fail(&mut self, error: &OperatorError) {

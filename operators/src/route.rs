@@ -6,6 +6,7 @@ use arrow::array::{Array, ArrayRef, UInt32Array, UInt64Array};
 use timely::{
     communication::Push,
     dataflow::channels::{Message, pact::DistributorPact, pushers::exchange::Distributor},
+    progress::Stamp,
 };
 
 use crate::{delta::Delta, keyhash::owner};
@@ -41,13 +42,13 @@ impl Distributor<Delta> for KeyDistributor {
     fn partition<T: Clone, P: Push<Message<T, Delta>>>(
         &mut self,
         delta: &mut Delta,
-        time: &T,
+        stamp: &Stamp<T>,
         pushers: &mut [P],
     ) {
         let peers = pushers.len();
         let delta = std::mem::take(delta);
         let mut send = |mut part: Delta, to: usize| {
-            Message::push_at(&mut part, time.clone(), &mut pushers[to]);
+            Message::push_at(&mut part, stamp.clone(), &mut pushers[to]);
         };
         let Some(hashes) = delta.hash().cloned() else {
             send(delta, 0);
@@ -74,7 +75,11 @@ impl Distributor<Delta> for KeyDistributor {
         }
     }
 
-    fn flush<T: Clone, P: Push<Message<T, Delta>>>(&mut self, _time: &T, _pushers: &mut [P]) {
+    fn flush<T: Clone, P: Push<Message<T, Delta>>>(
+        &mut self,
+        _stamp: &Stamp<T>,
+        _pushers: &mut [P],
+    ) {
         // Nothing is held back between calls: deltas are batches already.
     }
 }

@@ -22,7 +22,7 @@ use timely::{
     progress::Antichain,
 };
 
-use crate::driver::MarkStream;
+use crate::driver::{MarkStream, epoch_of};
 
 /// Definition, newest and oldest event time in microseconds, their sum in milliseconds, their count.
 pub type EventStatistics = (u32, i64, i64, f64, u64);
@@ -200,7 +200,7 @@ pub fn watermark<'s>(
         let mut seen: BTreeMap<Epoch, BTreeMap<u32, Seen>> = BTreeMap::new();
         move |frontiers| {
             input.for_each(|time, statistics| {
-                let of_epoch = seen.entry(Epoch(*time.time())).or_default();
+                let of_epoch = seen.entry(epoch_of(&time)).or_default();
                 statistics.drain(..).for_each(|one| merge(of_epoch, one));
             });
             let Some(held) = capability.as_mut() else {

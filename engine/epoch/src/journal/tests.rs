@@ -197,7 +197,9 @@ fn the_bytes_of_a_segment() {
         file.as_str(),
         "sources/0/files-00000000000000000000.journal"
     );
-    crate::tests::check(&bytes, expect_test::expect![[r#"
+    crate::tests::check(
+        &bytes,
+        expect_test::expect![[r#"
         4d 53 6a 73 01 00 00 00 1b 00 00 00 02 00 00 00  MSjs............
         69 64 00 00 00 00 05 00 00 00 66 69 6c 65 73 00  id........files.
         00 00 00 00 00 00 00 6e 65 a3 e4 4d 53 6a 66 01  .......ne..MSjf.
@@ -207,7 +209,8 @@ fn the_bytes_of_a_segment() {
         6a 66 01 00 00 00 21 00 00 00 02 00 00 00 00 00  jf....!.........
         00 00 5e 00 00 00 00 00 00 00 86 87 3b 6d 01 00  ..^.........;m..
         00 00 05 00 00 00 74 68 72 65 65 eb ed 9c 33     ......three...3
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]

@@ -248,6 +248,15 @@ impl CheckpointStore {
         log.is_roll_due = false;
         Ok(())
     }
+
+    /// Whether this process still owns the checkpoint. A newer generation makes itself known by a
+    /// file; ours goes when it cleans up.
+    ///
+    /// # Errors
+    /// [`EpochError::Fenced`] if another process took over; [`EpochError::Disk`].
+    pub fn check_fence(&self) -> Result<(), EpochError> {
+        self.guard.check_fence()
+    }
 }
 
 impl LogState {

@@ -199,6 +199,15 @@ impl CheckpointStore {
         Ok(collected)
     }
 
+    /// The epoch of the oldest snapshot that is kept to fall back to; none before there are as many
+    /// as are kept. No plan up to it will be replayed again.
+    #[must_use]
+    pub fn oldest_kept(&self) -> Option<Epoch> {
+        let snapshots = locked(&self.snapshots);
+        let kept = snapshots.whole.keys().rev();
+        kept.copied().nth(KEPT_SNAPSHOTS - 1)
+    }
+
     fn collect_manifests(&self, kept: &Snapshots, names: &[String]) -> Result<u64, EpochError> {
         let newest = kept.whole.keys().next_back().copied();
         let mut count = 0;
