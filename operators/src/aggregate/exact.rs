@@ -100,8 +100,8 @@ impl Exact {
 
     /// Adds a product of at most four finite doubles, or takes it away.
     #[inline]
-    pub(super) fn add_product(&mut self, factors: &[f64], takes_away: bool) {
-        debug_assert!(factors.len() <= FACTORS_MAX);
+    pub(super) fn add_product<const N: usize>(&mut self, factors: &[f64; N], takes_away: bool) {
+        const { assert!(N <= FACTORS_MAX) }
         let mut is_negative = takes_away;
         let mut exponent = 0;
         let mut product = [0u64; FACTORS_MAX + 1];
@@ -119,16 +119,18 @@ impl Exact {
         }
         let shift = exponent.rem_euclid(LIMB);
         let mut carry = 0;
-        for limb in &mut product[..=factors.len()] {
+        // A product has 53 bits a factor: with the shift it fits into a limb a factor and one more.
+        for limb in &mut product[..=N] {
             let wide = u128::from(*limb) << shift;
             (*limb, carry) = (low(wide) | carry, high(wide));
         }
-        // A product has 53 bits a factor: with the shift it fits into a limb a factor and one more.
-        self.add_limbs(
-            is_negative,
-            exponent.div_euclid(LIMB),
-            &product[..=factors.len()],
-        );
+        let base = exponent.div_euclid(LIMB);
+        if self.covers(base, N + 1) {
+            let from = between(self.base, base);
+            self.add_at(is_negative, from, &product[..=N]);
+        } else {
+            self.add_limbs(is_negative, base, &product[..=N]);
+        }
     }
 
     /// Adds a finite double.
@@ -156,7 +158,12 @@ impl Exact {
             return;
         }
         self.cover(base, limbs.len());
-        let from = between(self.base, base);
+        self.add_at(is_negative, between(self.base, base), limbs);
+    }
+
+    /// Adds limbs where there is room for them.
+    #[inline]
+    fn add_at(&mut self, is_negative: bool, from: usize, limbs: &[u64]) {
         let mut carry = 0;
         let (own, above) = self.limbs[from..].split_at_mut(limbs.len());
         if is_negative {
@@ -190,11 +197,16 @@ impl Exact {
         }
     }
 
+    /// Whether there is room for limbs at a place, and for the sign above them.
+    #[inline]
+    fn covers(&self, base: i32, limbs: usize) -> bool {
+        base >= self.base && between(self.base, base) + limbs < self.limbs.len()
+    }
+
     /// Makes room for limbs at a place, and for the sign above them.
     #[inline]
     fn cover(&mut self, base: i32, limbs: usize) {
-        let fits = base >= self.base && between(self.base, base) + limbs < self.limbs.len();
-        if fits {
+        if self.covers(base, limbs) {
             return;
         }
         // A number that came back to 0 does not have to reach from where it was.
@@ -445,7 +457,7 @@ mod tests {
             .prop_filter("a number", |value| value.is_finite())
     }
 
-    fn product(factors: &[f64]) -> Exact {
+    fn product<const N: usize>(factors: &[f64; N]) -> Exact {
         let mut exact = Exact::default();
         exact.add_product(factors, false);
         exact
@@ -492,12 +504,15 @@ mod tests {
             values in prop::collection::vec(finite(), 1..30),
             turn in 0..30usize,
         ) {
-            let powers = |value: &f64| [*value; 4];
+            let add = |exact: &mut Exact, value: f64, takes_away| match turn % 4 {
+                0 => exact.add_product(&[value; 1], takes_away),
+                1 => exact.add_product(&[value; 2], takes_away),
+                2 => exact.add_product(&[value; 3], takes_away),
+                _ => exact.add_product(&[value; 4], takes_away),
+            };
             let sum = |values: &[f64]| {
                 let mut exact = Exact::default();
-                for value in values {
-                    exact.add_product(&powers(value)[..1 + turn % 4], false);
-                }
+                values.iter().for_each(|value| add(&mut exact, *value, false));
                 exact
             };
             let mut turned = values.clone();
@@ -513,7 +528,7 @@ mod tests {
             prop_assert_eq!(again.add_written(&mut &written(&one)[..]), Some(()));
             prop_assert_eq!(written(&again), written(&one));
             for value in &values {
-                other.add_product(&powers(value)[..1 + turn % 4], true);
+                add(&mut other, *value, true);
             }
             prop_assert!(other.is_zero());
         }

@@ -116,6 +116,16 @@ pub(super) fn state_fields(call: &AggregateCall) -> Option<Vec<FieldRef>> {
     })
 }
 
+/// What a checkpoint calls the state of a native function.
+pub(super) fn form_name(call: &AggregateCall) -> &'static str {
+    match kind(call) {
+        Some(Kind::Int(_) | Kind::Decimal(..) | Kind::DecimalMean { .. }) => "sum and rounds",
+        Some(Kind::Double(_)) => "exact sum",
+        Some(Kind::Moments(_)) => "exact powers",
+        Some(Kind::Count | Kind::Extreme { .. }) | None => "number",
+    }
+}
+
 /// A native function; `None` if the call has none.
 pub(super) fn function(call: &AggregateCall) -> Option<Box<dyn Function>> {
     Some(match kind(call)? {

@@ -122,6 +122,14 @@ pub struct AggregateCall {
     pub retracting: bool,
 }
 
+impl AggregateCall {
+    /// What a checkpoint calls the form of the call's state.
+    #[must_use]
+    pub fn state_form(&self) -> &'static str {
+        super::function::form_name(self)
+    }
+}
+
 /// An aggregation: input columns, groups, functions and the way results leave.
 #[derive(Clone, Debug)]
 pub struct AggregateSpec {
