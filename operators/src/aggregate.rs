@@ -5,6 +5,7 @@ mod counted;
 mod distinct;
 mod doubles;
 mod exact;
+mod exchange;
 mod extreme;
 mod function;
 mod general;

@@ -296,3 +296,69 @@ impl Function for DecimalMean {
         self.sum.bytes()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn of(values: &[i64], signs: Option<&[i64]>) -> Sum<Int64Type> {
+        let mut sum = Sum::new(DataType::Int64, OnOverflow::Null);
+        sum.resize(1);
+        add(&mut sum, values, signs);
+        sum
+    }
+
+    fn add(sum: &mut Sum<Int64Type>, values: &[i64], signs: Option<&[i64]>) {
+        let column: ArrayRef = Arc::new(Int64Array::from(values.to_vec()));
+        let rows = Rows {
+            arguments: &[column],
+            filter: None,
+            groups: &vec![0; values.len()],
+            signs,
+            epoch: 0,
+            origins: None,
+        };
+        sum.update(&rows).expect("takes numbers");
+    }
+
+    fn read(sum: &Sum<Int64Type>) -> Option<i64> {
+        let result = sum.evaluate(&[0]).expect("has a result");
+        let result = result.as_primitive::<Int64Type>();
+        result.is_valid(0).then(|| result.value(0))
+    }
+
+    proptest! {
+        /// Only the sum that is read must fit, in whatever order and parts the values came.
+        #[test]
+        fn a_sum_may_pass_the_ends_on_its_way(
+            values in prop::collection::vec(
+                prop_oneof![any::<i64>(), Just(i64::MIN), Just(i64::MAX), -3..3i64],
+                1..12,
+            ),
+            cut in 0..12usize,
+        ) {
+            let (front, back) = values.split_at(cut.min(values.len()));
+            let mut all = of(back, None);
+            let part = of(front, None).state(&[0]).expect("has a state");
+            all.merge(&part, &[0]).expect("takes a state");
+            let wide: i128 = values.iter().map(|value| i128::from(*value)).sum();
+            prop_assert_eq!(read(&all), i64::try_from(wide).ok());
+            add(&mut all, front, Some(&vec![-1; front.len()]));
+            let wide: i128 = back.iter().map(|value| i128::from(*value)).sum();
+            let left = i64::try_from(wide).ok().filter(|_| !back.is_empty());
+            prop_assert_eq!(read(&all), left);
+        }
+    }
+
+    #[test]
+    fn a_sum_that_does_not_fit_fails_when_it_is_read() {
+        let mut sum = Sum::<Int64Type>::new(DataType::Int64, OnOverflow::Fail);
+        sum.resize(1);
+        add(&mut sum, &[i64::MAX, i64::MAX], None);
+        assert!(sum.evaluate(&[0]).is_err());
+        add(&mut sum, &[-i64::MAX], None);
+        assert_eq!(read(&sum), Some(i64::MAX));
+    }
+}

@@ -184,7 +184,13 @@ impl AggregateUDFImpl for Percentile {
             }
             Some(_) => return Err(wrong("the accuracy must be a positive literal")),
         };
-        let numbering = Numbering::of(args.expr_fields[0].data_type());
+        let numbering = match self.kind {
+            Kind::Approximate => Numbering::of(args.expr_fields[0].data_type()),
+            // Their results are doubles, between two values or as one of them.
+            Kind::Exact | Kind::Median | Kind::Discrete | Kind::DiscreteFromTop => {
+                Numbering::Double
+            }
+        };
         let most = accuracy.saturating_mul(VALUES_OF_ACCURACY);
         Ok(Box::new(Values {
             kind: self.kind,

@@ -52,7 +52,7 @@ const CALLS: &[(&str, &[&str])] = &[
     ),
     (
         "approx_percentile_cont_with_weight",
-        &["approx_percentile_cont_with_weight(f, n, 0.3)"],
+        &["approx_percentile_cont_with_weight(f, abs(n) + 1, 0.3)"],
     ),
     ("array_agg", &["array_agg(x)"]),
     (
@@ -144,7 +144,7 @@ const CALLS: &[(&str, &[&str])] = &[
             "sum(y)",
             "sum(f)",
             "sum(n)",
-            "sum(d)",
+            "sum(CAST(n AS DECIMAL(10, 4)))",
             "sum(x) FILTER (WHERE b)",
         ],
     ),
