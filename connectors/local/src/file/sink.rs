@@ -273,7 +273,10 @@ impl Sink for FileSink {
     fn encoder(&self) -> Option<Box<dyn SinkEncoder>> {
         let held = self.held.as_ref()?;
         let encoder = RowEncoder::new(self.writer.clone(), &held.schema);
-        Some(Box::new(FileEncoder { encoder }))
+        Some(Box::new(FileEncoder {
+            encoder,
+            row_bytes: 0,
+        }))
     }
 
     fn last_committed(&mut self) -> Result<Option<Epoch>, ConnectorError> {
@@ -315,15 +318,20 @@ impl Sink for FileSink {
 /// Rows to the lines of a part.
 struct FileEncoder {
     encoder: RowEncoder,
+    /// Bytes of a row among those before: how much room to ask for.
+    row_bytes: usize,
 }
 
 impl SinkEncoder for FileEncoder {
     fn encode(&mut self, rows: &SinkRows) -> Result<Encoded, ConnectorError> {
-        let mut bytes = Vec::new();
+        let count = rows.rows.num_rows();
+        let mut bytes = Vec::with_capacity(count.saturating_mul(self.row_bytes));
         self.encoder.rows(&rows.rows, &mut bytes)?;
+        // A little more than the average: a vector that grows is copied.
+        self.row_bytes = bytes.len().checked_div(count).unwrap_or(0) + 8;
         Ok(Encoded {
             bytes,
-            rows: rows.rows.num_rows() as u64,
+            rows: count as u64,
         })
     }
 }

@@ -3,6 +3,7 @@
 pub(crate) mod cell;
 mod csv;
 mod json;
+mod number;
 
 use arrow::{array::RecordBatch, datatypes::Schema};
 use millstream_connectors_api::ConnectorError;
