@@ -307,15 +307,6 @@ fn append(pack: &mut PackFile, key: &PartKey, rows: &RecordBatch) -> Result<Piec
     })
 }
 
-fn encode(rows: &RecordBatch) -> Result<Vec<u8>, ArrowError> {
-    let mut bytes = Vec::new();
-    let mut writer = StreamWriter::try_new(&mut bytes, &rows.schema())?;
-    writer.write(rows)?;
-    writer.finish()?;
-    drop(writer);
-    Ok(bytes)
-}
-
 /// What columns a piece has, as a number.
 pub(crate) fn fingerprint(schema: &Schema) -> u64 {
     let text: Vec<String> = schema

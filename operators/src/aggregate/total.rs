@@ -7,9 +7,8 @@
 use std::collections::BTreeMap;
 
 use arrow::{
-    array::{ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, RecordBatchOptions},
-    compute,
-    datatypes::{DataType, Int64Type, Schema},
+    array::{ArrayRef, BooleanArray, Int64Array, RecordBatch, RecordBatchOptions},
+    datatypes::{DataType, Schema},
 };
 use millstream_types::{Epoch, OutputMode, Watermark};
 
@@ -428,8 +427,7 @@ impl EpochOperator for TotalAggregate {
         delta: Delta,
         _out: &mut Emitter,
     ) -> Result<()> {
-        let Some((bucket, groups)) =
-            PartialGroups::read(delta.batch(), self.key_types.len())
+        let Some((bucket, groups)) = PartialGroups::read(delta.batch(), self.key_types.len())
         else {
             return Ok(());
         };
