@@ -247,7 +247,7 @@ fn a_crash_at_any_operation_and_in_the_recovery() {
                 let third =
                     second.survivor(survivals((k * 1000).wrapping_add(j))[index((j / 4 + k) % 4)]);
                 if let Err(error) = play(&third, &mut model) {
-                    unreachable!("k={k} j={j} {survival:?}: {error}\n{:#?}", disk.journal());
+                    unreachable!("k={k} j={j} {survival:?}: {error}\n{:#?}", disk.history());
                 }
                 if is_finished {
                     break;
@@ -286,7 +286,7 @@ fn an_error_at_any_operation_is_survived() {
 #[test]
 fn a_failed_sync_is_the_last_thing_a_process_does() {
     let whole = undisturbed().0;
-    for (k, line) in (1..).zip(whole.journal()) {
+    for (k, line) in (1..).zip(whole.history()) {
         if line.starts_with("sync") {
             let disk = SimDisk::new();
             disk.fail_at(k, Failure::Enospc);
