@@ -24,7 +24,7 @@ pub enum RuntimeError {
     /// From an operator while the dataflow is built.
     #[error(transparent)]
     Operator(#[from] OperatorError),
-    /// CKP-009 · Corrupt · an epoch that runs again gives something else than before.
+    /// CKP-010 · Corrupt · an epoch that runs again gives something else than before.
     #[error("an epoch gives something else than before epoch={epoch} {what}: was={was} is={is}")]
     ReplayDiffers {
         /// The epoch.
@@ -56,11 +56,7 @@ impl RuntimeError {
     pub fn is_disk_full(&self) -> bool {
         match self {
             RuntimeError::Connector(error) => error.is_disk_full(),
-            RuntimeError::Checkpoint(EpochError::Disk { source, .. }) => matches!(
-                source.kind(),
-                std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded
-            ),
-            RuntimeError::Checkpoint(_) => false,
+            RuntimeError::Checkpoint(error) => error.is_disk_full(),
             RuntimeError::Reported(_)
             | RuntimeError::Refused(_)
             | RuntimeError::Operator(_)
@@ -74,7 +70,8 @@ impl RuntimeError {
     /// is unknown about what is on it.
     #[must_use]
     pub fn is_passing(&self) -> bool {
-        matches!(self, RuntimeError::Checkpoint(EpochError::Disk { .. }))
+        let passing = matches!(self, RuntimeError::Checkpoint(EpochError::Disk { .. }));
+        passing || self.is_disk_full()
     }
 }
 
@@ -86,7 +83,7 @@ impl Coded for RuntimeError {
             RuntimeError::Checkpoint(error) => error.code(),
             RuntimeError::Refused(refusal) => refusal.code(),
             RuntimeError::Operator(error) => error.code(),
-            RuntimeError::ReplayDiffers { .. } => Code("CKP-009"),
+            RuntimeError::ReplayDiffers { .. } => Code("CKP-010"),
             RuntimeError::ThreadLost { .. } => Code("EXE-002"),
             RuntimeError::Contract { .. } => Code("EXE-003"),
         }

@@ -16,6 +16,7 @@ pub mod error;
 pub mod events;
 mod frame;
 mod intake;
+mod journals;
 mod log;
 mod message;
 mod pacer;

@@ -9,7 +9,7 @@ use millstream_connectors_api::{
 use millstream_epoch::{Facts, Output, Refusal, Resume, SinkPosition, resume};
 use millstream_types::{Epoch, OutputMode};
 
-use crate::{error::RuntimeError, plan::StreamPlan};
+use crate::plan::StreamPlan;
 
 /// Which of the sinks rows are for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +29,8 @@ pub struct Sinks {
 /// A sink and what it has.
 struct End {
     sink: Box<dyn Sink>,
+    /// What it has, by its own word.
+    position: SinkPosition,
     /// The newest epoch that it is not given, because it has it from before this start.
     has: Option<Epoch>,
 }
@@ -51,23 +53,27 @@ impl std::fmt::Debug for Sinks {
 
 impl End {
     fn new(sink: Box<dyn Sink>) -> End {
-        End { sink, has: None }
+        End {
+            sink,
+            position: SinkPosition::CannotTell,
+            has: None,
+        }
     }
 
     /// What it answers to "which epoch did you commit last?".
-    fn position(&mut self) -> Result<SinkPosition, ConnectorError> {
+    fn ask(&mut self) -> Result<SinkPosition, ConnectorError> {
         let last = self.sink.last_committed()?;
-        Ok(match (self.sink.guarantee(), last) {
+        self.position = match (self.sink.guarantee(), last) {
             (Guarantee::AtLeastOnce, _) => SinkPosition::CannotTell,
             (Guarantee::ExactlyOnce, None) => SinkPosition::Nothing,
             (Guarantee::ExactlyOnce, Some(epoch)) => SinkPosition::Committed(epoch),
-        })
+        };
+        Ok(self.position)
     }
 
     /// Decides how the query goes on as far as this sink is concerned.
-    fn resume(&mut self, facts: impl Fn(SinkPosition) -> Facts) -> Result<Resume, RuntimeError> {
-        let resumed: Result<Resume, Refusal> = resume(facts(self.position()?));
-        let resumed = resumed?;
+    fn resume(&mut self, facts: impl Fn(SinkPosition) -> Facts) -> Result<Resume, Refusal> {
+        let resumed = resume(facts(self.position))?;
         let silent = resumed.replay.iter();
         self.has = silent
             .filter(|step| step.output == Output::Suppress)
@@ -109,13 +115,19 @@ impl Sinks {
         Ok(())
     }
 
-    /// Asks the sinks what they have and decides how the query goes on. A sink of late rows that is
-    /// of another life, ahead of the checkpoint or behind what it can replay is refused like the
-    /// sink of the result.
+    /// Asks the sinks what they have.
+    pub(crate) fn ask(&mut self) -> Result<Vec<SinkPosition>, ConnectorError> {
+        let ends = [Some(&mut self.result), self.late.as_mut()];
+        ends.into_iter().flatten().map(End::ask).collect()
+    }
+
+    /// Decides how the query goes on, once the sinks were asked. A sink of late rows that is of
+    /// another life, ahead of the checkpoint or behind what it can replay is refused like the sink
+    /// of the result.
     pub(crate) fn resume(
         &mut self,
         facts: impl Fn(SinkPosition) -> Facts,
-    ) -> Result<Resume, RuntimeError> {
+    ) -> Result<Resume, Refusal> {
         if let Some(late) = &mut self.late {
             late.resume(&facts)?;
         }

@@ -15,8 +15,10 @@ use std::{
     time::Duration,
 };
 
-use arrow::{array::RecordBatch, datatypes::Schema, error::ArrowError, ipc::writer::StreamWriter};
-use millstream_epoch::{Manifest, PackFile, PackWriter, Piece, checksum};
+use arrow::{array::RecordBatch, datatypes::Schema, ipc::writer::StreamWriter};
+use millstream_epoch::{
+    Manifest, PackFile, PackWriter, Piece, RewriteRule, checksum, pieces_to_copy,
+};
 use millstream_operators::{
     state::{Bucket, BucketChange},
     watermark::MarkState,
@@ -72,14 +74,16 @@ pub(crate) struct ToSnapshotter {
 /// Which pieces belong together: one worker's part of one bucket.
 type PartKey = (OperatorId, u32, Bucket, WorkerId);
 
+/// Pieces by what they are of.
+type Parts = BTreeMap<PartKey, Vec<Piece>>;
+
 /// The pieces of the newest snapshot.
 #[derive(Debug, Default)]
 struct LivePieces {
-    parts: BTreeMap<PartKey, Vec<Piece>>,
+    parts: Parts,
 }
 
-/// Bytes that are encoded before they are written: pieces are streamed into a pack, a snapshot never
-/// stands in memory as bytes.
+/// What the snapshotter's thread works with.
 pub(crate) struct Snapshotter {
     pub(crate) settings: QuerySettings,
     pub(crate) plan_fingerprint: u64,
@@ -199,7 +203,7 @@ impl Snapshotter {
         // The manifest may only name an epoch that the log knows as committed.
         self.log.record_now()?;
         let store = self.log.store();
-        let parts = live.write(&snapshot.captured, &self.packs)?;
+        let parts = self.write_pieces(&snapshot.captured, live)?;
         let manifest = Manifest {
             epoch: snapshot.asked.epoch,
             generation: store.generation(),
@@ -215,6 +219,49 @@ impl Snapshotter {
         store.collect_garbage()?;
         Ok(store.oldest_kept())
     }
+
+    /// Streams what changed into a pack, piece by piece, and copies into it what keeps old packs
+    /// alive; gives the pieces that make up the state now. Nothing of ours changes if it fails.
+    fn write_pieces(&self, captured: &Captured, live: &LivePieces) -> Result<Parts, RuntimeError> {
+        let mut parts = Parts::new();
+        let mut pack: Option<PackFile> = None;
+        let mut fresh: BTreeMap<PartKey, Vec<Piece>> = BTreeMap::new();
+        for (worker, operator, change) in &captured.changes {
+            let key = (*operator, change.table, change.bucket, *worker);
+            let kept = parts.entry(key).or_default();
+            if !change.replaces {
+                *kept = live.parts.get(&key).cloned().unwrap_or_default();
+            }
+            if let Some(rows) = &change.rows {
+                let pack = begun(&mut pack, &self.packs)?;
+                let piece = append(pack, &key, rows)?;
+                fresh.entry(key).or_default().push(piece);
+            }
+        }
+        self.rewrite(&mut parts, &mut pack)?;
+        for (key, mut pieces) in fresh {
+            parts.entry(key).or_default().append(&mut pieces);
+        }
+        if let Some(pack) = pack {
+            pack.finish()?;
+        }
+        Ok(parts)
+    }
+
+    /// Copies pieces of packs that are mostly dead, or small and many, so that those can go.
+    fn rewrite(&self, parts: &mut Parts, pack: &mut Option<PackFile>) -> Result<(), RuntimeError> {
+        let mut kept: Vec<&mut Piece> = parts.values_mut().flatten().collect();
+        let pieces: Vec<Piece> = kept.iter().map(|piece| (**piece).clone()).collect();
+        let pack_bytes = self.log.store().pack_bytes(&pieces)?;
+        let new_bytes = pack.as_ref().map_or(0, PackFile::len);
+        let rule = RewriteRule::default();
+        for place in pieces_to_copy(&pieces, &pack_bytes, new_bytes, &rule) {
+            if let Some(piece) = kept.get_mut(place) {
+                **piece = begun(pack, &self.packs)?.copy_piece(piece)?;
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Why the snapshotter returned.
@@ -223,44 +270,29 @@ enum Failure {
     Error(RuntimeError),
 }
 
-impl LivePieces {
-    /// Writes what changed as one pack, streamed piece by piece, and says which pieces make up the
-    /// state now. Nothing of ours changes if it fails.
-    fn write(
-        &mut self,
-        captured: &Captured,
-        packs: &PackWriter,
-    ) -> Result<BTreeMap<PartKey, Vec<Piece>>, RuntimeError> {
-        let mut parts: BTreeMap<PartKey, Vec<Piece>> = BTreeMap::new();
-        let mut pack: Option<PackFile> = None;
-        for (worker, operator, change) in &captured.changes {
-            let key = (*operator, change.table, change.bucket, *worker);
-            let mut pieces = if change.replaces {
-                Vec::new()
-            } else {
-                self.parts.get(&key).cloned().unwrap_or_default()
-            };
-            if let Some(rows) = &change.rows {
-                let pack = match &mut pack {
-                    Some(pack) => pack,
-                    None => pack.insert(packs.begin()?),
-                };
-                pieces.push(append(&key, rows, pack)?);
-            }
-            parts.insert(key, pieces);
-        }
-        if let Some(pack) = pack {
-            pack.finish()?;
-        }
-        Ok(parts)
+/// The pack of this snapshot, which the first piece begins.
+fn begun<'a>(
+    pack: &'a mut Option<PackFile>,
+    packs: &PackWriter,
+) -> Result<&'a mut PackFile, RuntimeError> {
+    if pack.is_none() {
+        *pack = Some(packs.begin()?);
     }
+    pack.as_mut().ok_or_else(|| RuntimeError::Contract {
+        what: "a pack that was begun is not there".to_owned(),
+    })
 }
 
-/// Writes rows as the next piece of a pack.
-fn append(key: &PartKey, rows: &RecordBatch, pack: &mut PackFile) -> Result<Piece, RuntimeError> {
-    let bytes = encode(rows).map_err(|error| RuntimeError::Contract {
+/// Encodes a piece and appends it.
+fn append(pack: &mut PackFile, key: &PartKey, rows: &RecordBatch) -> Result<Piece, RuntimeError> {
+    let contract = |error: arrow::error::ArrowError| RuntimeError::Contract {
         what: format!("a state piece cannot be written: {error}"),
-    })?;
+    };
+    let mut bytes = Vec::with_capacity(rows.get_array_memory_size());
+    let mut writer = StreamWriter::try_new(&mut bytes, &rows.schema()).map_err(contract)?;
+    writer.write(rows).map_err(contract)?;
+    writer.finish().map_err(contract)?;
+    drop(writer);
     let offset = pack.append(&bytes)?;
     Ok(Piece {
         operator: key.0.0,
@@ -273,15 +305,6 @@ fn append(key: &PartKey, rows: &RecordBatch, pack: &mut PackFile) -> Result<Piec
         schema_fingerprint: fingerprint(&rows.schema()),
         crc: checksum(&bytes),
     })
-}
-
-fn encode(rows: &RecordBatch) -> Result<Vec<u8>, ArrowError> {
-    let mut bytes = Vec::new();
-    let mut writer = StreamWriter::try_new(&mut bytes, &rows.schema())?;
-    writer.write(rows)?;
-    writer.finish()?;
-    drop(writer);
-    Ok(bytes)
 }
 
 /// What columns a piece has, as a number.

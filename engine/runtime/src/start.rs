@@ -27,6 +27,7 @@ use crate::{
     error::RuntimeError,
     events::{QueryEvent, QueryListener},
     intake::Intake,
+    journals::CheckpointJournals,
     log::Log,
     message::{Shared, ToCommitter, ToPlanner},
     plan::StreamPlan,
@@ -125,7 +126,9 @@ pub(crate) fn start(order: Order) -> Result<Ready, RuntimeError> {
         .as_ref()
         .map(|disk| open_checkpoint(disk.clone(), &plan, &settings))
         .transpose()?;
-    let mut sources = open_sources(&plan, &bell)?;
+    let opened = opened.map(|(store, recovered)| (Arc::new(Log::new(store)), recovered));
+    let log = opened.as_ref().map(|(log, _)| log);
+    let mut sources = open_sources(&plan, &bell, log)?;
     let from = From::find(&plan, &settings, (opened, checkpoint), &mut sinks)?;
     from.restore_sources(&mut sources)?;
     if let Some(recovered) = &from.recovered {
@@ -157,12 +160,16 @@ fn open_checkpoint(
     Ok(CheckpointStore::open(disk, metadata)?)
 }
 
-fn open_sources(plan: &StreamPlan, bell: &Arc<Bell>) -> Result<Vec<Box<dyn Source>>, RuntimeError> {
+fn open_sources(
+    plan: &StreamPlan,
+    bell: &Arc<Bell>,
+    log: Option<&Arc<Log>>,
+) -> Result<Vec<Box<dyn Source>>, RuntimeError> {
     let io = edge::handle()?;
     let mut sources = Vec::with_capacity(plan.sources.len());
     for (index, node) in (0..).zip(&plan.sources) {
         let context = SourceContext {
-            journals: journals(SourceId(index)),
+            journals: journals(log, SourceId(index)),
             waker: Waker::new(bell.clone()),
             io: io.clone(),
         };
@@ -171,8 +178,12 @@ fn open_sources(plan: &StreamPlan, bell: &Arc<Bell>) -> Result<Vec<Box<dyn Sourc
     Ok(sources)
 }
 
-fn journals(_source: SourceId) -> Arc<dyn Journals> {
-    Arc::new(MemoryJournals::new())
+/// Where a source keeps what it knows: in the checkpoint if there is one.
+fn journals(log: Option<&Arc<Log>>, source: SourceId) -> Arc<dyn Journals> {
+    match log {
+        Some(log) => Arc::new(CheckpointJournals::new(log.clone(), source)),
+        None => Arc::new(MemoryJournals::new()),
+    }
 }
 
 /// What a start found that somebody should know of.
@@ -202,11 +213,11 @@ impl From {
     fn find(
         plan: &StreamPlan,
         settings: &QuerySettings,
-        (opened, disk): (Option<(CheckpointStore, Recovered)>, Option<Arc<dyn Disk>>),
+        (opened, disk): (Option<(Arc<Log>, Recovered)>, Option<Arc<dyn Disk>>),
         sinks: &mut Sinks,
     ) -> Result<From, RuntimeError> {
         let fresh = MarkState::new(plan.marks.len());
-        let (Some((store, recovered)), Some(disk)) = (opened, disk) else {
+        let (Some((log, mut recovered)), Some(disk)) = (opened, disk) else {
             sinks.open(plan, &settings.new_id)?;
             return Ok(From {
                 id: settings.new_id.clone(),
@@ -227,6 +238,9 @@ impl From {
         };
         let id = recovered.metadata.query_id.clone();
         sinks.open(plan, &id)?;
+        for position in sinks.ask()? {
+            log.store().reinstate(&mut recovered, position)?;
+        }
         let resume = sinks.resume(|sink| recovered.facts(sink))?;
         let snapshot = recovered.snapshot.clone();
         let (marks, seeds) = match &snapshot {
@@ -248,7 +262,7 @@ impl From {
             snapshot,
             marks,
             seeds,
-            log: Some(Arc::new(Log::new(store))),
+            log: Some(log),
             recovered: Some(recovered),
         })
     }
@@ -262,11 +276,24 @@ impl From {
             }
             for plan in &self.plans {
                 if let Some(range) = plan.sources.get(index).and_then(Option::as_ref) {
-                    source.replay(&planned_range(range))?;
+                    let range = planned_range(range);
+                    if self.is_accepted(plan.epoch, index) {
+                        source.accept_changes(&range)?;
+                    }
+                    source.replay(&range)?;
                 }
             }
         }
         Ok(())
+    }
+}
+
+impl From {
+    /// Whether the user accepts that the input of an epoch has changed.
+    fn is_accepted(&self, epoch: Epoch, source: usize) -> bool {
+        let recovered = self.recovered.iter();
+        let mut accepted = recovered.flat_map(|recovered| &recovered.accepted);
+        accepted.any(|accepted| accepted.epoch == epoch && accepted.source as usize == source)
     }
 }
 
@@ -470,11 +497,12 @@ impl Builder {
         let steps = &self.from.resume.replay;
         assert_eq!(self.from.plans.len(), steps.len(), "every plan is replayed");
         for (planned, step) in recovered.planned().into_iter().zip(steps) {
-            let commits = self.from.commits.iter();
+            let mut commits = self.from.commits.iter();
             let recorded = commits
-                .filter(|commit| commit.epoch == step.epoch)
-                .copied()
-                .next();
+                .find(|commit| commit.epoch == step.epoch)
+                // What changed with the user's word gives what it gives now.
+                .filter(|_| !recovered.accepted.iter().any(|a| a.epoch <= step.epoch))
+                .copied();
             planner.replay(planned, step, recorded)?;
         }
         Ok(())

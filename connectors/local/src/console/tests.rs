@@ -66,7 +66,7 @@ fn check(
             signs: signs.map(Int64Array::from),
         }),
     };
-    sink.write(write).expect("writes");
+    sink.write(&write).expect("writes");
     sink.stage(Epoch(3)).expect("stages");
     sink.commit(Epoch(3)).expect("prints");
     let bytes = captured.0.lock().expect("not poisoned").clone();

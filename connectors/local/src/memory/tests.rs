@@ -156,7 +156,7 @@ fn epoch(sink: &mut dyn Sink, epoch: u64, values: &[i64], signs: Option<&[i64]>)
             signs: signs.map(|signs| Int64Array::from(signs.to_vec())),
         }),
     };
-    sink.write(write).expect("writes");
+    sink.write(&write).expect("writes");
     sink.stage(Epoch(epoch)).expect("stages");
     sink.commit(Epoch(epoch)).expect("commits").rows
 }

@@ -149,6 +149,14 @@ impl CheckpointStore {
         Ok((committed, planned))
     }
 
+    /// Whether this process still owns the checkpoint.
+    ///
+    /// # Errors
+    /// [`EpochError::Fenced`] if another process took over; [`EpochError::Disk`].
+    pub fn check_fence(&self) -> Result<(), EpochError> {
+        self.guard.check_fence()
+    }
+
     /// Takes back the user's word for plans that the sink has: such an epoch is committed, whatever
     /// the log says, and a new plan under its number would be another epoch of the same name. To be
     /// called before [`resume`](crate::resume), once the sink has answered.
@@ -247,15 +255,6 @@ impl CheckpointStore {
         log.len = byte_count(&bytes);
         log.is_roll_due = false;
         Ok(())
-    }
-
-    /// Whether this process still owns the checkpoint. A newer generation makes itself known by a
-    /// file; ours goes when it cleans up.
-    ///
-    /// # Errors
-    /// [`EpochError::Fenced`] if another process took over; [`EpochError::Disk`].
-    pub fn check_fence(&self) -> Result<(), EpochError> {
-        self.guard.check_fence()
     }
 }
 
