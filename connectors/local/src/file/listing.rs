@@ -32,8 +32,8 @@ const DEPTH_MAX: usize = 64;
 const CLEARLY_MS: i64 = 2_000;
 
 /// Names a millisecond for which a directory is believed: listing costs about a microsecond a name,
-/// so looking all the same costs a five-hundredth of a core.
-const NAMES_PER_MS: i64 = 2;
+/// so looking all the same costs a thousandth of a core.
+const NAMES_PER_MS: i64 = 1;
 
 /// Between these a directory that did not change is listed all the same: some file systems do not
 /// keep its time, and what a link leads to may change elsewhere.
