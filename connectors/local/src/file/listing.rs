@@ -37,7 +37,7 @@ const NAMES_PER_MS: i64 = 1;
 
 /// Between these a directory that did not change is listed all the same: some file systems do not
 /// keep its time, and what a link leads to may change elsewhere.
-const BELIEVED_MS: std::ops::RangeInclusive<i64> = 1_000..=60_000;
+const BELIEVED_MS: std::ops::RangeInclusive<i64> = 1_000..=600_000;
 
 /// Fails if the path names nothing; a pattern may match nothing yet.
 pub(super) fn check_exists(settings: &Settings) -> Result<(), ConnectorError> {
