@@ -2,10 +2,11 @@
 
 use std::{cell::Cell, io, path::Path};
 
+use expect_test::expect;
 use millstream_connectors_api::{ConnectorError, Sink};
 use millstream_types::{Coded, Epoch};
 
-use super::tests::{context, names, read_back, rows, unopened};
+use super::tests::{context, names, put_epoch, read_back, rows, unopened};
 use crate::{
     file::tests::dir,
     files::fault::{self, Effect, Faults},
@@ -129,6 +130,55 @@ fn check_all(mut faults: impl FnMut(u64) -> Faults, mut ended: impl FnMut(&Conne
             ended(&error);
         }
     }
+}
+
+/// What a sink does to the disk in its first epoch: nothing is named before it is durable, and nothing
+/// is spoken of before its name is.
+#[test]
+fn names_are_durable_before_they_are_spoken_of() {
+    let dir = dir();
+    let root = dir.path().join("new/out");
+    let operations = fault::trace(|| {
+        let mut sink = unopened(&root, &[("format", "json")]);
+        sink.open(&context("q")).expect("opens");
+        sink.last_committed().expect("asks");
+        put_epoch(sink.as_mut(), 0, &[1]);
+    });
+    let inside = dir.path().display().to_string();
+    let shown: Vec<String> = operations
+        .iter()
+        .filter(|operation| operation.contains(&inside))
+        .map(|operation| operation.replace(&inside, "") + "\n")
+        .collect();
+    expect![[r#"
+        mkdir /new
+        sync 
+        mkdir /new/out
+        sync /new
+        mkdir /new/out/_spark_metadata
+        sync /new/out
+        lock /new/out/_spark_metadata/_owner
+        sync /new/out/_spark_metadata
+        remove /new/out/.part-00000-e0000000000.c000.json
+        create /new/out/.part-00000-e0000000000.c000.json
+        write /new/out/.part-00000-e0000000000.c000.json
+        sync /new/out/.part-00000-e0000000000.c000.json
+        empty /new/out/_spark_metadata/_owner
+        write /new/out/_spark_metadata/_owner
+        sync /new/out/_spark_metadata/_owner
+        sync /new/out/_spark_metadata
+        rename /new/out/part-00000-e0000000000.c000.json
+        sync /new/out
+        remove /new/out/_spark_metadata/.0.tmp
+        create /new/out/_spark_metadata/.0.tmp
+        write /new/out/_spark_metadata/.0.tmp
+        write /new/out/_spark_metadata/.0.tmp
+        sync /new/out/_spark_metadata/.0.tmp
+        link /new/out/_spark_metadata/0
+        sync /new/out/_spark_metadata
+        remove /new/out/_spark_metadata/.0.tmp
+    "#]]
+    .assert_eq(&shown.concat());
 }
 
 // INV-04
