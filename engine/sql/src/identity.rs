@@ -95,7 +95,7 @@ fn state(spec: &AggregateSpec, nodes: &[Node], input: NodeId) -> String {
             let name = call.function.fun().name();
             let arguments = list(&call.arguments);
             let of = [
-                (call.function.is_distinct(), "distinct "),
+                (call.distinct, "distinct "),
                 (call.function.ignore_nulls(), "not null "),
                 (call.retracting, "changing "),
             ];
@@ -103,7 +103,8 @@ fn state(spec: &AggregateSpec, nodes: &[Node], input: NodeId) -> String {
                 .into_iter()
                 .filter_map(|(is, word)| is.then_some(word))
                 .collect();
-            format!("{name}({of}{arguments}){filter}")
+            let form = call.state_form();
+            format!("{name}({of}{arguments}){filter} as {form}")
         })
         .collect();
     format!(
