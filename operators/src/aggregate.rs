@@ -3,6 +3,7 @@
 mod buckets;
 mod counted;
 mod distinct;
+mod edge;
 mod extreme;
 mod function;
 mod general;
@@ -25,3 +26,5 @@ pub use session::{KeyRows, SessionAggregate};
 pub use sliding::SlidingAggregate;
 pub use spec::{AggregateCall, AggregateSpec, TimeKey, WindowSpec};
 pub use total::{Seed, TotalAggregate, state_columns};
+
+pub(crate) use edge::Edges;

@@ -10,7 +10,7 @@ use std::{
 };
 
 use arrow::{
-    array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, RecordBatchOptions, UInt32Array},
+    array::{ArrayRef, AsArray, Int64Array, RecordBatch, RecordBatchOptions, UInt32Array},
     compute,
     datatypes::{DataType, Field, Int64Type, Schema, TimestampMicrosecondType},
 };
@@ -19,6 +19,7 @@ use millstream_types::{Epoch, EventTime, OutputMode, Watermark};
 use super::{
     AggregateSpec, Seed, TimeKey,
     buckets::window_struct,
+    edge::accepted,
     groups::{Columns, Groups},
 };
 use crate::{
@@ -171,22 +172,6 @@ impl ChangingSessions {
             }
         }
         Ok(())
-    }
-
-    /// Keeps the rows that can be in a session and are not late.
-    fn accepted(&mut self, delta: &Delta, late: Watermark) -> Result<Delta> {
-        let (times, gaps) = bounds_of(delta.batch(), self.time, self.gap)?;
-        let mut keep = Vec::with_capacity(delta.rows());
-        for row in 0..delta.rows() {
-            let is_whole = times.is_valid(row) && gaps.is_valid(row) && gaps.value(row) > 0;
-            let is_late = is_whole && self.spec.marked && {
-                let end = times.value(row).saturating_add(gaps.value(row));
-                late.closes_window(EventTime(end))
-            };
-            self.report.rows_late += u64::from(is_late);
-            keep.push(is_whole && !is_late);
-        }
-        delta.filter(&keep.into())
     }
 
     /// The rows of some keys in the order of key and time: input columns, keys, counts.
@@ -418,9 +403,11 @@ impl EpochOperator for ChangingSessions {
         delta: Delta,
         _out: &mut Emitter,
     ) -> Result<()> {
-        let accepted = self.accepted(&delta, context.marks.late)?;
-        if accepted.rows() > 0 {
-            self.pending.push(accepted);
+        let mark = self.spec.marked.then_some(context.marks.late);
+        let accepted = accepted(&delta, self.spec.time, mark)?;
+        self.report.rows_late += accepted.late;
+        if accepted.rows.rows() > 0 {
+            self.pending.push(accepted.rows);
         }
         Ok(())
     }

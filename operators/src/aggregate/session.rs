@@ -7,7 +7,7 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use arrow::{
-    array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, RecordBatchOptions, UInt64Array},
+    array::{ArrayRef, AsArray, Int64Array, RecordBatch, RecordBatchOptions, UInt64Array},
     datatypes::{DataType, Field, Int64Type, Schema, TimestampMicrosecondType},
 };
 use millstream_types::{Epoch, EventTime, OutputMode, Watermark};
@@ -15,6 +15,7 @@ use millstream_types::{Epoch, EventTime, OutputMode, Watermark};
 use super::{
     AggregateSpec, Seed, TimeKey,
     buckets::window_struct,
+    edge::accepted,
     groups::{Columns, Groups, state_schema},
 };
 use crate::{
@@ -285,22 +286,6 @@ impl SessionAggregate {
         if self.snapshots == Snapshots::Taken {
             self.dirty.insert((key, start));
         }
-    }
-
-    /// Keeps the rows that can be in a session and are not late.
-    fn accepted(&mut self, delta: &Delta, late: Watermark) -> Result<Delta> {
-        let (times, gaps) = self.times(delta.batch())?;
-        let mut keep = Vec::with_capacity(delta.rows());
-        for row in 0..delta.rows() {
-            let is_whole = times.is_valid(row) && gaps.is_valid(row) && gaps.value(row) > 0;
-            let is_late = is_whole && self.spec.marked && {
-                let end = times.value(row).saturating_add(gaps.value(row));
-                late.closes_window(EventTime(end))
-            };
-            self.report.rows_late += u64::from(is_late);
-            keep.push(is_whole && !is_late);
-        }
-        delta.filter(&keep.into())
     }
 
     fn times(
@@ -591,10 +576,12 @@ impl EpochOperator for SessionAggregate {
         if !delta.diff().is_none_or(is_one) {
             return Err(OperatorError::contract("sessions cannot take rows back"));
         }
-        let accepted = self.accepted(&delta, context.marks.late)?;
-        self.waiting += accepted.rows();
-        if accepted.rows() > 0 {
-            self.pending.push(accepted);
+        let mark = self.spec.marked.then_some(context.marks.late);
+        let accepted = accepted(&delta, self.spec.time, mark)?;
+        self.report.rows_late += accepted.late;
+        self.waiting += accepted.rows.rows();
+        if accepted.rows.rows() > 0 {
+            self.pending.push(accepted.rows);
         }
         if self.waiting >= ROWS_MAX {
             self.gather(context.epoch)?;
