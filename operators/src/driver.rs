@@ -126,6 +126,11 @@ impl Emitter {
             self.deltas.push(delta);
         }
     }
+
+    /// Takes what was emitted.
+    pub fn take(&mut self) -> Vec<Delta> {
+        std::mem::take(&mut self.deltas)
+    }
 }
 
 /// An operator over whole epochs. Everything it may depend on is in its arguments; it reads no

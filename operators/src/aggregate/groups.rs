@@ -93,6 +93,24 @@ impl Groups {
         Ok(groups)
     }
 
+    /// Makes room for so many groups that have numbers and no keys.
+    pub(super) fn grow(&mut self, count: usize) {
+        self.rows.resize(count, 0);
+        self.functions
+            .iter_mut()
+            .for_each(|function| function.resize(count));
+    }
+
+    /// The keys of a table whose only key is a number that is never null.
+    pub(super) fn words(&self) -> &[i64] {
+        self.keys.words()
+    }
+
+    /// Gives the keys of such a table other numbers; different ones stay different.
+    pub(super) fn renumber(&mut self, number: impl Fn(i64) -> i64) {
+        self.keys.renumber(number);
+    }
+
     /// The groups of some keys, as far as they are there.
     pub(super) fn find(&self, keys: &[ArrayRef], rows: usize) -> Result<Vec<Option<u32>>> {
         self.keys.find(keys, rows)

@@ -1,0 +1,10 @@
+//! Whole operators, and what they hold.
+
+use std::alloc::System;
+
+use cap::Cap;
+
+mod harness;
+
+#[global_allocator]
+static ALLOCATOR: Cap<System> = Cap::new(System, usize::MAX);
