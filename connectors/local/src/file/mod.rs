@@ -17,7 +17,7 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use millstream_connectors_api::{
     Capabilities, ConnectorError, ConnectorFactory, OptionSpec, Sink, SinkRequest, Source,
-    SourceRequest,
+    SourceContext, SourceRequest,
 };
 
 use crate::format::{self, Format};
@@ -144,7 +144,11 @@ impl ConnectorFactory for FileConnector {
         columns(self.settings(request)?.format, request.schema.as_ref())
     }
 
-    fn source(&self, request: &SourceRequest) -> Result<Box<dyn Source>, ConnectorError> {
+    fn source(
+        &self,
+        request: &SourceRequest,
+        _context: SourceContext,
+    ) -> Result<Box<dyn Source>, ConnectorError> {
         let settings = self.settings(request)?;
         let schema = columns(settings.format, request.schema.as_ref())?;
         Ok(Box::new(FileSource::new(settings, schema)))

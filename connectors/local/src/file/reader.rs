@@ -2,12 +2,10 @@
 
 use std::{fs::File, io::Read, path::Path, sync::Arc};
 
-use millstream_connectors_api::{
-    Chunk, ChunkBody, ConnectorError, Flow, PlannedRange, SourceReader,
-};
+use millstream_connectors_api::{Chunk, ChunkBody, ConnectorError, Flow, SourceReader, Split};
 
-use super::{listing::InputFile, source::Detail};
-use crate::{buffers, files};
+use super::listing::InputFile;
+use crate::{buffers, files, position};
 
 /// Bytes in a chunk, but for a line that is longer.
 const CHUNK_BYTES: usize = 1 << 20;
@@ -39,30 +37,30 @@ impl FileReader {
 impl SourceReader for FileReader {
     fn read(
         &mut self,
-        range: &PlannedRange,
+        split: &Split,
         give: &mut dyn FnMut(Chunk) -> Flow,
     ) -> Result<(), ConnectorError> {
-        let mut ordinal = 0;
-        for planned in Detail::of(range)?.files {
-            let mut file = open_unchanged(&planned)?;
-            let mut cut = Cut {
-                file: &mut file,
-                planned: &planned,
-                left: planned.size,
-                offset: 0,
-                carry: Vec::new(),
+        let what = "a split of a file source cannot be read back";
+        let planned: InputFile = position::parse(&split.detail, what)?;
+        let mut file = open_unchanged(&planned)?;
+        let mut cut = Cut {
+            file: &mut file,
+            planned: &planned,
+            left: planned.size,
+            offset: 0,
+            carry: Vec::new(),
+        };
+        let origin: Arc<str> = planned.path.as_str().into();
+        while let Some((offset, bytes)) = cut.next(self.chunk_bytes, self.line_bytes_max)? {
+            let body = ChunkBody::Bytes {
+                bytes,
+                origin: Arc::clone(&origin),
+                offset,
             };
-            let origin: Arc<str> = planned.path.as_str().into();
-            while let Some((offset, bytes)) = cut.next(self.chunk_bytes, self.line_bytes_max)? {
-                let body = ChunkBody::Bytes {
-                    bytes,
-                    origin: Arc::clone(&origin),
-                    offset,
-                };
-                if give(Chunk { ordinal, body }) == Flow::Stop {
-                    return Ok(());
-                }
-                ordinal += 1;
+            // A record takes at least one byte, so rows never run into the next chunk's place.
+            let position = offset;
+            if give(Chunk { position, body }) == Flow::Stop {
+                return Ok(());
             }
         }
         Ok(())

@@ -13,7 +13,7 @@ use std::{
 
 use arrow::datatypes::SchemaRef;
 use millstream_connectors_api::{
-    ConnectorError, EpochWrite, Guarantee, Options, Sink, SinkReceipt,
+    ConnectorError, EpochWrite, Guarantee, Options, Sink, SinkContext, SinkReceipt, SinkRows,
 };
 use millstream_types::{Epoch, OutputMode};
 
@@ -133,7 +133,9 @@ impl Sink for FileSink {
         Guarantee::ExactlyOnce
     }
 
-    fn open(&mut self, schema: &SchemaRef, mode: OutputMode) -> Result<(), ConnectorError> {
+    fn open(&mut self, context: &SinkContext) -> Result<(), ConnectorError> {
+        let SinkContext { schema, mode, .. } = context;
+        let mode = *mode;
         if mode != OutputMode::Append {
             return Err(ConnectorError::UnsupportedMode {
                 connector: NAME,
@@ -159,15 +161,17 @@ impl Sink for FileSink {
         Ok(self.committed)
     }
 
-    fn write(&mut self, write: EpochWrite) -> Result<(), ConnectorError> {
-        if write.rows.num_rows() == 0 {
+    fn write(&mut self, write: &EpochWrite) -> Result<(), ConnectorError> {
+        let SinkRows { rows, .. } = write.body.as_rows()?;
+        if rows.num_rows() == 0 {
             return Ok(());
         }
-        let schema = self.schema.clone().unwrap_or_else(|| write.rows.schema());
+        let schema = self.schema.clone().unwrap_or_else(|| rows.schema());
         let writer = self.writer.clone();
         let part = self.part(write.epoch, &schema)?;
         // The columns carry the names of the query, not those inside the batch.
-        let named = write.rows.clone().with_schema(schema).unwrap_or(write.rows);
+        let named = rows.clone().with_schema(schema);
+        let named = named.unwrap_or_else(|_| rows.clone());
         writer.rows(&named, &mut part.buffer)?;
         part.rows += named.num_rows() as u64;
         if part.buffer.len() >= BUFFER_BYTES {

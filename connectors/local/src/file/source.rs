@@ -6,11 +6,13 @@
 use std::{
     collections::{BTreeMap, VecDeque},
     sync::Arc,
+    time::Duration,
 };
 
 use arrow::datatypes::SchemaRef;
 use millstream_connectors_api::{
-    ConnectorError, Decoder, PlannedRange, Position, ReadLimit, Source, SourceReader,
+    Ask, ConnectorError, Decoder, PlannedRange, Position, ReadLimit, Source, SourceReader, Split,
+    Splits,
 };
 use serde::{Deserialize, Serialize};
 
@@ -240,6 +242,20 @@ impl Source for FileSource {
         Ok(())
     }
 
+    fn ask_again(&self, _now_ms: i64) -> Ask {
+        Ask::After(Duration::from_millis(10))
+    }
+
+    fn splits(&self, range: &PlannedRange) -> Result<Splits, ConnectorError> {
+        let files = Detail::of(range)?.files;
+        Ok(Box::new(files.into_iter().map(|file| {
+            Ok(Split {
+                extent: file.size,
+                detail: position::bytes(&file)?,
+            })
+        })))
+    }
+
     fn reader(&self) -> Result<Box<dyn SourceReader>, ConnectorError> {
         Ok(Box::new(FileReader::new(self.settings.line_bytes_max)))
     }
@@ -254,7 +270,7 @@ impl Source for FileSource {
         )
     }
 
-    fn committed(&mut self, _range: &PlannedRange) -> Result<(), ConnectorError> {
+    fn settled(&mut self, _range: &PlannedRange) -> Result<(), ConnectorError> {
         Ok(())
     }
 }

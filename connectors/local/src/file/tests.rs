@@ -9,7 +9,7 @@ use arrow::{
 use expect_test::{Expect, expect};
 use millstream_connectors_api::{
     Chunk, ChunkBody, ConnectorError, ConnectorFactory, EpochWrite, Flow, Options, PlannedRange,
-    ReadLimit, Sink, SinkRequest, Source, SourceReader, SourceRequest,
+    ReadLimit, Sink, SinkRequest, SinkRows, Source, SourceReader, SourceRequest, Split, WriteBody,
 };
 use millstream_types::{Coded, Epoch, OutputMode};
 use tempfile::TempDir;
@@ -18,7 +18,7 @@ use super::{FileConnector, listing::InputFile, reader::FileReader, source::Detai
 use crate::{
     files,
     format::{Dialect, Format},
-    position,
+    position, testing,
     write::RowWriter,
 };
 
@@ -60,12 +60,12 @@ fn open(dir: &Path, options: &[(&str, &str)]) -> Result<Box<dyn Source>, Connect
     let [json, csv, text] = FileConnector::by_format();
     let mut request = request(path, options);
     match request.options.remove("as").as_deref() {
-        Some("csv") => csv.source(&request),
+        Some("csv") => csv.source(&request, testing::context()),
         Some("text") => {
             request.schema = None;
-            text.source(&request)
+            text.source(&request, testing::context())
         }
-        _ => json.source(&request),
+        _ => json.source(&request, testing::context()),
     }
 }
 
@@ -95,7 +95,7 @@ fn read_with(
     let mut decoder = source.decoder(&all)?;
     let mut out = Vec::new();
     let mut failure = None;
-    reader.read(range, &mut |chunk| {
+    testing::read_range(source, reader, range, &mut |chunk| {
         let writer = RowWriter::new(Format::Json, Dialect::default());
         let decoded = decoder.decode(chunk, &mut |batch| {
             writer.rows(&batch, &mut out).expect("writable");
@@ -334,13 +334,12 @@ fn reading(
         size: text.len() as u64,
         mtime: 5_000,
     };
-    let range = PlannedRange {
-        start: None,
-        end: position::of("logOffset", 0),
-        detail: position::bytes(&Detail { files: vec![file] })?,
+    let split = Split {
+        extent: file.size,
+        detail: position::bytes(&file)?,
     };
     let mut pieces = Vec::new();
-    FileReader::with_chunks_of(line_max, chunk).read(&range, &mut |Chunk { body, .. }| {
+    FileReader::with_chunks_of(line_max, chunk).read(&split, &mut |Chunk { body, .. }| {
         if let ChunkBody::Bytes { bytes, offset, .. } = body {
             pieces.push((offset, bytes));
         }
@@ -465,7 +464,7 @@ fn sink(dir: &Path, format: &str, mode: OutputMode) -> Result<Box<dyn Sink>, Con
         table: "t".to_owned(),
         options: Options::from_iter([("path", path), ("format", format)]),
     })?;
-    sink.open(&out_schema(), mode)?;
+    sink.open(&testing::sink_context(out_schema(), mode))?;
     Ok(sink)
 }
 
@@ -493,8 +492,10 @@ fn rows(epoch: u64, values: &[i64]) -> EpochWrite {
     );
     EpochWrite {
         epoch: Epoch(epoch),
-        rows: batch.expect("a batch"),
-        signs: None,
+        body: WriteBody::Rows(SinkRows {
+            rows: batch.expect("a batch"),
+            signs: None,
+        }),
     }
 }
 
