@@ -13,6 +13,7 @@ use cap::Cap;
 use millstream_operators::aggregate::{TimeKey, WindowSpec};
 use millstream_types::OutputMode;
 
+#[expect(dead_code, reason = "the tests use more of it")]
 #[path = "../tests/it/harness.rs"]
 mod harness;
 
@@ -172,9 +173,9 @@ fn main() -> io::Result<()> {
         );
     };
     let taps = std::env::args().nth(2).as_deref() == Some("tap");
+    let before = ALLOCATOR.allocated();
     let epochs = (measure.epochs)();
     let mut flow = Flow::new(&measure.shape, measure.gap);
-    let before = ALLOCATOR.allocated();
     let (mut times, mut rows, mut held) = (Vec::new(), 0, 0);
     for (input, mark_ms) in epochs {
         let start = Instant::now();
@@ -192,15 +193,14 @@ fn main() -> io::Result<()> {
     let total: f64 = times.iter().sum();
     let greatest = times.iter().copied().fold(0.0, f64::max);
     let last = times.last().copied().unwrap_or_default();
-    let least = before.min(ALLOCATOR.allocated());
     writeln!(
         out,
         "{:<20} rows out {rows:>8}  ms: total {total:>8.1} mean {:>7.2} greatest {greatest:>8.1} last {last:>7.2}  MiB: peak {:>7.1} reported at most {:>7.1} at the end {:>7.1} reported {:>7.1}",
         measure.name,
         total / count,
-        mebi(ALLOCATOR.max_allocated().saturating_sub(least) as u64),
+        mebi(ALLOCATOR.max_allocated().saturating_sub(before) as u64),
         mebi(held),
-        mebi(ALLOCATOR.allocated().saturating_sub(least) as u64),
+        mebi(ALLOCATOR.allocated().saturating_sub(before) as u64),
         mebi(flow.report().bytes),
     )
 }

@@ -205,8 +205,7 @@ impl Limit {
         let mut passed = 0;
         if let Some(seed) = seed {
             for ((_, bucket), pieces) in &seed.pieces {
-                let held = state.seed(*bucket, seed.epoch, pieces, ownership)?;
-                if held.num_rows() > 0 {
+                for held in state.seed(*bucket, seed.epoch, pieces, ownership)? {
                     let column = held.column(0).to_data();
                     passed = Int64Array::from(column).value(0).unsigned_abs();
                 }

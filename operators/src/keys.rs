@@ -158,6 +158,16 @@ impl KeyTable {
         }
     }
 
+    /// Bytes of one key, about.
+    #[must_use]
+    pub fn bytes_of(&self, group: u32) -> usize {
+        match &self.shape {
+            Shape::Single { .. } => 0,
+            Shape::Words(_) => 8,
+            Shape::Rows(rows) => rows.row(group).len(),
+        }
+    }
+
     /// Appends the group of each row to `groups`, making new groups as needed.
     ///
     /// # Errors

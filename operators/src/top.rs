@@ -96,9 +96,8 @@ impl Top {
         };
         if let Some(seed) = seed {
             for ((_, bucket), pieces) in &seed.pieces {
-                let held = top.state.seed(*bucket, seed.epoch, pieces, ownership)?;
                 let columns = top.spec.schema.fields().len();
-                if held.num_rows() > 0 {
+                for held in top.state.seed(*bucket, seed.epoch, pieces, ownership)? {
                     let counts = held.column(columns).as_primitive::<Int64Type>().clone();
                     top.add(&held.columns()[..columns], |row| counts.value(row))?;
                 }

@@ -150,6 +150,7 @@ fn spec() -> Result<AggregateSpec> {
                 function: Arc::new(function),
                 arguments: vec![1],
                 argument_types: vec![DataType::Int64],
+                distinct: false,
                 filter: None,
                 retracting: false,
             })

@@ -95,7 +95,7 @@ fn state(spec: &AggregateSpec, nodes: &[Node], input: NodeId) -> String {
             let name = call.function.fun().name();
             let arguments = list(&call.arguments);
             let of = [
-                (call.function.is_distinct(), "distinct "),
+                (call.distinct, "distinct "),
                 (call.function.ignore_nulls(), "not null "),
                 (call.retracting, "changing "),
             ];

@@ -305,16 +305,6 @@ fn own_operator() -> OperatorError {
     OperatorError::contract("sessions and windows by count have operators of their own")
 }
 
-/// A window as a struct column with the same start and end in every row.
-pub(super) fn window_column(
-    (start, end): (i64, i64),
-    rows: usize,
-    field: &Field,
-) -> Result<ArrayRef> {
-    let column = |at: i64| Arc::new(Int64Array::from_value(at, rows)) as ArrayRef;
-    window_struct(&[column(start), column(end)], field)
-}
-
 /// Starts and ends as a struct column of the type that the query expects.
 pub(super) fn window_struct(bounds: &[ArrayRef; 2], field: &Field) -> Result<ArrayRef> {
     let DataType::Struct(fields) = field.data_type() else {

@@ -108,8 +108,9 @@ impl CountedAggregate {
         };
         if let Some(seed) = seed {
             for ((_, bucket), pieces) in &seed.pieces {
-                let held = counted.state.seed(*bucket, seed.epoch, pieces, ownership)?;
-                counted.restore(&held)?;
+                for held in counted.state.seed(*bucket, seed.epoch, pieces, ownership)? {
+                    counted.restore(&held)?;
+                }
             }
         }
         Ok(counted)

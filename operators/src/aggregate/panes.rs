@@ -273,7 +273,10 @@ impl Panes {
     pub(super) fn loose(&self, parts: &Parts) -> ((i64, i64), (i64, i64)) {
         let (from, to) = (parts.spans.0, parts.spans.1);
         let starts = |span: i64| span.saturating_mul(self.per_span);
-        ((parts.first, starts(from)), (starts(to), parts.last.saturating_add(1)))
+        (
+            (parts.first, starts(from)),
+            (starts(to), parts.last.saturating_add(1)),
+        )
     }
 
     /// The panes with numbers from one to before another, oldest first.
@@ -332,7 +335,9 @@ impl Panes {
             let mut sum = Groups::new(&[DataType::Int64], &self.calls)?;
             for (_, pane) in self.panes_of(*span) {
                 for groups in in_batches(&pane.groups.all()) {
-                    let words = groups.iter().map(|group| pane.groups.words()[*group as usize]);
+                    let words = groups
+                        .iter()
+                        .map(|group| pane.groups.words()[*group as usize]);
                     let words: ArrayRef = Arc::new(Int64Array::from_iter_values(words));
                     let found = sum.intern(&[words], groups.len())?;
                     sum.merge(&found, &pane.groups.states(groups)?)?;
@@ -378,7 +383,10 @@ impl Panes {
         let (first, last) = self.windows_over(pane_end);
         let windows = |to: i64| ((to - first) / self.window.slide + 1).unsigned_abs();
         let closed = mark.filter(|mark| *mark >= first);
-        (closed.map_or(0, |mark| windows(last.min(mark))), windows(last))
+        (
+            closed.map_or(0, |mark| windows(last.min(mark))),
+            windows(last),
+        )
     }
 
     /// The keys that were touched in this epoch, by the ends of their panes.
@@ -504,7 +512,10 @@ impl Panes {
     /// Bytes held, about.
     pub(super) fn bytes(&self) -> usize {
         let spans: usize = self.spans.values().map(Groups::bytes).sum();
-        let lists = self.holders.iter().map(|holder| holder.panes.capacity() * 8);
+        let lists = self
+            .holders
+            .iter()
+            .map(|holder| holder.panes.capacity() * 8);
         let holders = self.holders.capacity() * size_of::<Holder>() + lists.sum::<usize>();
         let trees = self.panes.len() * size_of::<Pane>() + self.spans.len() * size_of::<Groups>();
         // Nodes of a tree are two thirds full on average, less where they are filled in order.
@@ -561,7 +572,9 @@ impl Pane {
     /// Keeps what groups are before they are touched.
     fn note_before(&mut self, fresh: &[u32], calls: &[AggregateCall]) -> Result<()> {
         let had = fresh.iter().copied();
-        let had: Vec<u32> = had.filter(|group| self.groups.rows_of(*group) != 0).collect();
+        let had: Vec<u32> = had
+            .filter(|group| self.groups.rows_of(*group) != 0)
+            .collect();
         if self.before.is_none() {
             self.before = Some(Groups::new(&[DataType::Int64], calls)?);
         }
@@ -569,7 +582,9 @@ impl Pane {
             return Ok(());
         };
         for some in in_batches(&had) {
-            let words = some.iter().map(|group| self.groups.words()[*group as usize]);
+            let words = some
+                .iter()
+                .map(|group| self.groups.words()[*group as usize]);
             let words: ArrayRef = Arc::new(Int64Array::from_iter_values(words));
             let found = before.intern(&[words], some.len())?;
             before.merge(&found, &self.groups.states(some)?)?;

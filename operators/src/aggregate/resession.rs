@@ -117,11 +117,20 @@ impl ChangingSessions {
         };
         if let Some(seed) = seed {
             for ((_, bucket), pieces) in &seed.pieces {
-                let held = sessions
+                for held in sessions
                     .state
-                    .seed(*bucket, seed.epoch, pieces, ownership)?;
-                sessions.restore(&held)?;
+                    .seed(*bucket, seed.epoch, pieces, ownership)?
+                {
+                    sessions.restore(&held)?;
+                }
             }
+            // A key's rows may lie in several pieces, so sessions are made when all are there.
+            sessions.dirty.clear();
+            let all = 0..u32::try_from(sessions.keys.len()).unwrap_or(u32::MAX);
+            let built = sessions.build(&all.collect())?;
+            let bounds = built.bounds.iter();
+            let ends = bounds.map(|(key, start, end)| (*end, *key, *start));
+            sessions.ends.extend(ends);
         }
         Ok(sessions)
     }
@@ -132,16 +141,7 @@ impl ChangingSessions {
         let (rows, rest) = rest.split_at(self.order.len());
         let counts = rest[0].as_primitive::<Int64Type>().clone();
         let ids = self.key_ids(keys, held.num_rows())?;
-        self.add(&ids, rows, |row| counts.value(row))?;
-        self.dirty.clear();
-        let touched: BTreeSet<u32> = ids.into_iter().collect();
-        let built = self.build(&touched)?;
-        let ends = built
-            .bounds
-            .iter()
-            .map(|(key, start, end)| (*end, *key, *start));
-        self.ends.extend(ends);
-        Ok(())
+        self.add(&ids, rows, |row| counts.value(row))
     }
 
     fn key_ids(&mut self, keys: &[ArrayRef], rows: usize) -> Result<Vec<u32>> {

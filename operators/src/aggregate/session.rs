@@ -227,10 +227,12 @@ impl SessionAggregate {
         };
         if let Some(seed) = seed {
             for ((_, bucket), pieces) in &seed.pieces {
-                let held = sessions
+                for held in sessions
                     .state
-                    .seed(*bucket, seed.epoch, pieces, ownership)?;
-                sessions.restore(&held)?;
+                    .seed(*bucket, seed.epoch, pieces, ownership)?
+                {
+                    sessions.restore(&held)?;
+                }
             }
         }
         Ok(sessions)

@@ -160,8 +160,11 @@ impl TimeKey {
 /// One aggregate function over input columns.
 #[derive(Clone, Debug)]
 pub struct AggregateCall {
-    /// DataFusion's function with its argument types; its argument expressions are not used.
+    /// DataFusion's function with its argument types; its argument expressions are not used. It knows
+    /// of no DISTINCT: who keeps each value once shows each value once.
     pub function: Arc<AggregateFunctionExpr>,
+    /// Whether each different value counts once.
+    pub distinct: bool,
     /// Input columns of the arguments, in order. Literal arguments are columns, too.
     pub arguments: Vec<usize>,
     /// Types of these columns.

@@ -180,7 +180,11 @@ impl Sweep {
             Choice::Whole { .. } => {
                 let parts = panes.parts(end);
                 let numbers = |groups: &Groups| {
-                    groups.words().iter().map(|word| number(*word)).collect::<Vec<_>>()
+                    groups
+                        .words()
+                        .iter()
+                        .map(|word| number(*word))
+                        .collect::<Vec<_>>()
                 };
                 if batch.ends.is_empty() {
                     for span in panes.spans(parts.spans) {
@@ -315,8 +319,10 @@ impl<'a> Sums<'a> {
     fn add(&mut self, from: &Groups, found: &[(u32, u32)], row: usize) -> Result<()> {
         let base = self.base(row);
         for some in found.chunks(crate::delta::BATCH_ROWS_MAX) {
-            let (targets, groups): (Vec<u32>, Vec<u32>) =
-                some.iter().map(|(place, group)| (base + place, *group)).unzip();
+            let (targets, groups): (Vec<u32>, Vec<u32>) = some
+                .iter()
+                .map(|(place, group)| (base + place, *group))
+                .unzip();
             self.groups.merge(&targets, &from.states(&groups)?)?;
         }
         Ok(())

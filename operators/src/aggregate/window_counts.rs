@@ -81,7 +81,9 @@ impl WindowCounts {
         if self.front != 0 && self.front_end <= mark {
             let windows = (mark - self.front_end) / self.slide + 1;
             gone += self.front * windows;
-            self.front_end = self.front_end.saturating_add(windows.saturating_mul(self.slide));
+            self.front_end = self
+                .front_end
+                .saturating_add(windows.saturating_mul(self.slide));
         }
         self.closed = Some(mark);
         self.total -= gone;

@@ -1,10 +1,10 @@
 //! Operators as a worker sees them, without one: rows in, closes, taps, reports.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use arrow::{
-    array::{ArrayRef, AsArray, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray},
-    datatypes::{DataType, Field, Int64Type, Schema, TimeUnit},
+    array::{ArrayRef, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray},
+    datatypes::{DataType, Field, Schema, TimeUnit},
 };
 use datafusion_expr::AggregateUDF;
 use datafusion_functions_aggregate::{
@@ -13,13 +13,13 @@ use datafusion_functions_aggregate::{
 use datafusion_physical_expr::{aggregate::AggregateExprBuilder, expressions::Column};
 use millstream_operators::{
     aggregate::{
-        AggregateCall, AggregateSpec, CountedAggregate, PartialAggregate, SessionAggregate,
+        AggregateCall, AggregateSpec, CountedAggregate, PartialAggregate, Seed, SessionAggregate,
         SlidingAggregate, TimeKey, TotalAggregate,
     },
     board::EpochKind,
     delta::{BATCH_ROWS_MAX, Delta},
     driver::{Emitter, EpochContext, EpochOperator, OperatorReport, Progress},
-    state::{Ownership, Snapshots},
+    state::{Bucket, Ownership, Snapshots},
 };
 use millstream_types::{Epoch, Marks, OutputMode, Watermark};
 
@@ -88,6 +88,7 @@ fn call(call: Call, input: &Schema) -> AggregateCall {
         arguments: vec![column],
         argument_types: vec![field.data_type().clone()],
         filter: None,
+        distinct,
         retracting: false,
     }
 }
@@ -165,6 +166,29 @@ pub(crate) struct Flow {
     epoch: Epoch,
     late: Watermark,
     place: u64,
+    /// Pieces of earlier snapshots of this life.
+    pieces: BTreeMap<(u32, Bucket), Vec<RecordBatch>>,
+}
+
+fn total(shape: &Shape, seed: Option<&Seed>) -> Box<dyn EpochOperator> {
+    let (spec, snapshots) = (spec(shape), Snapshots::Taken);
+    match shape.time {
+        TimeKey::Session { .. } => Box::new(
+            SessionAggregate::new(spec, seed, ALONE, snapshots).expect("is about sessions"),
+        ),
+        TimeKey::Counted { .. } => {
+            Box::new(CountedAggregate::new(spec, seed, ALONE, snapshots).expect("counts rows"))
+        }
+        TimeKey::Window { spec: window, .. } if !window.is_tumbling() => {
+            Box::new(SlidingAggregate::new(spec, seed, ALONE).expect("is about windows"))
+        }
+        TimeKey::None
+        | TimeKey::Instant { .. }
+        | TimeKey::Window { .. }
+        | TimeKey::Windowed { .. } => {
+            Box::new(TotalAggregate::new(spec, seed, ALONE).expect("is an aggregation"))
+        }
+    }
 }
 
 /// What an epoch did.
@@ -180,36 +204,24 @@ pub(crate) struct Done {
 impl Flow {
     /// The operators of a shape; sessions have this gap.
     pub(crate) fn new(shape: &Shape, gap: i64) -> Flow {
-        let spec = spec(shape);
-        let snapshots = Snapshots::Taken;
-        let mut partial = None;
-        let total: Box<dyn EpochOperator> = match shape.time {
-            TimeKey::Session { .. } => {
-                Box::new(SessionAggregate::new(spec, None, ALONE, snapshots).expect("is a session"))
-            }
-            TimeKey::Counted { .. } => {
-                Box::new(CountedAggregate::new(spec, None, ALONE, snapshots).expect("is a count"))
-            }
-            TimeKey::Window { spec: window, .. } if !window.is_tumbling() => {
-                partial = Some(PartialAggregate::new(spec.clone()).expect("has a form"));
-                Box::new(SlidingAggregate::new(spec, None, ALONE).expect("is sliding"))
-            }
+        let partial = match shape.time {
+            TimeKey::Session { .. } | TimeKey::Counted { .. } => None,
             TimeKey::None
             | TimeKey::Instant { .. }
             | TimeKey::Window { .. }
             | TimeKey::Windowed { .. } => {
-                partial = Some(PartialAggregate::new(spec.clone()).expect("has a form"));
-                Box::new(TotalAggregate::new(spec, None, ALONE).expect("is an aggregation"))
+                Some(PartialAggregate::new(spec(shape)).expect("has a form"))
             }
         };
         Flow {
             partial,
-            total,
+            total: total(shape, None),
             text_keys: shape.text_keys,
             gap,
             epoch: Epoch::FIRST,
             late: Watermark::START,
             place: 0,
+            pieces: BTreeMap::new(),
         }
     }
 
@@ -288,6 +300,30 @@ impl Flow {
         }
     }
 
+    /// Ends the operator and starts another from a snapshot of the last epoch.
+    pub(crate) fn restart(&mut self, shape: &Shape) {
+        let epoch = Epoch(self.epoch.0 - 1);
+        let mut seed = Seed {
+            epoch,
+            ..Seed::default()
+        };
+        for change in self.total.tap(epoch).expect("taps") {
+            let pieces = seed
+                .pieces
+                .entry((change.table, change.bucket))
+                .or_default();
+            if change.replaces {
+                pieces.clear();
+            } else {
+                let kept = self.pieces.remove(&(change.table, change.bucket));
+                pieces.extend(kept.unwrap_or_default());
+            }
+            pieces.extend(change.rows);
+        }
+        self.total = total(shape, Some(&seed));
+        self.pieces.clear();
+    }
+
     /// Takes a snapshot of the last epoch, which nobody keeps.
     pub(crate) fn tap(&mut self) {
         drop(self.total.tap(Epoch(self.epoch.0 - 1)).expect("taps"));
@@ -299,20 +335,5 @@ impl Flow {
     }
 }
 
-/// Rows of a delta as text.
-pub(crate) fn lines(delta: &Delta) -> Vec<String> {
-    let batch = delta.batch();
-    (0..batch.num_rows())
-        .map(|row| {
-            let cells = batch.columns().iter().map(|column| {
-                let cell = column.slice(row, 1);
-                match cell.as_primitive_opt::<Int64Type>() {
-                    Some(number) => format!("{}", number.value(0)),
-                    None => format!("{cell:?}"),
-                }
-            });
-            let sign = delta.diff().map_or(1, |diff| diff.value(row));
-            format!("{sign} {}", cells.collect::<Vec<_>>().join(" | "))
-        })
-        .collect()
-}
+/// The most that an epoch may emit in a turn, about.
+pub(crate) const ROWS_A_TURN_MAX: usize = 64 * 1024 + BATCH_ROWS_MAX;
