@@ -1,6 +1,6 @@
 //! What goes wrong between Millstream and the outside.
 
-use millstream_types::{Code, Coded, did_you_mean};
+use millstream_types::{Code, Coded, Fault, did_you_mean};
 
 /// An error of a connector. Texts name options and paths, never row contents.
 #[derive(Debug, thiserror::Error)]
@@ -136,6 +136,9 @@ pub enum ConnectorError {
         /// What is wrong.
         reason: String,
     },
+    /// Its own code · what the checkpoint says of a source's journal.
+    #[error("{}", .0.message)]
+    Journal(Fault),
     /// EXE-003 · Bug · a record of our own cannot be read back, or a contract was broken.
     #[error("internal: {what}")]
     Internal {
@@ -195,6 +198,7 @@ impl Coded for ConnectorError {
             ConnectorError::LineTooLong { .. } => "CON-012",
             ConnectorError::OwnedByOther { .. } => "CON-013",
             ConnectorError::SinkDamaged { .. } => "CON-014",
+            ConnectorError::Journal(fault) => fault.code.0,
             ConnectorError::Internal { .. } | ConnectorError::Arrow { .. } => "EXE-003",
         })
     }
@@ -217,6 +221,7 @@ impl Coded for ConnectorError {
                 || format!("`millstream options {connector}` lists them"),
                 |near| format!("did you mean {near:?}?"),
             )),
+            ConnectorError::Journal(fault) => fault.hint.clone(),
             ConnectorError::UnsupportedMode { allowed, .. } => Some(format!("it takes {allowed}")),
             _ => None,
         }

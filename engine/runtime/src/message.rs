@@ -14,7 +14,7 @@ use std::{
     },
 };
 
-use millstream_connectors_api::{Encoded, SinkRows, WriteBody};
+use millstream_connectors_api::WriteBody;
 use millstream_operators::{
     driver::OperatorReport,
     state::BucketChange,
@@ -24,12 +24,7 @@ use millstream_types::{Epoch, Fault, OperatorId, SourceId, WorkerId};
 use timely::scheduling::SyncActivator;
 
 use crate::{
-    frame,
-    schedule::Event,
-    sinks::Port,
-    snapshot::Asked,
-    threads::Channels,
-    trace::OpenEpoch,
+    epochs::OpenEpoch, frame, schedule::Event, settings::Channels, sinks::Port, snapshot::Asked,
 };
 
 /// A word to the committer.
@@ -43,9 +38,7 @@ pub(crate) enum ToCommitter {
     Planned(Epoch, Box<OpenEpoch>),
     /// State was asked for, as of the end of an epoch that is committed.
     Capture(Asked),
-    /// No epoch will be planned any more.
-    NoMore,
-    /// Somebody asked for something: look at the requests.
+    /// Look whether the query is ending.
     Poke,
 }
 
@@ -60,8 +53,6 @@ pub(crate) enum ToPlanner {
     },
     /// A snapshot is durable, or was given up.
     Captured {
-        /// As of the end of this epoch.
-        epoch: Epoch,
         /// The older of the snapshots that are kept: nothing before it will be read again.
         floor: Option<Epoch>,
     },
@@ -69,8 +60,6 @@ pub(crate) enum ToPlanner {
     Failed(Fault),
     /// The query is to end where it stands, for a test.
     Killed,
-    /// The committer has nothing more to do.
-    Idle,
     /// A source may have something new, or somebody asked for something.
     Poke,
 }
@@ -88,6 +77,9 @@ pub(crate) struct Word {
 pub(crate) enum Said {
     /// The query must stop.
     Failed(Fault),
+    /// The worker's part of the dataflow is built, with so many operators that give state when it is
+    /// asked for. Said once, of the first epoch, and not counted.
+    Built { givers: u64 },
     /// Rows for a sink.
     Rows { port: Port, body: WriteBody },
     /// Rows for a sink that only counts.
@@ -105,7 +97,8 @@ pub(crate) enum Said {
         operator: OperatorId,
         changes: Vec<BucketChange>,
     },
-    /// The marks moved.
+    /// The marks moved. Not counted: it is waited for by itself, and may come after the last word of
+    /// the worker that says it.
     Marked(MarkReport),
     /// Rows of a source were decoded.
     Read {
@@ -122,9 +115,12 @@ impl Said {
             Said::Rows { .. }
             | Said::Counted { .. }
             | Said::Operator { .. }
-            | Said::Marked(_)
             | Said::Read { .. } => true,
-            Said::Failed(_) | Said::Closed { .. } | Said::Tapped { .. } => false,
+            Said::Failed(_)
+            | Said::Built { .. }
+            | Said::Closed { .. }
+            | Said::Tapped { .. }
+            | Said::Marked(_) => false,
         }
     }
 }
@@ -143,6 +139,7 @@ impl Word {
             Said::Counted { rows: counted } => Some(rows(*counted)),
             Said::Closed { .. } => Some(Event::Closed { epoch, worker }),
             Said::Failed(_)
+            | Said::Built { .. }
             | Said::Operator { .. }
             | Said::Tapped { .. }
             | Said::Marked(_)
@@ -268,9 +265,4 @@ impl Shared {
     pub(crate) fn is_backlogged(&self) -> bool {
         self.backlog.load(Ordering::SeqCst) > BACKLOG_BYTES_MAX
     }
-}
-
-/// What rows become on the way from a worker to the sink.
-pub(crate) fn body_of(rows: SinkRows, encoded: Option<Encoded>) -> WriteBody {
-    encoded.map_or(WriteBody::Rows(rows), WriteBody::Encoded)
 }
