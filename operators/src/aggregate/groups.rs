@@ -173,6 +173,11 @@ impl Groups {
         Ok(())
     }
 
+    /// The groups of the rows that were added last.
+    pub(super) fn latest(&self) -> &[u32] {
+        &self.scratch
+    }
+
     /// Adds states of other tables for groups found before: state columns, then rows.
     pub(super) fn merge(&mut self, groups: &[u32], states: &[ArrayRef]) -> Result<()> {
         let Some((rows, mut states)) = states.split_last() else {

@@ -3,9 +3,15 @@
 //! A row that goes may cut a session in two, so rows cannot be forgotten for sums of them. Every key
 //! keeps its rows in the order of time; an epoch takes the sessions of the keys that it touches
 //! apart and builds them again, and what differs leaves. Cost: the open rows of touched keys.
+//!
+//! A mark that closes a session forgets its rows without a word: if what is final were taken back when its
+//! rows go, the sink would lose it. And a row that comes too late for a session of its own is dropped as
+//! everywhere ([edge](super::edge)): if it opened a session behind the mark, that would leave although its
+//! time is over.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    cmp::Ordering,
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
 };
 
@@ -34,6 +40,9 @@ use crate::{
 /// Rows of a key, by time, with how often they are there.
 type KeyRows = BTreeMap<Box<[u8]>, i64>;
 
+/// What a row costs in its tree and on the heap, beside its bytes, about.
+const ENTRY_BYTES: usize = 40;
+
 /// Results with how often they are there.
 type Consolidated = BTreeMap<Box<[u8]>, i64>;
 
@@ -52,6 +61,10 @@ pub struct ChangingSessions {
     /// End and key of every session, and its start.
     ends: BTreeSet<(i64, u32, i64)>,
     pending: Vec<Delta>,
+    /// What is still to leave in the epoch that closes.
+    leaving: Option<VecDeque<Delta>>,
+    /// Bytes of the rows and of their entries.
+    held: usize,
     /// Rows whose count changed since the last snapshot.
     dirty: BTreeSet<(u32, Box<[u8]>)>,
     snapshots: Snapshots,
@@ -109,6 +122,8 @@ impl ChangingSessions {
             results: RowCodec::of_schema(&spec.output)?,
             ends: BTreeSet::new(),
             pending: Vec::new(),
+            leaving: None,
+            held: 0,
             dirty: BTreeSet::new(),
             snapshots,
             state: state.owned_by(spec.keys.len()),
@@ -162,11 +177,18 @@ impl ChangingSessions {
         for (row, id) in ids.iter().enumerate() {
             let (bytes, count) = (encoded.row(row).data(), count_of(row));
             let of_key = &mut self.rows[*id as usize];
+            let known = of_key.len();
             let held = of_key.entry(bytes.into()).or_insert(0);
             *held += count;
             if *held == 0 {
                 of_key.remove(bytes);
             }
+            let cost = bytes.len() + ENTRY_BYTES;
+            self.held = match of_key.len().cmp(&known) {
+                Ordering::Greater => self.held + cost,
+                Ordering::Equal => self.held,
+                Ordering::Less => self.held - cost,
+            };
             if self.snapshots == Snapshots::Taken {
                 self.dirty.insert((*id, bytes.into()));
             }
@@ -252,10 +274,10 @@ impl ChangingSessions {
     }
 
     /// Takes an epoch's rows in and emits what became of the sessions of their keys.
-    fn absorb(&mut self, out: &mut Emitter) -> Result<()> {
+    fn absorb(&mut self) -> Result<VecDeque<Delta>> {
         let pending = std::mem::take(&mut self.pending);
         if pending.is_empty() {
-            return Ok(());
+            return Ok(VecDeque::new());
         }
         let rows = Delta::concat(&pending)?;
         let batch = rows.batch();
@@ -280,15 +302,16 @@ impl ChangingSessions {
         self.report.rows_updated += after.bounds.len() as u64;
         let gone = before.bounds.len().saturating_sub(after.bounds.len());
         self.report.rows_removed += gone as u64;
-        self.emit_difference(before.results, after.results, out)
+        self.difference(before.results, after.results)
     }
 
-    fn emit_difference(
+    /// What is taken back, then what is given.
+    fn difference(
         &self,
         before: Option<RecordBatch>,
         after: Option<RecordBatch>,
-        out: &mut Emitter,
-    ) -> Result<()> {
+    ) -> Result<VecDeque<Delta>> {
+        let mut leaving = VecDeque::new();
         let mut counts = Consolidated::new();
         for (batch, sign) in [(&before, -1), (&after, 1)] {
             let Some(batch) = batch else { continue };
@@ -308,10 +331,10 @@ impl ChangingSessions {
                 let rows = compute::take_record_batch(&batch, &UInt32Array::from(chunk.to_vec()))
                     .map_err(OperatorError::arrow("taking changed sessions"))?;
                 let signs = (sign < 0).then(|| Int64Array::from_value(sign, rows.num_rows()));
-                out.give(Delta::signed(rows, signs));
+                leaving.push_back(Delta::signed(rows, signs));
             }
         }
-        Ok(())
+        Ok(leaving)
     }
 
     /// Forgets the rows of sessions that the mark closes; their results stay as they are.
@@ -337,6 +360,7 @@ impl ChangingSessions {
             };
             for (row, count) in of_key {
                 if time_of(&row).is_some_and(inside) {
+                    self.held -= row.len() + ENTRY_BYTES;
                     if self.snapshots == Snapshots::Taken {
                         self.dirty.insert((key, row));
                     }
@@ -413,8 +437,21 @@ impl EpochOperator for ChangingSessions {
     }
 
     fn on_close(&mut self, context: &EpochContext, out: &mut Emitter) -> Result<Progress> {
-        self.absorb(out)?;
-        self.close(context.marks.evict);
+        let mut leaving = match self.leaving.take() {
+            Some(leaving) => leaving,
+            None => {
+                let leaving = self.absorb()?;
+                self.close(context.marks.evict);
+                leaving
+            }
+        };
+        while let Some(rows) = leaving.pop_front() {
+            out.give(rows);
+            if out.is_full() && !leaving.is_empty() {
+                self.leaving = Some(leaving);
+                return Ok(Progress::More);
+            }
+        }
         Ok(Progress::Done)
     }
 
@@ -431,8 +468,14 @@ impl EpochOperator for ChangingSessions {
         if self.spec.marked {
             report.oldest_end = self.ends.first().map(|(end, _, _)| *end);
         }
-        let rows: usize = self.rows.iter().map(BTreeMap::len).sum();
-        report.bytes = (self.keys.bytes() + rows * 96 + self.state.bytes()) as u64;
+        let lists = self.rows.capacity() * size_of::<KeyRows>();
+        let dirty = self.dirty.iter().map(|(_, row)| row.len() + ENTRY_BYTES);
+        report.bytes = (self.keys.bytes()
+            + lists
+            + self.held
+            + dirty.sum::<usize>()
+            + self.ends.len() * size_of::<(i64, u32, i64)>() * 3 / 2
+            + self.state.bytes()) as u64;
         Some(report)
     }
 }
