@@ -35,7 +35,7 @@ pub(crate) enum Command {
     Explain(ExplainArguments),
     /// Run stream scripts
     Test(TestArguments),
-    /// Show or verify a checkpoint
+    /// Show or verify a checkpoint, give up a plan in it, accept changed input
     Checkpoint(CheckpointArguments),
     /// Explain error codes
     Errors(ErrorsArguments),
@@ -170,6 +170,31 @@ pub(crate) enum CheckpointCommand {
     Verify {
         /// The checkpoint
         dir: PathBuf,
+    },
+    /// Give up planned epochs that were never committed; the next start plans them anew
+    DropPlan {
+        /// The checkpoint
+        dir: PathBuf,
+        /// The first of them; all without a commit if it is not given
+        #[arg(long, value_name = "EPOCH")]
+        from: Option<u64>,
+        /// Why, for whoever looks later
+        #[arg(long, default_value = "", value_name = "TEXT")]
+        reason: String,
+    },
+    /// Accept that the input of an epoch is no longer what it was; it runs with what is there
+    Accept {
+        /// The checkpoint
+        dir: PathBuf,
+        /// The epoch
+        #[arg(long)]
+        epoch: u64,
+        /// The source, by its place in the query, from 0; all with input in the epoch if it is not given
+        #[arg(long, value_name = "NUMBER")]
+        source: Option<u32>,
+        /// What changed, for whoever looks later
+        #[arg(long, default_value = "", value_name = "TEXT")]
+        reason: String,
     },
 }
 

@@ -1,6 +1,11 @@
-//! `millstream checkpoint`: what a checkpoint holds, and whether it is whole.
+//! `millstream checkpoint`: what a checkpoint holds, whether it is whole, and the user's word about it.
 
-use millstream_epoch::{CheckpointReport, FileState, RealDisk, inspect, verify};
+use std::{path::Path, sync::Arc};
+
+use millstream_epoch::{
+    Accepted, CheckpointReport, Dropped, EpochError, FileState, RealDisk, accept_input, drop_plans,
+    inspect, verify,
+};
 use millstream_types::Epoch;
 
 use crate::{
@@ -9,17 +14,34 @@ use crate::{
     terminal::{print, table},
 };
 
-/// Shows or verifies a checkpoint. Reads only; takes no lock.
+/// Does what was asked for with a checkpoint.
 pub(crate) fn checkpoint(arguments: &CheckpointArguments) -> Result<Exit, Failure> {
-    let (CheckpointCommand::Show { dir } | CheckpointCommand::Verify { dir }) = &arguments.what;
-    if !dir.is_dir() {
-        return Err(Failure::Usage(format!("{} is no directory", dir.display())));
+    match &arguments.what {
+        CheckpointCommand::Show { dir } => look(inspect(&disk_of(dir)?)),
+        CheckpointCommand::Verify { dir } => look(verify(&disk_of(dir)?)),
+        CheckpointCommand::DropPlan { dir, from, reason } => {
+            let from = from.map(Epoch);
+            drop_plan(disk_of(dir)?, from, reason).map_err(|error| coded(&error))
+        }
+        CheckpointCommand::Accept {
+            dir,
+            epoch,
+            source,
+            reason,
+        } => accept(disk_of(dir)?, Epoch(*epoch), *source, reason).map_err(|error| coded(&error)),
     }
-    let disk = RealDisk::new(dir);
-    let report = match &arguments.what {
-        CheckpointCommand::Show { .. } => inspect(&disk),
-        CheckpointCommand::Verify { .. } => verify(&disk),
-    };
+}
+
+fn disk_of(dir: &Path) -> Result<RealDisk, Failure> {
+    if dir.is_dir() {
+        Ok(RealDisk::new(dir))
+    } else {
+        Err(Failure::Usage(format!("{} is no directory", dir.display())))
+    }
+}
+
+/// Shows a report. Reads only; takes no lock.
+fn look(report: Result<CheckpointReport, EpochError>) -> Result<Exit, Failure> {
     let report = report.map_err(|error| coded(&error))?;
     show(&report);
     if let Some(problem) = &report.problem {
@@ -30,6 +52,60 @@ pub(crate) fn checkpoint(arguments: &CheckpointArguments) -> Result<Exit, Failur
     } else {
         Exit::QueryFailed
     })
+}
+
+fn drop_plan(disk: RealDisk, from: Option<Epoch>, reason: &str) -> Result<Exit, EpochError> {
+    let from = match from {
+        Some(from) => from,
+        None => {
+            let commits = inspect(&disk)?.commits;
+            commits
+                .last()
+                .map_or(Epoch::FIRST, |last| last.epoch.next())
+        }
+    };
+    let gone = drop_plans(Arc::new(disk), from, reason)?;
+    let epochs = range(gone.iter().map(|plan| plan.epoch));
+    print(&format!("gave up     {epochs}"));
+    Ok(Exit::Done)
+}
+
+fn accept(
+    disk: RealDisk,
+    epoch: Epoch,
+    source: Option<u32>,
+    reason: &str,
+) -> Result<Exit, EpochError> {
+    let sources = match source {
+        Some(source) => vec![source],
+        None => sources_of(&disk, epoch)?,
+    };
+    let accepted: Vec<Accepted> = sources
+        .into_iter()
+        .map(|source| Accepted {
+            epoch,
+            source,
+            what: reason.to_owned(),
+        })
+        .collect();
+    accept_input(Arc::new(disk), &accepted)?;
+    for Accepted { source, .. } in accepted {
+        print(&format!("accepted    epoch {epoch}, source {source}"));
+    }
+    Ok(Exit::Done)
+}
+
+/// The sources with input in an epoch; the first one if there are none, so that the refusal says why.
+fn sources_of(disk: &RealDisk, epoch: Epoch) -> Result<Vec<u32>, EpochError> {
+    let plans = inspect(disk)?.plans;
+    let plan = plans.iter().find(|plan| plan.epoch == epoch);
+    let ranges = plan.map_or(&[][..], |plan| &plan.sources);
+    let sources: Vec<u32> = (0..)
+        .zip(ranges)
+        .filter(|(_, range)| range.is_some())
+        .map(|(source, _)| source)
+        .collect();
+    Ok(if sources.is_empty() { vec![0] } else { sources })
 }
 
 fn show(report: &CheckpointReport) {
@@ -56,6 +132,17 @@ fn show(report: &CheckpointReport) {
         "commits     {}",
         range(report.commits.iter().map(|commit| commit.epoch))
     ));
+    show_words(report);
+    for journal in &report.journals {
+        let entries = &journal.entries;
+        print(&format!(
+            "journal     source {}, {}: {} entries from {} on",
+            journal.source,
+            journal.name,
+            entries.end.saturating_sub(entries.start),
+            entries.start
+        ));
+    }
     for snapshot in &report.snapshots {
         let rows: u64 = snapshot.pieces.iter().map(|piece| piece.rows).sum();
         print(&format!(
@@ -78,6 +165,24 @@ fn show(report: &CheckpointReport) {
         .collect();
     print("");
     print(&table(&["file", "bytes", "state"], &rows));
+}
+
+/// What the user decided.
+fn show_words(report: &CheckpointReport) {
+    for dropped in &report.dropped {
+        let Dropped { from, reason } = dropped;
+        print(&format!("gave up     from epoch {from} on: {reason:?}"));
+    }
+    for accepted in &report.accepted {
+        let Accepted {
+            epoch,
+            source,
+            what,
+        } = accepted;
+        print(&format!(
+            "accepted    epoch {epoch}, source {source}: {what:?}"
+        ));
+    }
 }
 
 fn range(epochs: impl Iterator<Item = Epoch> + Clone) -> String {
