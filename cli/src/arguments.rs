@@ -35,7 +35,7 @@ pub(crate) enum Command {
     Explain(ExplainArguments),
     /// Run stream scripts
     Test(TestArguments),
-    /// Show or verify a checkpoint, give up a plan in it, accept changed input
+    /// Show or verify a checkpoint
     Checkpoint(CheckpointArguments),
     /// Explain error codes
     Errors(ErrorsArguments),
@@ -171,29 +171,30 @@ pub(crate) enum CheckpointCommand {
         /// The checkpoint
         dir: PathBuf,
     },
-    /// Give up planned epochs that were never committed; the next start plans them anew
+    /// Give up epochs that were planned and never committed; their numbers are planned anew
+    #[command(name = "drop-plan")]
     DropPlan {
-        /// The checkpoint
+        /// The checkpoint of a query that does not run
         dir: PathBuf,
-        /// The first of them; all without a commit if it is not given
+        /// The first epoch to give up; the oldest without a commit if absent
         #[arg(long, value_name = "EPOCH")]
         from: Option<u64>,
-        /// Why, for whoever looks later
-        #[arg(long, default_value = "", value_name = "TEXT")]
+        /// Why; kept in the log
+        #[arg(long, value_name = "TEXT", default_value = "")]
         reason: String,
     },
-    /// Accept that the input of an epoch is no longer what it was; it runs with what is there
+    /// Accept that input which a restart reads again was changed or removed
     Accept {
-        /// The checkpoint
+        /// The checkpoint of a query that does not run
         dir: PathBuf,
-        /// The epoch
-        #[arg(long)]
-        epoch: u64,
-        /// The source, by its place in the query, from 0; all with input in the epoch if it is not given
-        #[arg(long, value_name = "NUMBER")]
+        /// Only this epoch; all that will run again if absent
+        #[arg(long, value_name = "EPOCH")]
+        epoch: Option<u64>,
+        /// Only this source, counted from 0 in the order of the query; all if absent
+        #[arg(long, value_name = "N")]
         source: Option<u32>,
-        /// What changed, for whoever looks later
-        #[arg(long, default_value = "", value_name = "TEXT")]
+        /// Why; kept in the log
+        #[arg(long, value_name = "TEXT", default_value = "")]
         reason: String,
     },
 }

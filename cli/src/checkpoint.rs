@@ -1,10 +1,11 @@
-//! `millstream checkpoint`: what a checkpoint holds, whether it is whole, and the user's word about it.
+//! `millstream checkpoint`: what a checkpoint holds, whether it is whole, and the user's word about
+//! epochs that a restart would run again.
 
 use std::{path::Path, sync::Arc};
 
 use millstream_epoch::{
-    Accepted, CheckpointReport, Dropped, EpochError, FileState, RealDisk, accept_input, drop_plans,
-    inspect, verify,
+    Accepted, CheckpointReport, Dropped, EpochError, FileState, Plan, RealDisk, accept_input,
+    drop_plans, inspect, verify,
 };
 use millstream_types::Epoch;
 
@@ -14,25 +15,23 @@ use crate::{
     terminal::{print, table},
 };
 
-/// Does what was asked for with a checkpoint.
+/// Does what was asked. Showing and verifying read only and take no lock; a word about an epoch
+/// is a record in the log, and is refused while the query runs.
 pub(crate) fn checkpoint(arguments: &CheckpointArguments) -> Result<Exit, Failure> {
     match &arguments.what {
-        CheckpointCommand::Show { dir } => look(inspect(&disk_of(dir)?)),
-        CheckpointCommand::Verify { dir } => look(verify(&disk_of(dir)?)),
-        CheckpointCommand::DropPlan { dir, from, reason } => {
-            let from = from.map(Epoch);
-            drop_plan(disk_of(dir)?, from, reason).map_err(|error| coded(&error))
-        }
+        CheckpointCommand::Show { dir } => look(inspect(&disk(dir)?)),
+        CheckpointCommand::Verify { dir } => look(verify(&disk(dir)?)),
+        CheckpointCommand::DropPlan { dir, from, reason } => drop_plan(disk(dir)?, *from, reason),
         CheckpointCommand::Accept {
             dir,
             epoch,
             source,
             reason,
-        } => accept(disk_of(dir)?, Epoch(*epoch), *source, reason).map_err(|error| coded(&error)),
+        } => accept(disk(dir)?, (*epoch, *source), reason),
     }
 }
 
-fn disk_of(dir: &Path) -> Result<RealDisk, Failure> {
+fn disk(dir: &Path) -> Result<RealDisk, Failure> {
     if dir.is_dir() {
         Ok(RealDisk::new(dir))
     } else {
@@ -40,7 +39,6 @@ fn disk_of(dir: &Path) -> Result<RealDisk, Failure> {
     }
 }
 
-/// Shows a report. Reads only; takes no lock.
 fn look(report: Result<CheckpointReport, EpochError>) -> Result<Exit, Failure> {
     let report = report.map_err(|error| coded(&error))?;
     show(&report);
@@ -54,58 +52,79 @@ fn look(report: Result<CheckpointReport, EpochError>) -> Result<Exit, Failure> {
     })
 }
 
-fn drop_plan(disk: RealDisk, from: Option<Epoch>, reason: &str) -> Result<Exit, EpochError> {
-    let from = match from {
-        Some(from) => from,
-        None => {
-            let commits = inspect(&disk)?.commits;
-            commits
-                .last()
-                .map_or(Epoch::FIRST, |last| last.epoch.next())
-        }
+/// Epochs that are planned and that no snapshot contains, and whether each has its commit.
+fn open_plans(disk: &RealDisk) -> Result<Vec<(Plan, bool)>, Failure> {
+    let report = inspect(disk).map_err(|error| coded(&error))?;
+    if let Some(problem) = report.problem {
+        return Err(problem.into());
+    }
+    let captured = report.snapshots.last().map(|snapshot| snapshot.epoch);
+    let committed = report.commits.last().map(|commit| commit.epoch);
+    let open = report
+        .plans
+        .into_iter()
+        .filter(|plan| Some(plan.epoch) > captured);
+    let with_commit = open.map(|plan| {
+        let is_committed = Some(plan.epoch) <= committed;
+        (plan, is_committed)
+    });
+    Ok(with_commit.collect())
+}
+
+fn drop_plan(disk: RealDisk, from: Option<u64>, reason: &str) -> Result<Exit, Failure> {
+    let oldest = || -> Result<Option<Epoch>, Failure> {
+        let mut plans = open_plans(&disk)?.into_iter();
+        let found = plans.find(|(_, is_committed)| !is_committed);
+        Ok(found.map(|(plan, _)| plan.epoch))
     };
-    let gone = drop_plans(Arc::new(disk), from, reason)?;
-    let epochs = range(gone.iter().map(|plan| plan.epoch));
-    print(&format!("gave up     {epochs}"));
+    let Some(from) = from.map_or_else(oldest, |from| Ok(Some(Epoch(from))))? else {
+        print("every planned epoch is committed: nothing to give up");
+        return Ok(Exit::Done);
+    };
+    let gone = drop_plans(Arc::new(disk), from, reason).map_err(|error| coded(&error))?;
+    for plan in gone {
+        print(&format!(
+            "epoch {} is given up; its input is planned anew",
+            plan.epoch
+        ));
+    }
     Ok(Exit::Done)
 }
 
 fn accept(
     disk: RealDisk,
-    epoch: Epoch,
-    source: Option<u32>,
+    (epoch, source): (Option<u64>, Option<u32>),
     reason: &str,
-) -> Result<Exit, EpochError> {
-    let sources = match source {
-        Some(source) => vec![source],
-        None => sources_of(&disk, epoch)?,
-    };
-    let accepted: Vec<Accepted> = sources
-        .into_iter()
-        .map(|source| Accepted {
-            epoch,
-            source,
-            what: reason.to_owned(),
-        })
-        .collect();
-    accept_input(Arc::new(disk), &accepted)?;
-    for Accepted { source, .. } in accepted {
-        print(&format!("accepted    epoch {epoch}, source {source}"));
+) -> Result<Exit, Failure> {
+    let mut accepted = Vec::new();
+    for (plan, _) in open_plans(&disk)? {
+        if epoch.is_some_and(|epoch| plan.epoch != Epoch(epoch)) {
+            continue;
+        }
+        for (index, range) in (0u32..).zip(&plan.sources) {
+            if range.is_some() && source.is_none_or(|source| source == index) {
+                accepted.push(Accepted {
+                    epoch: plan.epoch,
+                    source: index,
+                    what: reason.to_owned(),
+                });
+            }
+        }
+    }
+    if accepted.is_empty() {
+        return Err(Failure::Usage(
+            "no epoch that a restart runs again has such input; see `millstream checkpoint show`"
+                .to_owned(),
+        ));
+    }
+    accept_input(Arc::new(disk), &accepted).map_err(|error| coded(&error))?;
+    for one in accepted {
+        print(&format!(
+            "input of source {} in epoch {} is taken as it is now",
+            one.source, one.epoch
+        ));
     }
     Ok(Exit::Done)
-}
-
-/// The sources with input in an epoch; the first one if there are none, so that the refusal says why.
-fn sources_of(disk: &RealDisk, epoch: Epoch) -> Result<Vec<u32>, EpochError> {
-    let plans = inspect(disk)?.plans;
-    let plan = plans.iter().find(|plan| plan.epoch == epoch);
-    let ranges = plan.map_or(&[][..], |plan| &plan.sources);
-    let sources: Vec<u32> = (0..)
-        .zip(ranges)
-        .filter(|(_, range)| range.is_some())
-        .map(|(source, _)| source)
-        .collect();
-    Ok(if sources.is_empty() { vec![0] } else { sources })
 }
 
 fn show(report: &CheckpointReport) {
@@ -169,18 +188,13 @@ fn show(report: &CheckpointReport) {
 
 /// What the user decided.
 fn show_words(report: &CheckpointReport) {
-    for dropped in &report.dropped {
-        let Dropped { from, reason } = dropped;
+    for Dropped { from, reason } in &report.dropped {
         print(&format!("gave up     from epoch {from} on: {reason:?}"));
     }
     for accepted in &report.accepted {
-        let Accepted {
-            epoch,
-            source,
-            what,
-        } = accepted;
         print(&format!(
-            "accepted    epoch {epoch}, source {source}: {what:?}"
+            "accepted    epoch {}, source {}: {:?}",
+            accepted.epoch, accepted.source, accepted.what
         ));
     }
 }
