@@ -29,8 +29,11 @@ type Failure = Box<dyn std::error::Error>;
 /// Above this many no real files are made.
 const REAL_MAX: u64 = 1_000_000;
 
-/// Epochs of one file each, and looks that find nothing.
+/// Epochs of one file each.
 const ROUNDS: u32 = 200;
+
+/// So much later than it is the source is asked: long after its directories were made.
+const LATER_MS: i64 = 5_000;
 
 fn main() -> Result<(), Failure> {
     let numbers = std::env::args().filter_map(|text| text.parse().ok());
@@ -53,12 +56,15 @@ fn main() -> Result<(), Failure> {
 fn real(files: u64, io: &tokio::runtime::Runtime) -> Result<(), Failure> {
     let mut stdout = io::stdout();
     let dir = tempfile::tempdir()?;
+    let (large, small) = (dir.path().join("d=large"), dir.path().join("d=small"));
+    std::fs::create_dir(&large)?;
+    std::fs::create_dir(&small)?;
     for number in 0..files {
-        std::fs::write(dir.path().join(format!("{number:08}.txt")), "x\n")?;
+        std::fs::write(large.join(format!("{number:08}.txt")), "x\n")?;
     }
     let journals = Counted::new(0);
     let mut source = open(dir.path(), &journals, io)?;
-    let (range, seconds) = timed(|| plan(source.as_mut(), 10))?;
+    let (range, seconds) = timed(|| plan(source.as_mut(), LATER_MS))?;
     let range = range.ok_or("no files")?;
     let bytes = range.detail.len() + source.state().len();
     writeln!(
@@ -76,7 +82,8 @@ fn real(files: u64, io: &tokio::runtime::Runtime) -> Result<(), Failure> {
     })?;
     writeln!(stdout, "{splits} splits: {seconds:.2} s CPU")?;
     source.settled(&range)?;
-    one_more(dir.path(), source.as_mut(), &journals)?;
+    one_more(&small, ROUNDS, source.as_mut(), &journals)?;
+    one_more(&large, 5, source.as_mut(), &journals)?;
 
     // Nothing comes for a minute of the clock that the source is given.
     let start_ms = now_ms() + 60_000;
@@ -107,6 +114,8 @@ fn real(files: u64, io: &tokio::runtime::Runtime) -> Result<(), Failure> {
 fn fingerprints(files: u64, io: &tokio::runtime::Runtime) -> Result<(), Failure> {
     let mut stdout = io::stdout();
     let dir = tempfile::tempdir()?;
+    let small = dir.path().join("d=small");
+    std::fs::create_dir(&small)?;
     let journals = Counted::new(files);
     let now = now_ms();
     let state = format!(
@@ -121,31 +130,33 @@ fn fingerprints(files: u64, io: &tokio::runtime::Runtime) -> Result<(), Failure>
         "{files} files seen before: restored in {seconds:.2} s CPU, {bytes:.1} bytes of memory a file"
     )?;
     journals.take();
-    one_more(dir.path(), source.as_mut(), &journals)
+    one_more(&small, ROUNDS, source.as_mut(), &journals)
 }
 
-/// One file an epoch.
-fn one_more(dir: &Path, source: &mut dyn Source, journals: &Counted) -> Result<(), Failure> {
+/// One file an epoch, in `below`.
+fn one_more(
+    below: &Path,
+    rounds: u32,
+    source: &mut dyn Source,
+    journals: &Counted,
+) -> Result<(), Failure> {
     journals.take();
     let mut spent = 0.0;
-    for round in 0..ROUNDS {
-        // As a directory elsewhere in the tree would: the large one is not listed for it.
-        let sub = dir.join(format!("d={round}"));
-        std::fs::create_dir(&sub)?;
-        std::fs::write(sub.join("new.txt"), "x\n")?;
-        let (range, seconds) = timed(|| plan(source, 10))?;
+    for round in 0..rounds {
+        std::fs::write(below.join(format!("new-{round}.txt")), "x\n")?;
+        let (range, seconds) = timed(|| plan(source, LATER_MS))?;
         spent += seconds;
         source.settled(&range.ok_or("no file")?)?;
     }
     let (calls, bytes) = journals.take();
-    let rounds = u64::from(ROUNDS);
     let mut stdout = io::stdout();
     writeln!(
         stdout,
-        "one more file: {:.0} us CPU, {} journal calls, {} bytes an epoch",
-        spent * 1e6 / f64::from(ROUNDS),
-        calls / rounds,
-        bytes / rounds
+        "one more file in {}: {:.0} us CPU, {} journal calls, {} bytes an epoch",
+        below.file_name().unwrap_or_default().display(),
+        spent * 1e6 / f64::from(rounds),
+        calls / u64::from(rounds),
+        bytes / u64::from(rounds)
     )?;
     Ok(())
 }

@@ -298,10 +298,10 @@ impl FileSource {
     }
 }
 
-/// Cuts a journal at `end`, if it is longer.
+/// Cuts a journal at `end`. One that is shorter has lost entries, and says so.
 fn cut_behind(journal: &dyn Journal, end: u64) -> Result<(), ConnectorError> {
-    if journal.entries().end > end {
-        journal.truncate(end.max(journal.entries().start))?;
+    if journal.entries().end != end {
+        journal.truncate(end)?;
     }
     Ok(())
 }

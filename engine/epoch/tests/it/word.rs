@@ -164,7 +164,7 @@ fn a_crash_or_an_error_at_any_operation_of_a_word() {
     let undisturbed = before.survivor(Survival::Synced);
     drop_from(&undisturbed, 3).expect("open");
     let ops = undisturbed.ops();
-    assert_eq!(ops, 6, "{:#?}", undisturbed.journal());
+    assert_eq!(ops, 6, "{:#?}", undisturbed.history());
     let check = |disk: &SimDisk| {
         let (_, recovered) = open(disk);
         assert!(matches!(count(recovered.plan_last), 3 | 4));

@@ -180,7 +180,7 @@ pub const CATALOGUE: &[ErrorEntry] = &[
         class: Class::Corrupt,
         title: "input that a plan names is gone or changed",
         why: "A file that belongs to an unfinished epoch was deleted or rewritten, so the epoch cannot be repeated exactly.",
-        action: "Put the file back as it was, or start with a new checkpoint.",
+        action: "Put the file back as it was, or accept the change: `millstream checkpoint accept`. For files that go before they are read there is ignoreMissingFiles.",
     },
     ErrorEntry {
         code: "CON-012",
