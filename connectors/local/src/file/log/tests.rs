@@ -157,6 +157,8 @@ fn check_log_from(first: u64) {
             assert_eq!(log.latest(), Some(Epoch(epoch)));
         }
     }
+    let left = names(dir.path()).len();
+    assert!(left < 40, "{first}: {left} entries left");
 }
 
 #[test]
