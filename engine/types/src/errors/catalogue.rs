@@ -81,18 +81,18 @@ pub const CATALOGUE: &[ErrorEntry] = &[
     ErrorEntry {
         code: "CKP-009",
         condition: None,
-        class: Class::User,
-        title: "nothing can be decided about this epoch",
-        why: "A plan can be given up as long as its epoch is not committed, and changed input can be accepted as long as a restart would read it. This epoch is committed, or was never planned, or a snapshot contains it.",
-        action: "See the plans and commits with `millstream checkpoint show`, and name another epoch.",
-    },
-    ErrorEntry {
-        code: "CKP-010",
-        condition: None,
         class: Class::Corrupt,
         title: "an epoch gives something else than before",
         why: "An epoch that ran before a restart runs again to rebuild state, and its rows or its watermark are not what the log says: its input was changed, although sizes and times agree.",
         action: "Restore the input, or start with a new checkpoint and a new sink.",
+    },
+    ErrorEntry {
+        code: "CKP-010",
+        condition: None,
+        class: Class::User,
+        title: "nothing can be decided about this epoch",
+        why: "A plan can be given up as long as its epoch is not committed, and changed input can be accepted as long as a restart would read it. This epoch is committed, or was never planned, or a snapshot contains it.",
+        action: "See the plans and commits with `millstream checkpoint show`, and name another epoch.",
     },
     ErrorEntry {
         code: "CON-001",
