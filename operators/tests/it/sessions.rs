@@ -41,8 +41,10 @@ fn inputs(takes_back: bool) -> impl Strategy<Value = Vec<Input>> {
             mark += by;
             let mut signed: Vec<(Row, i64)> = rows.iter().map(|row| (*row, 1)).collect();
             there.extend(rows);
-            for which in back.into_iter().filter(|_| takes_back && !there.is_empty()) {
-                signed.push((there.swap_remove(which % there.len()), -1));
+            for which in back {
+                if takes_back && !there.is_empty() {
+                    signed.push((there.swap_remove(which % there.len()), -1));
+                }
             }
             inputs.push((signed, mark));
         }
