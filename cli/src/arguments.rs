@@ -171,6 +171,32 @@ pub(crate) enum CheckpointCommand {
         /// The checkpoint
         dir: PathBuf,
     },
+    /// Give up epochs that were planned and never committed; their numbers are planned anew
+    #[command(name = "drop-plan")]
+    DropPlan {
+        /// The checkpoint of a query that does not run
+        dir: PathBuf,
+        /// The first epoch to give up; the oldest without a commit if absent
+        #[arg(long, value_name = "EPOCH")]
+        from: Option<u64>,
+        /// Why; kept in the log
+        #[arg(long, value_name = "TEXT", default_value = "")]
+        reason: String,
+    },
+    /// Accept that input which a restart reads again was changed or removed
+    Accept {
+        /// The checkpoint of a query that does not run
+        dir: PathBuf,
+        /// Only this epoch; all that will run again if absent
+        #[arg(long, value_name = "EPOCH")]
+        epoch: Option<u64>,
+        /// Only this source, counted from 0 in the order of the query; all if absent
+        #[arg(long, value_name = "N")]
+        source: Option<u32>,
+        /// Why; kept in the log
+        #[arg(long, value_name = "TEXT", default_value = "")]
+        reason: String,
+    },
 }
 
 /// Arguments of `errors`.

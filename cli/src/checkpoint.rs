@@ -1,6 +1,12 @@
-//! `millstream checkpoint`: what a checkpoint holds, and whether it is whole.
+//! `millstream checkpoint`: what a checkpoint holds, whether it is whole, and the user's word about
+//! epochs that a restart would run again.
 
-use millstream_epoch::{CheckpointReport, FileState, RealDisk, inspect, verify};
+use std::{path::Path, sync::Arc};
+
+use millstream_epoch::{
+    Accepted, CheckpointReport, EpochError, FileState, Plan, RealDisk, accept_input, drop_plans,
+    inspect, verify,
+};
 use millstream_types::Epoch;
 
 use crate::{
@@ -9,17 +15,31 @@ use crate::{
     terminal::{print, table},
 };
 
-/// Shows or verifies a checkpoint. Reads only; takes no lock.
+/// Does what was asked. Showing and verifying read only and take no lock; a word about an epoch
+/// is a record in the log, and is refused while the query runs.
 pub(crate) fn checkpoint(arguments: &CheckpointArguments) -> Result<Exit, Failure> {
-    let (CheckpointCommand::Show { dir } | CheckpointCommand::Verify { dir }) = &arguments.what;
-    if !dir.is_dir() {
-        return Err(Failure::Usage(format!("{} is no directory", dir.display())));
+    match &arguments.what {
+        CheckpointCommand::Show { dir } => look(inspect(&disk(dir)?)),
+        CheckpointCommand::Verify { dir } => look(verify(&disk(dir)?)),
+        CheckpointCommand::DropPlan { dir, from, reason } => drop_plan(disk(dir)?, *from, reason),
+        CheckpointCommand::Accept {
+            dir,
+            epoch,
+            source,
+            reason,
+        } => accept(disk(dir)?, (*epoch, *source), reason),
     }
-    let disk = RealDisk::new(dir);
-    let report = match &arguments.what {
-        CheckpointCommand::Show { .. } => inspect(&disk),
-        CheckpointCommand::Verify { .. } => verify(&disk),
-    };
+}
+
+fn disk(dir: &Path) -> Result<RealDisk, Failure> {
+    if dir.is_dir() {
+        Ok(RealDisk::new(dir))
+    } else {
+        Err(Failure::Usage(format!("{} is no directory", dir.display())))
+    }
+}
+
+fn look(report: Result<CheckpointReport, EpochError>) -> Result<Exit, Failure> {
     let report = report.map_err(|error| coded(&error))?;
     show(&report);
     if let Some(problem) = &report.problem {
@@ -30,6 +50,81 @@ pub(crate) fn checkpoint(arguments: &CheckpointArguments) -> Result<Exit, Failur
     } else {
         Exit::QueryFailed
     })
+}
+
+/// Epochs that are planned and that no snapshot contains, and whether each has its commit.
+fn open_plans(disk: &RealDisk) -> Result<Vec<(Plan, bool)>, Failure> {
+    let report = inspect(disk).map_err(|error| coded(&error))?;
+    if let Some(problem) = report.problem {
+        return Err(problem.into());
+    }
+    let captured = report.snapshots.last().map(|snapshot| snapshot.epoch);
+    let committed = report.commits.last().map(|commit| commit.epoch);
+    let open = report
+        .plans
+        .into_iter()
+        .filter(|plan| Some(plan.epoch) > captured);
+    let with_commit = open.map(|plan| {
+        let is_committed = Some(plan.epoch) <= committed;
+        (plan, is_committed)
+    });
+    Ok(with_commit.collect())
+}
+
+fn drop_plan(disk: RealDisk, from: Option<u64>, reason: &str) -> Result<Exit, Failure> {
+    let oldest = || -> Result<Option<Epoch>, Failure> {
+        let mut plans = open_plans(&disk)?.into_iter();
+        let found = plans.find(|(_, is_committed)| !is_committed);
+        Ok(found.map(|(plan, _)| plan.epoch))
+    };
+    let Some(from) = from.map_or_else(oldest, |from| Ok(Some(Epoch(from))))? else {
+        print("every planned epoch is committed: nothing to give up");
+        return Ok(Exit::Done);
+    };
+    let gone = drop_plans(Arc::new(disk), from, reason).map_err(|error| coded(&error))?;
+    for plan in gone {
+        print(&format!(
+            "epoch {} is given up; its input is planned anew",
+            plan.epoch
+        ));
+    }
+    Ok(Exit::Done)
+}
+
+fn accept(
+    disk: RealDisk,
+    (epoch, source): (Option<u64>, Option<u32>),
+    reason: &str,
+) -> Result<Exit, Failure> {
+    let mut accepted = Vec::new();
+    for (plan, _) in open_plans(&disk)? {
+        if epoch.is_some_and(|epoch| plan.epoch != Epoch(epoch)) {
+            continue;
+        }
+        for (index, range) in (0u32..).zip(&plan.sources) {
+            if range.is_some() && source.is_none_or(|source| source == index) {
+                accepted.push(Accepted {
+                    epoch: plan.epoch,
+                    source: index,
+                    what: reason.to_owned(),
+                });
+            }
+        }
+    }
+    if accepted.is_empty() {
+        return Err(Failure::Usage(
+            "no epoch that a restart runs again has such input; see `millstream checkpoint show`"
+                .to_owned(),
+        ));
+    }
+    accept_input(Arc::new(disk), &accepted).map_err(|error| coded(&error))?;
+    for one in accepted {
+        print(&format!(
+            "input of source {} in epoch {} is taken as it is now",
+            one.source, one.epoch
+        ));
+    }
+    Ok(Exit::Done)
 }
 
 fn show(report: &CheckpointReport) {

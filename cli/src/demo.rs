@@ -14,7 +14,7 @@ use millstream::{
 use crate::{
     arguments::DemoArguments,
     exit::{Exit, Failure},
-    run::signal,
+    signals::Signals,
     terminal::{complain, is_watched, print, table},
 };
 
@@ -43,7 +43,7 @@ impl StreamingQueryListener for Totals {
 }
 
 /// Runs the demo for its time, or until a signal.
-pub(crate) async fn demo(arguments: DemoArguments) -> Result<Exit, Failure> {
+pub(crate) async fn demo(arguments: DemoArguments, signals: &Signals) -> Result<Exit, Failure> {
     let mut builder = Session::builder().app_name("millstream demo");
     if let Some(workers) = arguments.workers {
         builder = builder.workers(workers);
@@ -73,7 +73,7 @@ pub(crate) async fn demo(arguments: DemoArguments) -> Result<Exit, Failure> {
         .start_now()?;
     let mut board = Board::default();
     let limit = Duration::from_secs(arguments.seconds);
-    let interrupted = watch(&session, &query, limit, &mut board).await?;
+    let interrupted = watch((&session, &query), limit, &mut board, signals).await?;
     query.stop().await?;
     board.take(&session);
     let took = clock.monotonic().saturating_sub(started);
@@ -87,13 +87,13 @@ pub(crate) async fn demo(arguments: DemoArguments) -> Result<Exit, Failure> {
 
 /// Redraws the table until the time is over; says whether a signal came first.
 async fn watch(
-    session: &Session,
-    query: &StreamingQuery,
+    (session, query): (&Session, &StreamingQuery),
     limit: Duration,
     board: &mut Board,
+    signals: &Signals,
 ) -> Result<bool, Failure> {
     let over = tokio::time::sleep(limit);
-    let interrupt = signal();
+    let interrupt = signals.wait();
     tokio::pin!(over, interrupt);
     let mut ticks = tokio::time::interval(Duration::from_secs(1));
     loop {

@@ -12,6 +12,7 @@ mod info;
 mod progress;
 mod run;
 mod script;
+mod signals;
 mod terminal;
 
 use clap::Parser;
@@ -19,6 +20,7 @@ use clap::Parser;
 use crate::{
     arguments::{Arguments, Command},
     exit::{Exit, Failure},
+    signals::Signals,
 };
 
 #[global_allocator]
@@ -32,7 +34,14 @@ fn main() -> std::process::ExitCode {
         .enable_all()
         .build();
     let result = match runtime {
-        Ok(runtime) => runtime.block_on(dispatch(arguments.command)),
+        Ok(runtime) => {
+            let result = Signals::take_over()
+                .map_err(|error| Failure::Usage(format!("signals cannot be heeded: {error}")))
+                .and_then(|signals| runtime.block_on(dispatch(arguments.command, &signals)));
+            // A word to people may be stuck in a pipe; it is not waited for.
+            runtime.shutdown_background();
+            result
+        }
         Err(error) => Err(Failure::Usage(format!("no async runtime: {error}"))),
     };
     match result {
@@ -45,10 +54,10 @@ fn main() -> std::process::ExitCode {
     }
 }
 
-async fn dispatch(command: Command) -> Result<Exit, Failure> {
+async fn dispatch(command: Command, signals: &Signals) -> Result<Exit, Failure> {
     match command {
-        Command::Demo(arguments) => demo::demo(arguments).await,
-        Command::Run(arguments) => run::run(arguments).await,
+        Command::Demo(arguments) => demo::demo(arguments, signals).await,
+        Command::Run(arguments) => run::run(arguments, signals).await,
         Command::Explain(arguments) => explain::explain(&arguments),
         Command::Test(arguments) => script::test(&arguments),
         Command::Checkpoint(arguments) => checkpoint::checkpoint(&arguments),

@@ -7,7 +7,7 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use millstream::{Progress, StreamingQueryListener};
+use millstream::{Fault, Progress, StreamingQueryListener};
 
 use crate::{
     arguments::ProgressStyle,
@@ -51,6 +51,21 @@ impl Reporter {
 }
 
 impl StreamingQueryListener for Reporter {
+    fn on_query_notice(&self, _id: &str, notice: &Fault) {
+        complain(&format!("note {}: {}", notice.code, notice.message));
+    }
+
+    fn on_query_paused(&self, _id: &str, reason: &Fault) {
+        complain(&format!(
+            "paused: {} ({}); the query goes on by itself when there is room",
+            reason.message, reason.code
+        ));
+    }
+
+    fn on_query_resumed(&self, _id: &str) {
+        complain("goes on: there is room again");
+    }
+
     fn on_query_progress(&self, progress: &Progress) {
         let json = || serde_json::to_string(progress).unwrap_or_default();
         if let Some(file) = &self.file {

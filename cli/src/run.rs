@@ -11,6 +11,7 @@ use crate::{
     arguments::RunArguments,
     exit::{Exit, Failure, coded},
     progress::Reporter,
+    signals::Signals,
     terminal::{complain, print, table},
 };
 
@@ -42,13 +43,13 @@ pub(crate) fn statements(
 }
 
 /// Runs statements and waits for their queries.
-pub(crate) async fn run(arguments: Box<RunArguments>) -> Result<Exit, Failure> {
+pub(crate) async fn run(arguments: Box<RunArguments>, signals: &Signals) -> Result<Exit, Failure> {
     let statements = statements(arguments.file.as_deref(), arguments.command.as_deref())?;
     let session = session(&arguments)?;
     let reporter = Reporter::new(arguments.progress, arguments.progress_file.as_deref())?;
     session.add_listener(Arc::new(reporter));
     let queries = start(&session, &statements, arguments.checkpoint.as_deref())?;
-    wait(&queries).await
+    wait(&queries, signals).await
 }
 
 fn session(arguments: &RunArguments) -> Result<Session, Failure> {
@@ -152,8 +153,8 @@ fn show(outcome: &Outcome) {
     }
 }
 
-/// Waits until all queries have ended; a signal asks them to end, a second one ends the process.
-async fn wait(queries: &[StreamingQuery]) -> Result<Exit, Failure> {
+/// Waits until all queries have ended; a signal asks them to end.
+async fn wait(queries: &[StreamingQuery], signals: &Signals) -> Result<Exit, Failure> {
     // Side by side: one that fails is heard of while others go on.
     let mut running = tokio::task::JoinSet::new();
     for query in queries {
@@ -176,34 +177,14 @@ async fn wait(queries: &[StreamingQuery]) -> Result<Exit, Failure> {
     tokio::pin!(ended);
     let failure = tokio::select! {
         failure = &mut ended => failure,
-        () = signal() => {
-            complain("stopping: open epochs are committed; once more to stop at once");
+        () = signals.wait() => {
             queries.iter().for_each(StreamingQuery::request_stop);
-            tokio::select! {
-                failure = &mut ended => failure,
-                () = signal() => {
-                    queries.iter().for_each(StreamingQuery::kill);
-                    None
-                }
-            }
+            // On a thread of its own: the standard error may be a pipe that nobody empties.
+            let _said = tokio::task::spawn_blocking(|| {
+                complain("stopping: open epochs are committed; once more to stop at once");
+            });
+            ended.await
         }
     };
     failure.map_or(Ok(Exit::Done), Err)
-}
-
-/// Waits for SIGINT or SIGTERM.
-pub(crate) async fn signal() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let terminate = async {
-        match signal(SignalKind::terminate()) {
-            Ok(mut stream) => {
-                stream.recv().await;
-            }
-            Err(_) => std::future::pending::<()>().await,
-        }
-    };
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        () = terminate => {}
-    }
 }

@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use arrow::{
-    array::{Array, ArrayRef, Int64Array, RecordBatch, UInt32Array},
-    compute::{self, SortColumn as ArrowSortColumn, SortOptions},
+    array::{
+        Array, ArrayRef, BooleanArray, Int64Array, RecordBatch, RecordBatchOptions, UInt64Array,
+    },
+    compute::{self, SortOptions},
     datatypes::{DataType, Field, Schema},
 };
-use arrow_row::{RowConverter, SortField};
+use arrow_row::{RowConverter, Rows, SortField};
 use millstream_types::Epoch;
 
 use crate::{
@@ -35,6 +37,8 @@ pub struct Arrange {
     order: Vec<SortColumn>,
     limit: Option<usize>,
     rows: Vec<Delta>,
+    /// What is still to leave in the epoch that closes.
+    leaving: Option<InOrder>,
 }
 
 impl Arrange {
@@ -45,6 +49,7 @@ impl Arrange {
             order,
             limit,
             rows: Vec::new(),
+            leaving: None,
         }
     }
 }
@@ -62,14 +67,18 @@ impl EpochOperator for Arrange {
     }
 
     fn on_close(&mut self, _context: &EpochContext, out: &mut Emitter) -> Result<Progress> {
-        let rows = std::mem::take(&mut self.rows);
-        if rows.is_empty() {
+        let mut leaving = match self.leaving.take() {
+            Some(leaving) => leaving,
+            None => {
+                let rows = std::mem::take(&mut self.rows);
+                InOrder::sorted(rows, &self.order, self.limit)?
+            }
+        };
+        if leaving.give(out)? {
             return Ok(Progress::Done);
         }
-        let whole = Delta::concat(&rows)?;
-        let sorted = whole.take(&sorted(whole.batch(), &self.order, self.limit)?)?;
-        give(&sorted, out);
-        Ok(Progress::Done)
+        self.leaving = Some(leaving);
+        Ok(Progress::More)
     }
 
     fn tap(&mut self, _epoch: Epoch) -> Result<Vec<BucketChange>> {
@@ -81,101 +90,190 @@ impl EpochOperator for Arrange {
     }
 }
 
-/// Emits rows that are in order, a batch at a time.
-fn give(rows: &Delta, out: &mut Emitter) {
-    let mut start = 0;
-    while start < rows.rows() {
-        let len = (rows.rows() - start).min(BATCH_ROWS_MAX);
-        out.give(rows.slice(start, len));
-        start += len;
+/// Rows of several deltas in some order, without a copy of all of them: some at a time, and what is used
+/// up is let go.
+#[derive(Debug)]
+pub(crate) struct InOrder {
+    deltas: Vec<Delta>,
+    /// Rows of each delta that are still to come.
+    left: Vec<usize>,
+    /// Which delta and row comes when.
+    order: Vec<(u32, u32)>,
+    at: usize,
+    bytes_a_row: usize,
+}
+
+/// Bytes of rows that come at once, about.
+const BYTES_AT_ONCE: usize = 4 << 20;
+
+impl InOrder {
+    /// Rows by place in the input; by all columns, where an operator made the rows.
+    pub(crate) fn of_input(deltas: Vec<Delta>) -> Result<InOrder> {
+        let origins: Option<Vec<&UInt64Array>> = deltas.iter().map(Delta::origin).collect();
+        let Some(origins) = origins else {
+            return InOrder::sorted(deltas, &[], None);
+        };
+        let mut order = numbered(&deltas);
+        // Rows in one place keep their order: they stood in one list.
+        order.sort_by_key(|(delta, row)| origins[*delta as usize].value(*row as usize));
+        Ok(InOrder::new(deltas, order))
+    }
+
+    /// Rows by the given columns, then by all others, so that ties are broken the same way whatever worker
+    /// made the rows.
+    fn sorted(deltas: Vec<Delta>, order: &[SortColumn], limit: Option<usize>) -> Result<InOrder> {
+        let encoded = encoded(&deltas, order)?;
+        let row = |(delta, row): &(u32, u32)| encoded[*delta as usize].row(*row as usize);
+        let mut order = numbered(&deltas);
+        order.sort_by(|left, right| row(left).cmp(&row(right)));
+        drop(encoded);
+        order.truncate(limit.unwrap_or(usize::MAX));
+        Ok(InOrder::new(deltas, order))
+    }
+
+    fn new(deltas: Vec<Delta>, order: Vec<(u32, u32)>) -> InOrder {
+        let bytes: usize = deltas.iter().map(Delta::bytes).sum();
+        let rows: usize = deltas.iter().map(Delta::rows).sum();
+        let mut left = vec![0; deltas.len()];
+        for (delta, _) in &order {
+            left[*delta as usize] += 1;
+        }
+        InOrder {
+            left,
+            bytes_a_row: bytes / rows.max(1),
+            order,
+            at: 0,
+            deltas,
+        }
+    }
+
+    /// Leaves only the first rows.
+    fn truncate(self, rows: usize) -> InOrder {
+        let InOrder {
+            deltas, mut order, ..
+        } = self;
+        order.truncate(rows);
+        InOrder::new(deltas, order)
+    }
+
+    /// Rows that are still to come.
+    fn rows(&self) -> usize {
+        self.order.len() - self.at
+    }
+
+    /// Emits rows until the emitter is full; `true` when there are no more.
+    fn give(&mut self, out: &mut Emitter) -> Result<bool> {
+        while !out.is_full() {
+            match self.next()? {
+                Some(rows) => out.give(rows),
+                None => return Ok(true),
+            }
+        }
+        Ok(self.rows() == 0)
+    }
+
+    /// The next rows; `None` when there are no more.
+    pub(crate) fn next(&mut self) -> Result<Option<Delta>> {
+        let rest = &self.order[self.at..];
+        let fit = BYTES_AT_ONCE / self.bytes_a_row.max(1);
+        let some = &rest[..rest.len().min(fit.clamp(1, BATCH_ROWS_MAX))];
+        if some.is_empty() {
+            return Ok(None);
+        }
+        let indices: Vec<(usize, usize)> = some
+            .iter()
+            .map(|(delta, row)| (*delta as usize, *row as usize))
+            .collect();
+        let origins = indices.iter();
+        let origins = origins.map(|(delta, row)| Some(self.deltas[*delta].origin()?.value(*row)));
+        let origins: Option<Vec<u64>> = origins.collect();
+        let signed = self.deltas.iter().any(|delta| delta.diff().is_some());
+        let sign = |(delta, row): &(usize, usize)| {
+            let diff = self.deltas[*delta].diff();
+            diff.map_or(1, |diff| diff.value(*row))
+        };
+        let signs = signed.then(|| Int64Array::from_iter_values(indices.iter().map(sign)));
+        let batches: Vec<&RecordBatch> = self.deltas.iter().map(Delta::batch).collect();
+        let batch = interleaved(&batches, &indices)?;
+        self.at += indices.len();
+        for (delta, _) in indices {
+            self.left[delta] -= 1;
+            if self.left[delta] == 0 {
+                let schema = self.deltas[delta].batch().schema();
+                let empty = UInt64Array::from(Vec::<u64>::new());
+                self.deltas[delta] = Delta::insertions(RecordBatch::new_empty(schema))
+                    .with_origin(origins.as_ref().map(|_| empty));
+            }
+        }
+        Ok(Some(
+            Delta::signed(batch, signs).with_origin(origins.map(UInt64Array::from)),
+        ))
     }
 }
 
-/// Row numbers by the given columns, then by all others, so that ties are broken the same way
-/// whatever worker made the rows.
-fn sorted(whole: &RecordBatch, order: &[SortColumn], limit: Option<usize>) -> Result<ArrayRef> {
-    let mut columns: Vec<ArrowSortColumn> = order
-        .iter()
-        .map(|sort| ArrowSortColumn {
-            values: whole.column(sort.column).clone(),
-            options: Some(SortOptions {
-                descending: sort.descending,
-                nulls_first: sort.nulls_first,
-            }),
-        })
-        .collect();
-    let others = (0..whole.num_columns())
-        .filter(|column| order.iter().all(|sort| sort.column != *column))
-        .filter(|column| !whole.column(*column).data_type().is_nested())
-        .map(|column| ArrowSortColumn {
-            values: whole.column(column).clone(),
-            options: None,
-        });
-    columns.extend(others);
-    if whole.columns().iter().any(has_order) {
-        return sorted_by_rows(whole, order, limit);
+fn interleaved(batches: &[&RecordBatch], indices: &[(usize, usize)]) -> Result<RecordBatch> {
+    let schema = batches[indices[0].0].schema();
+    if schema.fields().is_empty() {
+        let options = RecordBatchOptions::new().with_row_count(Some(indices.len()));
+        return RecordBatch::try_new_with_options(schema, Vec::new(), &options)
+            .map_err(OperatorError::arrow("putting rows in order"));
     }
-    if columns.is_empty() {
-        let rows = limit.unwrap_or(usize::MAX).min(whole.num_rows());
-        let all = 0..u32::try_from(rows).unwrap_or(u32::MAX);
-        return Ok(Arc::new(UInt32Array::from_iter_values(all)));
-    }
-    let indices = compute::lexsort_to_indices(&columns, limit)
-        .map_err(OperatorError::arrow("sorting rows"))?;
-    Ok(Arc::new(indices))
+    compute::interleave_record_batch(batches, indices)
+        .map_err(OperatorError::arrow("putting rows in order"))
 }
 
-/// Whether a column is one that only encoded rows can be sorted by.
-fn has_order(column: &ArrayRef) -> bool {
-    let data_type = column.data_type();
-    data_type.is_nested() && RowConverter::supports_fields(&[SortField::new(data_type.clone())])
+/// Every row of every delta.
+fn numbered(deltas: &[Delta]) -> Vec<(u32, u32)> {
+    let deltas = (0u32..).zip(deltas);
+    deltas
+        .flat_map(|(delta, of)| (0u32..).take(of.rows()).map(move |row| (delta, row)))
+        .collect()
 }
 
-/// [`sorted`] where structs and lists are among the columns.
-fn sorted_by_rows(
-    whole: &RecordBatch,
-    order: &[SortColumn],
-    limit: Option<usize>,
-) -> Result<ArrayRef> {
-    let mut fields = Vec::new();
-    let mut columns = Vec::new();
-    for sort in order {
+/// The columns of an ordering, then all others that have an order, encoded so that rows compare as their
+/// values do.
+fn encoded(deltas: &[Delta], order: &[SortColumn]) -> Result<Vec<Rows>> {
+    let Some(first) = deltas.first() else {
+        return Ok(Vec::new());
+    };
+    let data_type = |column: usize| first.batch().column(column).data_type().clone();
+    let given = order.iter().map(|sort| {
         let options = SortOptions {
             descending: sort.descending,
             nulls_first: sort.nulls_first,
         };
-        let column = whole.column(sort.column);
-        fields.push(SortField::new_with_options(
-            column.data_type().clone(),
-            options,
-        ));
-        columns.push(column.clone());
+        let field = SortField::new_with_options(data_type(sort.column), options);
+        (sort.column, field)
+    });
+    let others = (0..first.batch().num_columns())
+        .filter(|column| order.iter().all(|sort| sort.column != *column))
+        .map(|column| (column, SortField::new(data_type(column))))
+        .filter(|(_, field)| RowConverter::supports_fields(std::slice::from_ref(field)));
+    let (columns, fields): (Vec<usize>, Vec<SortField>) = given.chain(others).unzip();
+    if fields.is_empty() {
+        return sorted_by_nothing(deltas);
     }
-    for column in whole.columns() {
-        let field = SortField::new(column.data_type().clone());
-        if RowConverter::supports_fields(std::slice::from_ref(&field)) {
-            fields.push(field);
-            columns.push(column.clone());
-        }
-    }
-    let rows = RowConverter::new(fields)
-        .and_then(|converter| converter.convert_columns(&columns))
-        .map_err(OperatorError::arrow("sorting rows"))?;
-    let mut indices: Vec<u32> = (0..u32::try_from(rows.num_rows()).unwrap_or(u32::MAX)).collect();
-    indices.sort_by(|left, right| rows.row(*left as usize).cmp(&rows.row(*right as usize)));
-    indices.truncate(limit.unwrap_or(usize::MAX));
-    Ok(Arc::new(UInt32Array::from(indices)))
+    let converter = RowConverter::new(fields).map_err(OperatorError::arrow("sorting rows"))?;
+    let encoded = deltas.iter().map(|delta| {
+        let columns = columns.iter().map(|at| delta.batch().column(*at).clone());
+        converter
+            .convert_columns(&columns.collect::<Vec<_>>())
+            .map_err(OperatorError::arrow("sorting rows"))
+    });
+    encoded.collect()
 }
 
-/// Row numbers by place in the input; by all columns, where an operator made the rows.
-pub(crate) fn in_order(rows: &Delta) -> Result<ArrayRef> {
-    let Some(origin) = rows.origin() else {
-        return sorted(rows.batch(), &[], None);
-    };
-    let mut order: Vec<u32> = (0..u32::try_from(origin.len()).unwrap_or(u32::MAX)).collect();
-    // Rows in one place keep their order: they stood in one list.
-    order.sort_by_key(|row| origin.value(*row as usize));
-    Ok(Arc::new(UInt32Array::from(order)))
+/// Rows that are all alike.
+fn sorted_by_nothing(deltas: &[Delta]) -> Result<Vec<Rows>> {
+    let converter = RowConverter::new(vec![SortField::new(DataType::Boolean)])
+        .map_err(OperatorError::arrow("sorting rows"))?;
+    let encoded = deltas.iter().map(|delta| {
+        let same: ArrayRef = Arc::new(BooleanArray::from(vec![true; delta.rows()]));
+        converter
+            .convert_columns(&[same])
+            .map_err(OperatorError::arrow("sorting rows"))
+    });
+    encoded.collect()
 }
 
 /// Rows beyond those still wanted that may wait until the rest is dropped.
@@ -188,6 +286,9 @@ pub struct Limit {
     left: u64,
     limit: u64,
     rows: Vec<Delta>,
+    waiting: usize,
+    /// What is still to leave in the epoch that closes.
+    leaving: Option<InOrder>,
     state: StateTable,
     dirty: bool,
     /// Whether rows left in this epoch.
@@ -205,8 +306,7 @@ impl Limit {
         let mut passed = 0;
         if let Some(seed) = seed {
             for ((_, bucket), pieces) in &seed.pieces {
-                let held = state.seed(*bucket, seed.epoch, pieces, ownership)?;
-                if held.num_rows() > 0 {
+                for held in state.seed(*bucket, seed.epoch, pieces, ownership)? {
                     let column = held.column(0).to_data();
                     passed = Int64Array::from(column).value(0).unsigned_abs();
                 }
@@ -216,6 +316,8 @@ impl Limit {
             left: limit.saturating_sub(passed),
             limit,
             rows: Vec::new(),
+            waiting: 0,
+            leaving: None,
             state,
             dirty: false,
             counted: false,
@@ -223,11 +325,11 @@ impl Limit {
     }
 
     /// The first of the waiting rows, in order.
-    fn first(&mut self) -> Result<Delta> {
-        let whole = Delta::concat(&std::mem::take(&mut self.rows))?;
+    fn first(&mut self) -> Result<InOrder> {
         let left = usize::try_from(self.left).unwrap_or(usize::MAX);
-        let order = in_order(&whole)?;
-        whole.take(&order.slice(0, left.min(order.len())))
+        self.waiting = 0;
+        let rows = InOrder::of_input(std::mem::take(&mut self.rows))?;
+        Ok(rows.truncate(left))
     }
 }
 
@@ -242,26 +344,35 @@ impl EpochOperator for Limit {
         if self.left == 0 {
             return Ok(());
         }
+        self.waiting += delta.rows();
         self.rows.push(delta);
-        let waiting: usize = self.rows.iter().map(Delta::rows).sum();
         let left = usize::try_from(self.left).unwrap_or(usize::MAX);
-        if waiting > left.saturating_add(SPARE_ROWS) {
-            let first = self.first()?;
-            self.rows.push(first);
+        if self.waiting > left.saturating_add(SPARE_ROWS) {
+            let mut first = self.first()?;
+            while let Some(rows) = first.next()? {
+                self.waiting += rows.rows();
+                self.rows.push(rows);
+            }
         }
         Ok(())
     }
 
     fn on_close(&mut self, _context: &EpochContext, out: &mut Emitter) -> Result<Progress> {
-        if self.rows.is_empty() {
+        let mut leaving = match self.leaving.take() {
+            Some(leaving) => leaving,
+            None => {
+                let first = self.first()?;
+                self.left = self.left.saturating_sub(first.rows() as u64);
+                self.dirty |= first.rows() > 0;
+                self.counted |= first.rows() > 0;
+                first
+            }
+        };
+        if leaving.give(out)? {
             return Ok(Progress::Done);
         }
-        let first = self.first()?;
-        self.left = self.left.saturating_sub(first.rows() as u64);
-        self.dirty |= first.rows() > 0;
-        self.counted |= first.rows() > 0;
-        give(&first, out);
-        Ok(Progress::Done)
+        self.leaving = Some(leaving);
+        Ok(Progress::More)
     }
 
     fn tap(&mut self, epoch: Epoch) -> Result<Vec<BucketChange>> {

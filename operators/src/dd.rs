@@ -4,7 +4,7 @@
 //! differential's stock spine. Versions are pinned exactly because each release breaks; an upgrade
 //! is work in this file.
 
-use std::rc::Rc;
+use std::{ops::Range, rc::Rc};
 
 use differential_dataflow::trace::{
     Builder, Cursor, Description, Span, Trace, TraceReader,
@@ -158,9 +158,14 @@ impl Updates {
         self.times.len()
     }
 
-    /// Key, value and diff of each update.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8], i64)> {
-        (0..self.len()).map(|index| {
+    /// Bytes of all keys and values.
+    pub(crate) fn bytes(&self) -> usize {
+        self.keys.data.len() + self.values.data.len()
+    }
+
+    /// Key, value and diff of some updates.
+    pub(crate) fn iter(&self, of: Range<usize>) -> impl Iterator<Item = (&[u8], &[u8], i64)> {
+        of.map(|index| {
             (
                 self.keys.at(index),
                 self.values.at(index),

@@ -126,6 +126,15 @@ impl Delta {
         self.batch.num_rows()
     }
 
+    /// Bytes of the rows, without what a slice shares with others.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let columns = self.batch.columns().iter();
+        columns
+            .map(|column| column.to_data().get_slice_memory_size().unwrap_or(0))
+            .sum()
+    }
+
     /// Rows and signs.
     #[must_use]
     pub fn into_parts(self) -> (RecordBatch, Option<Int64Array>) {

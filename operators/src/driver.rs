@@ -29,6 +29,7 @@ use crate::{
     board::{EpochBoard, EpochFacts, EpochKind},
     delta::Delta,
     error::{OperatorError, Result},
+    pressure::Pressure,
     route::by_key,
     state::BucketChange,
 };
@@ -113,18 +114,41 @@ pub enum OperatorEvent {
 /// Takes events of one worker; must not block.
 pub type Reporter = Rc<dyn Fn(OperatorEvent)>;
 
+/// Rows that leave an operator in one turn, about.
+const ROWS_A_TURN: usize = 64 * 1024;
+
+/// Bytes that leave an operator in one turn, about.
+const BYTES_A_TURN: usize = 4 << 20;
+
 /// Rows on their way out of an operator.
 #[derive(Debug, Default)]
 pub struct Emitter {
     deltas: Vec<Delta>,
+    rows: usize,
+    bytes: usize,
 }
 
 impl Emitter {
     /// Emits rows in the current epoch.
     pub fn give(&mut self, delta: Delta) {
         if delta.rows() > 0 {
+            self.rows += delta.rows();
+            self.bytes += delta.bytes();
             self.deltas.push(delta);
         }
+    }
+
+    /// Whether so much was emitted that the operator should say [`Progress::More`] and let others have
+    /// a turn: what leaves waits in memory until the sink has taken it. [INV-07]
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.rows >= ROWS_A_TURN || self.bytes >= BYTES_A_TURN
+    }
+
+    /// Takes what was emitted.
+    pub fn take(&mut self) -> Vec<Delta> {
+        (self.rows, self.bytes) = (0, 0);
+        std::mem::take(&mut self.deltas)
     }
 }
 
@@ -143,7 +167,8 @@ pub trait EpochOperator: 'static {
         out: &mut Emitter,
     ) -> Result<()>;
 
-    /// All rows of the epoch were given: publish. Called again while it says [`Progress::More`].
+    /// All rows of the epoch were given: publish, a bounded portion at a time. Called again while it says
+    /// [`Progress::More`], which it says when the emitter [is full](Emitter::is_full); no rows come in between.
     ///
     /// # Errors
     /// Stops the query.
@@ -169,6 +194,8 @@ pub struct OperatorEnvironment {
     /// How many operators under a driver this worker has: each of them answers when state is asked
     /// for.
     pub drivers: Rc<Cell<u32>>,
+    /// Whether the sink is behind.
+    pub pressure: Arc<Pressure>,
     /// Where events go.
     pub reporter: Reporter,
 }
@@ -242,6 +269,10 @@ pub fn epoch_operator<'s, O: EpochOperator>(
         // A worker that is gone needs no ringing.
         let _gone = bell.activate();
     });
+    let bell = scope.worker().sync_activator_for(address.to_vec());
+    environment.pressure.on_release(move || {
+        let _gone = bell.activate();
+    });
     environment.drivers.set(environment.drivers.get() + 1);
     let (output, stream) = builder.new_output::<Delta>();
     let mut output = OutputBuilder::<u64, CapacityContainerBuilder<Delta>>::from(output);
@@ -274,7 +305,7 @@ pub fn epoch_operator<'s, O: EpochOperator>(
             let mut output = output.activate();
             driver.advance(open.map(Epoch), &mut capability, |capability, emitter| {
                 let mut session = output.session(capability);
-                for mut delta in emitter.deltas.drain(..) {
+                for mut delta in emitter.take() {
                     session.give_container(&mut delta);
                 }
             });
@@ -298,6 +329,8 @@ struct Driver<O> {
     emitter: Emitter,
     failed: bool,
     wants_a_turn: bool,
+    /// Whether a close waits until the sink has room.
+    held_back: bool,
     /// The epoch after which state was given last.
     tapped: Option<Epoch>,
     ports: usize,
@@ -322,6 +355,7 @@ impl<O: EpochOperator> Driver<O> {
             emitter: Emitter::default(),
             failed: false,
             wants_a_turn: false,
+            held_back: false,
             tapped: None,
             ports,
         }
@@ -372,7 +406,8 @@ impl<O: EpochOperator> Driver<O> {
             match result {
                 Err(error) => self.fail(&error),
                 Ok(Progress::More) => {
-                    self.wants_a_turn = closing;
+                    // Whoever holds back is woken when there is room again.
+                    self.wants_a_turn = closing && !self.held_back;
                     return;
                 }
                 Ok(Progress::Done) => {
@@ -417,7 +452,11 @@ impl<O: EpochOperator> Driver<O> {
             self.operator
                 .on_delta(context, port, delta, &mut self.emitter)?;
         }
-        if !closing || self.operator.on_close(context, &mut self.emitter)? == Progress::More {
+        self.held_back = closing && self.environment.pressure.is_high();
+        if !closing
+            || self.held_back
+            || self.operator.on_close(context, &mut self.emitter)? == Progress::More
+        {
             return Ok(Progress::More);
         }
         self.marks.remove(&context.epoch);

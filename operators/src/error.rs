@@ -55,6 +55,16 @@ impl OperatorError {
         }
     }
 
+    /// A number or an instant that 64 bits cannot hold; for people, as Spark names it.
+    #[must_use]
+    pub fn overflow(what: impl ToString) -> OperatorError {
+        let source = ArrowError::ArithmeticOverflow("ARITHMETIC_OVERFLOW".to_owned());
+        OperatorError::Expression {
+            what: what.to_string(),
+            source: DataFusionError::ArrowError(Box::new(source), None),
+        }
+    }
+
     /// A broken contract.
     pub fn contract(what: impl Into<String>) -> OperatorError {
         OperatorError::Contract { what: what.into() }

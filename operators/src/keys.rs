@@ -138,6 +138,36 @@ impl KeyTable {
         }
     }
 
+    /// The keys in their order, where each is one word; no key is null there.
+    #[must_use]
+    pub fn words(&self) -> &[i64] {
+        match &self.shape {
+            Shape::Words(words) => &words.words,
+            Shape::Single { .. } | Shape::Rows(_) => &[],
+        }
+    }
+
+    /// Replaces each key that is one word by another; different keys must stay different.
+    pub fn renumber(&mut self, number: impl Fn(i64) -> i64) {
+        if let Shape::Words(Words { table, words, .. }) = &mut self.shape {
+            words.iter_mut().for_each(|word| *word = number(*word));
+            table.clear();
+            for (group, word) in (0u32..).zip(words.iter()) {
+                table.insert_unique(spread(*word), group, |held| spread(words[*held as usize]));
+            }
+        }
+    }
+
+    /// Bytes of one key, about.
+    #[must_use]
+    pub fn bytes_of(&self, group: u32) -> usize {
+        match &self.shape {
+            Shape::Single { .. } => 0,
+            Shape::Words(_) => 8,
+            Shape::Rows(rows) => rows.row(group).len(),
+        }
+    }
+
     /// Appends the group of each row to `groups`, making new groups as needed.
     ///
     /// # Errors

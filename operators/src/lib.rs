@@ -18,6 +18,7 @@ pub mod error;
 pub mod keyhash;
 pub mod keys;
 pub mod late;
+pub mod pressure;
 pub mod route;
 pub mod rows;
 pub mod state;

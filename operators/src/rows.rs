@@ -75,6 +75,11 @@ impl RowCodec {
         let parser = self.converter.parser();
         // The parser borrows each slice only for the call, so the rows are gathered first.
         let rows: Vec<&[u8]> = rows.collect();
+        // An encoded row is longer than its texts, and arrow panics where their length has no place.
+        let bytes: usize = rows.iter().map(|row| row.len()).sum();
+        if i32::try_from(bytes).is_err() {
+            return Err(OperatorError::contract("more than 2 GiB in one batch"));
+        }
         self.converter
             .convert_rows(rows.iter().map(|bytes| parser.parse(bytes)))
             .map_err(OperatorError::arrow("decoding rows"))

@@ -12,7 +12,7 @@
 //! bucket is the sum of its pieces. Pieces hold Arrow columns, not row bytes, so that any release
 //! can read them, and the number of workers may change: a worker keeps the rows that it owns.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, ops::Range, sync::Arc};
 
 use arrow::{
     array::{ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, RecordBatchOptions},
@@ -35,6 +35,14 @@ const PIECES_MAX: usize = 12;
 /// over on its way into the arrangement.
 const ROWS_MAX: usize = 64 * 1024;
 
+/// Bytes of row bytes that become one piece; a row alone may be longer. A column of text has 31 bits for
+/// its length, and a piece is encoded and written whole.
+#[cfg(not(test))]
+const PIECE_BYTES_MAX: usize = 32 << 20;
+/// So low that the tests of this crate cut all the time.
+#[cfg(test)]
+const PIECE_BYTES_MAX: usize = 120;
+
 /// A slice of event time. What the number means is the operator's affair.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Bucket(pub i64);
@@ -48,8 +56,8 @@ pub struct BucketChange {
     pub bucket: Bucket,
     /// Whether `rows` replaces all earlier pieces of this worker instead of adding to them.
     pub replaces: bool,
-    /// What to write; `None` if nothing changed since the last snapshot.
-    pub rows: Option<RecordBatch>,
+    /// What to write, in pieces of bounded length; none if nothing changed since the last snapshot.
+    pub rows: Vec<RecordBatch>,
 }
 
 /// Which part of the key space a worker owns.
@@ -72,6 +80,8 @@ pub struct StateTable {
     /// How many leading key columns decide who owns a row.
     owned_by: usize,
     buckets: BTreeMap<Bucket, Stored>,
+    /// Bytes of all buckets.
+    bytes: usize,
 }
 
 /// Whether anybody will ask for state.
@@ -108,6 +118,7 @@ struct Stored {
     arrangement: Arrangement,
     /// What was appended since the last tap, as a piece.
     fresh: Vec<RecordBatch>,
+    fresh_bytes: usize,
     /// Whether the next tap must write the bucket whole.
     rewrite: bool,
     pieces: usize,
@@ -121,6 +132,7 @@ impl Stored {
         Stored {
             arrangement: Arrangement::new(),
             fresh: Vec::new(),
+            fresh_bytes: 0,
             // A bucket may have been dropped and come back between two snapshots: its first piece
             // must not be added to those of its former life.
             rewrite: true,
@@ -129,6 +141,75 @@ impl Stored {
             live: 0,
         }
     }
+
+    /// Bytes held: row bytes, what was appended, and what every bucket costs.
+    fn bytes(&self) -> usize {
+        self.arrangement.bytes() + self.fresh_bytes + size_of::<(Bucket, Stored)>() * 3 / 2
+    }
+
+    /// All it holds, in pieces.
+    fn whole(
+        &mut self,
+        (keys, values): (&RowCodec, &RowCodec),
+        schema: &SchemaRef,
+    ) -> Result<Vec<RecordBatch>> {
+        let mut done = Ok(Vec::new());
+        let mut updates = Updates::default();
+        self.arrangement.scan(|key, value, count| {
+            let is_full = updates.bytes() + key.len() + value.len() > PIECE_BYTES_MAX;
+            if is_full && updates.len() > 0 {
+                let full = std::mem::take(&mut updates);
+                push_piece(&mut done, || {
+                    piece(keys, values, schema, &full, 0..full.len())
+                });
+            }
+            updates.push(key, value, 0, count);
+        });
+        if updates.len() > 0 {
+            push_piece(&mut done, || {
+                piece(keys, values, schema, &updates, 0..updates.len())
+            });
+        }
+        done
+    }
+}
+
+fn push_piece(done: &mut Result<Vec<RecordBatch>>, piece: impl FnOnce() -> Result<RecordBatch>) {
+    if let Ok(pieces) = done {
+        match piece() {
+            Ok(piece) => pieces.push(piece),
+            Err(error) => *done = Err(error),
+        }
+    }
+}
+
+/// Bytes of a batch, all of its own.
+fn batch_bytes(batch: &RecordBatch) -> usize {
+    let columns = batch.columns().iter();
+    columns.map(|column| column.get_array_memory_size()).sum()
+}
+
+/// Pieces that follow each other as fewer, as far as their length allows.
+fn joined(schema: &SchemaRef, pieces: Vec<RecordBatch>) -> Result<Vec<RecordBatch>> {
+    let mut done = Vec::new();
+    let mut some: Vec<RecordBatch> = Vec::new();
+    let mut bytes = 0;
+    let join = |some: &[RecordBatch]| {
+        compute::concat_batches(schema, some).map_err(OperatorError::arrow("joining state pieces"))
+    };
+    for piece in pieces {
+        let more = batch_bytes(&piece);
+        if bytes + more > PIECE_BYTES_MAX && !some.is_empty() {
+            done.push(join(&std::mem::take(&mut some))?);
+            bytes = 0;
+        }
+        bytes += more;
+        some.push(piece);
+    }
+    if !some.is_empty() {
+        done.push(join(&some)?);
+    }
+    Ok(done)
 }
 
 impl StateTable {
@@ -163,6 +244,7 @@ impl StateTable {
             spread,
             owned_by: keys.fields().len(),
             buckets: BTreeMap::new(),
+            bytes: 0,
         })
     }
 
@@ -233,6 +315,7 @@ impl StateTable {
         value_of: impl Fn(usize) -> Option<&'v [u8]>,
     ) -> Result<()> {
         let (keys, order) = self.sorted_keys(bucket, keys, rows)?;
+        let is_new = !self.buckets.contains_key(&bucket);
         let stored = self.buckets.entry(bucket).or_insert_with(Stored::new);
         let mut updates = Updates::default();
         let mut live_change = 0i64;
@@ -265,16 +348,19 @@ impl StateTable {
             }
         });
         // Whatever the next tap writes whole needs no piece of its own.
-        let piece = if stored.rewrite {
-            None
+        let pieces = if stored.rewrite {
+            Vec::new()
         } else {
-            Some(piece(&self.keys, &self.values, &self.schema, &updates)?)
+            pieces(&self.keys, &self.values, &self.schema, &updates)?
         };
+        self.bytes -= if is_new { 0 } else { stored.bytes() };
         let stored_updates = stored.arrangement.append(epoch.0, updates);
-        if let Some(piece) = piece.filter(|_| stored_updates > 0) {
-            stored.written += piece.num_rows();
-            stored.fresh.push(piece);
+        if stored_updates > 0 {
+            stored.written += pieces.iter().map(RecordBatch::num_rows).sum::<usize>();
+            stored.fresh_bytes += pieces.iter().map(batch_bytes).sum::<usize>();
+            stored.fresh.extend(pieces);
         }
+        self.bytes += stored.bytes();
         stored.live = stored
             .live
             .saturating_add_signed(isize::try_from(live_change).unwrap_or(0));
@@ -338,7 +424,18 @@ impl StateTable {
 
     /// Drops every bucket for which `keep` says no.
     pub fn retain(&mut self, keep: impl Fn(Bucket) -> bool) {
-        self.buckets.retain(|bucket, _| keep(*bucket));
+        let bytes = &mut self.bytes;
+        self.buckets.retain(|bucket, stored| {
+            let stays = keep(*bucket);
+            *bytes -= if stays { 0 } else { stored.bytes() };
+            stays
+        });
+    }
+
+    /// Drops a bucket.
+    pub fn forget(&mut self, bucket: Bucket) {
+        let gone = self.buckets.remove(&bucket);
+        self.bytes -= gone.map_or(0, |stored| stored.bytes());
     }
 
     /// What a snapshot must know, bucket by bucket. Afterwards nothing counts as changed.
@@ -352,31 +449,29 @@ impl StateTable {
             values,
             schema,
             buckets,
+            bytes,
             ..
         } = self;
         let mut changes = Vec::with_capacity(buckets.len());
         for (bucket, stored) in buckets {
+            *bytes -= stored.bytes();
             let grown = stored.written > 2 * stored.live + 4096;
             let replaces = stored.rewrite || stored.pieces + 1 > PIECES_MAX || grown;
+            let fresh = std::mem::take(&mut stored.fresh);
+            stored.fresh_bytes = 0;
             let rows = if replaces {
-                stored.fresh.clear();
                 stored.pieces = 0;
-                let mut updates = Updates::default();
-                stored
-                    .arrangement
-                    .scan(|key, value, count| updates.push(key, value, 0, count));
-                stored.written = updates.len();
-                Some(piece(keys, values, schema, &updates)?)
-            } else if stored.fresh.is_empty() {
-                None
+                stored.written = 0;
+                stored.whole((keys, values), schema)?
             } else {
-                let fresh = std::mem::take(&mut stored.fresh);
-                let whole = compute::concat_batches(schema, &fresh)
-                    .map_err(OperatorError::arrow("joining state pieces"))?;
-                Some(whole)
+                joined(schema, fresh)?
             };
+            if replaces {
+                stored.written = rows.iter().map(RecordBatch::num_rows).sum();
+            }
             stored.rewrite = false;
-            stored.pieces += usize::from(rows.is_some());
+            stored.pieces += usize::from(!rows.is_empty());
+            *bytes += stored.bytes();
             changes.push(BucketChange {
                 table: *table,
                 bucket: *bucket,
@@ -401,30 +496,28 @@ impl StateTable {
         epoch: Epoch,
         pieces: &[RecordBatch],
         ownership: Ownership,
-    ) -> Result<RecordBatch> {
+    ) -> Result<Vec<RecordBatch>> {
         let mut updates = Updates::default();
         for piece in pieces {
             self.seed_updates(bucket, piece, ownership, &mut updates)?;
         }
         let mut stored = Stored::new();
         stored.live = stored.arrangement.append(epoch.0, updates);
-        let mut held = Updates::default();
-        stored
-            .arrangement
-            .scan(|key, value, count| held.push(key, value, 0, count));
-        let whole = piece(&self.keys, &self.values, &self.schema, &held)?;
-        let diffs = whole
-            .column(whole.num_columns() - 1)
-            .as_primitive::<Int64Type>();
-        if diffs.values().iter().any(|diff| *diff != 1) {
-            return Err(OperatorError::contract(
-                "a snapshot holds a key more or less than once",
-            ));
+        let held = stored.whole((&self.keys, &self.values), &self.schema)?;
+        for piece in &held {
+            let diffs = piece.column(piece.num_columns() - 1);
+            let diffs = diffs.as_primitive::<Int64Type>();
+            if diffs.values().iter().any(|diff| *diff != 1) {
+                return Err(OperatorError::contract(
+                    "a snapshot holds a key more or less than once",
+                ));
+            }
         }
         if stored.live > 0 {
+            self.bytes += stored.bytes();
             self.buckets.insert(bucket, stored);
         }
-        Ok(whole)
+        Ok(held)
     }
 
     fn seed_updates(
@@ -469,13 +562,10 @@ impl StateTable {
         Ok(())
     }
 
-    /// Bytes that the arrangements hold.
+    /// Bytes held.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        self.buckets
-            .values()
-            .map(|stored| stored.arrangement.bytes())
-            .sum()
+        self.bytes
     }
 
     /// Updates that the arrangements hold, merged or not.
@@ -488,23 +578,48 @@ impl StateTable {
     }
 }
 
-/// Updates as Arrow columns: keys, values, `__diff`.
+/// Updates as pieces of bounded length.
+fn pieces(
+    keys: &RowCodec,
+    values: &RowCodec,
+    schema: &SchemaRef,
+    updates: &Updates,
+) -> Result<Vec<RecordBatch>> {
+    let (mut start, mut bytes) = (0, 0);
+    let mut done = Vec::new();
+    for (at, (key, value, _)) in updates.iter(0..updates.len()).enumerate() {
+        if bytes + key.len() + value.len() > PIECE_BYTES_MAX && at > start {
+            done.push(piece(keys, values, schema, updates, start..at)?);
+            (start, bytes) = (at, 0);
+        }
+        bytes += key.len() + value.len();
+    }
+    if start < updates.len() {
+        let rest = start..updates.len();
+        done.push(piece(keys, values, schema, updates, rest)?);
+    }
+    Ok(done)
+}
+
+/// Some updates as Arrow columns: keys, values, `__diff`.
 fn piece(
     keys: &RowCodec,
     values: &RowCodec,
     schema: &SchemaRef,
     updates: &Updates,
+    of: Range<usize>,
 ) -> Result<RecordBatch> {
+    let rows = || updates.iter(of.clone());
     let mut columns: Vec<ArrayRef> = Vec::with_capacity(schema.fields().len());
     if keys.columns() > 0 {
-        columns.extend(keys.decode(updates.iter().map(|(key, _, _)| &key[8..]))?);
+        columns.extend(keys.decode(rows().map(|(key, _, _)| &key[8..]))?);
     }
     if values.columns() > 0 {
-        columns.extend(values.decode(updates.iter().map(|(_, value, _)| value))?);
+        columns.extend(values.decode(rows().map(|(_, value, _)| value))?);
     }
-    let diffs: Int64Array = updates.iter().map(|(_, _, diff)| Some(diff)).collect();
+    let diffs: Int64Array = rows().map(|(_, _, diff)| Some(diff)).collect();
     columns.push(Arc::new(diffs));
-    let options = RecordBatchOptions::new().with_row_count(Some(updates.len()));
+    let options = RecordBatchOptions::new().with_row_count(Some(of.len()));
     RecordBatch::try_new_with_options(schema.clone(), columns, &options)
         .map_err(OperatorError::arrow("making a state piece"))
 }

@@ -50,10 +50,15 @@ pub struct Top {
     held: Ordered,
     /// What has left and was not taken back.
     out: Ordered,
+    /// Rows that are still to leave in the epoch that closes, with their signed counts, last first.
+    leaving: Option<Vec<(Box<[u8]>, i64)>>,
     /// Rows whose count changed since the last snapshot.
     dirty: std::collections::BTreeSet<Box<[u8]>>,
     state: StateTable,
+    /// Bytes of the rows that are held.
     bytes: usize,
+    /// Bytes of the rows that have left.
+    out_bytes: usize,
 }
 
 impl std::fmt::Debug for Top {
@@ -90,21 +95,23 @@ impl Top {
             converter,
             held: Ordered::new(),
             out: Ordered::new(),
+            leaving: None,
             dirty: std::collections::BTreeSet::new(),
             state,
             bytes: 0,
+            out_bytes: 0,
         };
         if let Some(seed) = seed {
             for ((_, bucket), pieces) in &seed.pieces {
-                let held = top.state.seed(*bucket, seed.epoch, pieces, ownership)?;
                 let columns = top.spec.schema.fields().len();
-                if held.num_rows() > 0 {
+                for held in top.state.seed(*bucket, seed.epoch, pieces, ownership)? {
                     let counts = held.column(columns).as_primitive::<Int64Type>().clone();
                     top.add(&held.columns()[..columns], |row| counts.value(row))?;
                 }
             }
             top.dirty.clear();
             top.out = top.first();
+            top.out_bytes = top.out.keys().map(|row| row.len()).sum();
         }
         Ok(top)
     }
@@ -185,18 +192,72 @@ impl Top {
             .map_err(OperatorError::arrow("reading ordered rows"))
     }
 
-    fn emit(&self, rows: &[(&[u8], i64)], sign: i64, out: &mut Emitter) -> Result<()> {
-        let mut each: Vec<&[u8]> = Vec::new();
-        for (row, count) in rows {
-            each.extend((0..*count).map(|_| *row));
+    /// What leaves: what is out and should not be, then what should be and is not; last first.
+    fn difference(&self, now: &Ordered) -> Vec<(Box<[u8]>, i64)> {
+        let surplus = |of: &Ordered, over: &Ordered, sign: i64| -> Vec<(Box<[u8]>, i64)> {
+            of.iter()
+                .map(|(row, count)| (row, count - over.get(row).copied().unwrap_or(0)))
+                .filter(|(_, count)| *count > 0)
+                .map(|(row, count)| (row.clone(), sign * count))
+                .collect()
+        };
+        let mut leaving = surplus(&self.out, now, -1);
+        leaving.extend(surplus(now, &self.out, 1));
+        leaving.reverse();
+        leaving
+    }
+
+    /// Emits rows of one sign, bounded in number and bytes; a row that is there more than once counts so
+    /// often.
+    fn emit_some(&self, leaving: &mut Vec<(Box<[u8]>, i64)>, out: &mut Emitter) -> Result<()> {
+        let mut rows: Vec<Box<[u8]>> = Vec::new();
+        let (mut bytes, mut sign) = (0, 0);
+        while let Some((row, count)) = leaving.last_mut() {
+            let is_full = rows.len() >= BATCH_ROWS_MAX || bytes + row.len() > BYTES_MAX;
+            if (is_full && !rows.is_empty()) || (sign != 0 && sign != count.signum()) {
+                break;
+            }
+            sign = count.signum();
+            bytes += row.len();
+            rows.push(row.clone());
+            *count -= sign;
+            if *count == 0 {
+                leaving.pop();
+            }
         }
-        for chunk in each.chunks(BATCH_ROWS_MAX) {
-            let signs = (sign < 0).then(|| Int64Array::from_value(sign, chunk.len()));
-            out.give(Delta::signed(self.batch(chunk)?, signs));
-        }
+        let borrowed: Vec<&[u8]> = rows.iter().map(|row| &row[..]).collect();
+        let signs = (sign < 0).then(|| Int64Array::from_value(sign, rows.len()));
+        out.give(Delta::signed(self.batch(&borrowed)?, signs));
         Ok(())
     }
+
+    /// Rows in batches that are bounded in number and bytes.
+    fn portions<'a>(rows: &'a [&'a [u8]]) -> impl Iterator<Item = &'a [&'a [u8]]> {
+        let mut rest = rows;
+        std::iter::from_fn(move || {
+            let mut bytes = 0;
+            let fits = |row: &&&[u8]| {
+                bytes += row.len();
+                bytes <= BYTES_MAX
+            };
+            let most = &rest[..rest.len().min(BATCH_ROWS_MAX)];
+            let count = most.iter().take_while(fits).count().max(1);
+            let (some, others) = rest.split_at(count.min(rest.len()));
+            rest = others;
+            (!some.is_empty()).then_some(some)
+        })
+    }
 }
+
+/// Bytes of encoded rows in one batch: a column of text has 31 bits for its length.
+#[cfg(not(test))]
+const BYTES_MAX: usize = 4 << 20;
+/// So low that the tests of this crate cut all the time.
+#[cfg(test)]
+const BYTES_MAX: usize = 100;
+
+/// What an entry costs in its tree and on the heap, beside the row, about.
+const ENTRY_BYTES: usize = 40;
 
 impl EpochOperator for Top {
     fn on_delta(
@@ -214,19 +275,23 @@ impl EpochOperator for Top {
     }
 
     fn on_close(&mut self, _context: &EpochContext, out: &mut Emitter) -> Result<Progress> {
-        let now = self.first();
-        let surplus = |of: &'_ Ordered, over: &Ordered| -> Vec<(Box<[u8]>, i64)> {
-            of.iter()
-                .map(|(row, count)| (row.clone(), count - over.get(row).copied().unwrap_or(0)))
-                .filter(|(_, count)| *count > 0)
-                .collect()
+        let mut leaving = match self.leaving.take() {
+            Some(leaving) => leaving,
+            None => {
+                let now = self.first();
+                let leaving = self.difference(&now);
+                self.out_bytes = now.keys().map(|row| row.len()).sum();
+                self.out = now;
+                leaving
+            }
         };
-        fn borrowed(rows: &[(Box<[u8]>, i64)]) -> Vec<(&[u8], i64)> {
-            rows.iter().map(|(row, count)| (&row[..], *count)).collect()
+        while !leaving.is_empty() {
+            if out.is_full() {
+                self.leaving = Some(leaving);
+                return Ok(Progress::More);
+            }
+            self.emit_some(&mut leaving, out)?;
         }
-        self.emit(&borrowed(&surplus(&self.out, &now)), -1, out)?;
-        self.emit(&borrowed(&surplus(&now, &self.out)), 1, out)?;
-        self.out = now;
         Ok(Progress::Done)
     }
 
@@ -236,13 +301,13 @@ impl EpochOperator for Top {
             .iter()
             .map(|row| &row[..])
             .partition(|row| self.held.contains_key(*row));
-        if !gone.is_empty() {
-            let rows = self.batch(&gone)?;
+        for gone in Top::portions(&gone) {
+            let rows = self.batch(gone)?;
             self.state
                 .remove(Bucket(0), epoch, rows.columns(), gone.len())?;
         }
-        if !alive.is_empty() {
-            let rows = self.batch(&alive)?;
+        for alive in Top::portions(&alive) {
+            let rows = self.batch(alive)?;
             let counts = alive.iter().map(|row| self.held[*row]);
             let counts: [ArrayRef; 1] = [Arc::new(Int64Array::from_iter_values(counts))];
             self.state
@@ -252,9 +317,11 @@ impl EpochOperator for Top {
     }
 
     fn report(&mut self) -> Option<OperatorReport> {
+        let entries = self.held.len() + self.out.len() + self.dirty.len();
         Some(OperatorReport {
             rows_total: self.held.len() as u64,
-            bytes: (self.bytes + self.state.bytes()) as u64,
+            bytes: (self.bytes + self.out_bytes + self.state.bytes()) as u64
+                + (entries * ENTRY_BYTES) as u64,
             ..OperatorReport::default()
         })
     }

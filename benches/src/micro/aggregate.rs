@@ -180,8 +180,10 @@ fn ours(keys: u64, epoch_rows: u64, taps: bool) -> Result<f64> {
         let failed = Rc::new(RefCell::new(None));
         let theirs = failed.clone();
         let environment = OperatorEnvironment {
+            drivers: std::rc::Rc::default(),
             start: Epoch::FIRST,
             board: Arc::new(EpochBoard::default()),
+            pressure: Arc::default(),
             reporter: Rc::new(move |event| {
                 if let OperatorEvent::Failed(fault) = event {
                     *theirs.borrow_mut() = Some(format!("{fault:?}"));

@@ -1,6 +1,8 @@
 //! The console sink: prints each epoch as a table, exactly as Spark does.
 //!
-//! Rows are held from the write to the commit, and of these only the ones that will be shown.
+//! Rows are held from the write to the commit, and of these only the ones that will be shown. An
+//! epoch is one write, so that tables of two queries do not run into each other; where its room ends
+//! within it, the rest follows when there is some.
 
 use std::{
     collections::BTreeMap,
@@ -122,6 +124,8 @@ struct Held {
     rows: u64,
     shown: usize,
     parts: Vec<(RecordBatch, Option<Int64Array>)>,
+    /// What is still to be printed, once the printing has begun.
+    text: Option<Vec<u8>>,
 }
 
 struct ConsoleSink {
@@ -175,7 +179,7 @@ impl ConsoleSink {
         text
     }
 
-    fn print(&self, epoch: Epoch, held: &Held) -> Result<(), ConnectorError> {
+    fn text(&self, epoch: Epoch, held: &Held) -> Result<Vec<u8>, ConnectorError> {
         let lines = self.lines(held)?;
         let mut text = format!("{RULE}\nBatch: {epoch}\n{RULE}\n");
         table(&lines, self.truncate, &mut text);
@@ -184,11 +188,21 @@ impl ConsoleSink {
             text.push_str(&format!("only showing top {} {rows}\n", self.rows_max));
         }
         text.push('\n');
-        let mut out = self.out.lock().unwrap_or_else(PoisonError::into_inner);
-        out.write_all(text.as_bytes())
-            .and_then(|()| out.flush())
-            .map_err(|error| files::refused("write", Path::new("console"), error))
+        Ok(text.into_bytes())
     }
+}
+
+/// Prints a text; what was printed is gone from it, also after an error.
+fn print(out: &mut dyn Write, text: &mut Vec<u8>) -> io::Result<()> {
+    while !text.is_empty() {
+        match out.write(text) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(count) => drop(text.drain(..count)),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    out.flush()
 }
 
 /// Appends the table; cells stand right where they are cut and left where they are not.
@@ -293,9 +307,23 @@ impl Sink for ConsoleSink {
     }
 
     fn commit(&mut self, epoch: Epoch) -> Result<SinkReceipt, ConnectorError> {
-        let held = self.epochs.remove(&epoch).unwrap_or_default();
-        self.print(epoch, &held)?;
-        Ok(SinkReceipt { rows: held.rows })
+        let mut held = self.epochs.remove(&epoch).unwrap_or_default();
+        let mut text = match held.text.take() {
+            Some(rest) => rest,
+            None => self.text(epoch, &held)?,
+        };
+        let result = {
+            let mut out = self.out.lock().unwrap_or_else(PoisonError::into_inner);
+            print(out.as_mut(), &mut text)
+        };
+        let receipt = SinkReceipt { rows: held.rows };
+        if result.is_err() {
+            held.text = Some(text);
+            self.epochs.insert(epoch, held);
+        }
+        result
+            .map(|()| receipt)
+            .map_err(|error| files::refused("write", Path::new("console"), error))
     }
 }
 

@@ -105,7 +105,7 @@ pub enum EpochError {
         /// The number that does.
         got: u64,
     },
-    /// CKP-009 · User · a word of the user about an epoch that it cannot be said of.
+    /// CKP-010 · User · a word of the user about an epoch that it cannot be said of.
     #[error(
         "nothing can be decided about this epoch epoch={epoch} reason={why:?} \
          last_planned_epoch={} last_committed_epoch={}", show(*.plan_last), show(*.commit_last)
@@ -235,7 +235,7 @@ impl Coded for EpochError {
             EpochError::OtherQuery { .. } => "CKP-002",
             EpochError::Locked { .. } | EpochError::Fenced { .. } => "CKP-003",
             EpochError::Format { .. } | EpochError::OtherHash { .. } => "CKP-004",
-            EpochError::NotOpen { .. } => "CKP-009",
+            EpochError::NotOpen { .. } => "CKP-010",
             EpochError::Disk { .. } | EpochError::Full { .. } | EpochError::Poisoned { .. } => {
                 "CKP-005"
             }

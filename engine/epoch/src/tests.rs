@@ -5,9 +5,10 @@ use expect_test::{Expect, expect};
 use millstream_types::Epoch;
 use proptest::prelude::*;
 
+use crate::codec::Kind;
 use crate::{
-    Accepted, Commit, Dropped, Link, Manifest, Metadata, Piece, Plan, PlanKind, Record,
-    SegmentHeader, SourceRange, Tail, encode_frame, encode_header, scan,
+    Accepted, Commit, DecodeError, Dropped, Link, Manifest, Metadata, Piece, Plan, PlanKind,
+    Record, SegmentHeader, SourceRange, Tail, encode_frame, encode_header, scan,
 };
 
 fn plan() -> Plan {
@@ -206,6 +207,52 @@ fn the_bytes_of_metadata() {
     );
 }
 
+/// The longest body is sealed and opened; one byte more is neither.
+#[test]
+fn the_longest_body() {
+    let kind = |body_bytes_max| Kind {
+        magic: *b"MStt",
+        version: 2,
+        body_bytes_max,
+    };
+    for len in 3..=4 {
+        let sealed = kind(4).seal(&vec![7; len]).expect("short");
+        assert_eq!(sealed.len(), len + 16);
+        assert_eq!(kind(4).announced(&sealed), len + 16);
+        let opened = kind(4).open_whole(&sealed).expect("short");
+        assert_eq!((opened.body.len(), opened.version), (len, 2));
+        assert_eq!(Kind::checksum(&sealed), opened.crc);
+    }
+    kind(4).seal(&[7; 5]).expect_err("too long");
+    let longer = kind(5).seal(&[7; 5]).expect("short");
+    let error = kind(4).open(&longer).expect_err("too long");
+    assert_eq!(error, DecodeError::Value { field: "length" });
+    assert_eq!(kind(4).announced(&longer), 4 + 16, "bounded");
+    assert_eq!(kind(4).announced(&longer[..11]), 16, "too few to tell");
+}
+
+/// Older versions are handed on with their number; 0 is none, and a newer one is named.
+#[test]
+fn versions_of_an_envelope() {
+    let kind = Kind {
+        magic: *b"MStt",
+        version: 2,
+        body_bytes_max: 4,
+    };
+    for version in 0..4 {
+        let sealed = kind.seal_as(version, b"body").expect("short");
+        match kind.open(&sealed) {
+            Ok(opened) => assert_eq!(opened.version, version),
+            Err(error) => {
+                let newest = 2;
+                let found = version;
+                assert_eq!(error, DecodeError::Version { found, newest });
+            }
+        }
+        assert_eq!(kind.open(&sealed).is_ok(), version == 1 || version == 2);
+    }
+}
+
 /// [INV-10] No bytes make a decoder panic or take memory that they do not pay for.
 #[test]
 fn a_count_is_not_believed() {
@@ -367,7 +414,7 @@ proptest! {
         drop(Record::decode(&bytes));
         drop(scan(&bytes));
         // In an envelope that is right, so that the bytes get past the checksum.
-        let kind = crate::codec::Kind { magic, version: 1, body_bytes_max: 1000 };
+        let kind = Kind { magic, version: 1, body_bytes_max: 1000 };
         let sealed = kind.seal(&bytes).expect("short");
         drop(Manifest::decode(&sealed));
         drop(Metadata::decode(&sealed));

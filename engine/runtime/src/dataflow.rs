@@ -106,6 +106,7 @@ pub(crate) fn build(
                 start,
                 board: blueprint.board.clone(),
                 drivers: drivers.clone(),
+                pressure: blueprint.shared.pressure(),
                 reporter: reporter(start, speaker.clone()),
             },
             blueprint: blueprint.clone(),

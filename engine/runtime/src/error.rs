@@ -24,7 +24,7 @@ pub enum RuntimeError {
     /// From an operator while the dataflow is built.
     #[error(transparent)]
     Operator(#[from] OperatorError),
-    /// CKP-010 · Corrupt · an epoch that runs again gives something else than before.
+    /// CKP-009 · Corrupt · an epoch that runs again gives something else than before.
     #[error("an epoch gives something else than before epoch={epoch} {what}: was={was} is={is}")]
     ReplayDiffers {
         /// The epoch.
@@ -83,7 +83,7 @@ impl Coded for RuntimeError {
             RuntimeError::Checkpoint(error) => error.code(),
             RuntimeError::Refused(refusal) => refusal.code(),
             RuntimeError::Operator(error) => error.code(),
-            RuntimeError::ReplayDiffers { .. } => Code("CKP-010"),
+            RuntimeError::ReplayDiffers { .. } => Code("CKP-009"),
             RuntimeError::ThreadLost { .. } => Code("EXE-002"),
             RuntimeError::Contract { .. } => Code("EXE-003"),
         }

@@ -208,10 +208,10 @@ fn write_change(out: &mut Out, change: &BucketChange) -> Result<(), ArrowError> 
     out.u64(u64::from(change.table));
     out.i64(change.bucket.0);
     out.u8(u8::from(change.replaces));
-    let rows = change.rows.as_ref();
-    let rows = rows.map(|rows| wire::encode(&Delta::insertions(rows.clone())));
-    let rows = rows.transpose()?;
-    out.option(rows, |out, rows| out.bytes(&rows));
+    out.u64(change.rows.len() as u64);
+    for rows in &change.rows {
+        out.bytes(&wire::encode(&Delta::insertions(rows.clone()))?);
+    }
     Ok(())
 }
 
@@ -335,7 +335,7 @@ fn read_report(from: &mut In<'_>) -> Option<OperatorReport> {
 }
 
 fn read_change(from: &mut In<'_>) -> Option<BucketChange> {
-    Some(BucketChange {
+    let mut change = BucketChange {
         table: from.u32()?,
         bucket: Bucket(from.i64()?),
         replaces: match from.u8()? {
@@ -343,8 +343,13 @@ fn read_change(from: &mut In<'_>) -> Option<BucketChange> {
             1 => true,
             _ => return None,
         },
-        rows: from.option(read_rows)?.map(|(rows, _)| rows),
-    })
+        rows: Vec::new(),
+    };
+    // Pieces are read one by one, so that the count alone takes no memory.
+    for _ in 0..from.u64()? {
+        change.rows.push(read_rows(from)?.0);
+    }
+    Some(change)
 }
 
 fn read_marks(from: &mut In<'_>) -> Option<MarkReport> {

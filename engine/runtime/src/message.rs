@@ -17,6 +17,7 @@ use std::{
 use millstream_connectors_api::WriteBody;
 use millstream_operators::{
     driver::OperatorReport,
+    pressure::Pressure,
     state::BucketChange,
     watermark::{MarkReport, MarkState},
 };
@@ -204,6 +205,8 @@ const BACKLOG_BYTES_MAX: usize = 64 << 20;
 pub(crate) struct Shared {
     stop: AtomicBool,
     backlog: AtomicUsize,
+    /// Holds operators back while the backlog is high.
+    pressure: Arc<Pressure>,
     wakers: Mutex<Vec<SyncWaker>>,
 }
 
@@ -251,15 +254,27 @@ impl Shared {
     }
 
     pub(crate) fn add_backlog(&self, bytes: usize) {
-        self.backlog.fetch_add(bytes, Ordering::SeqCst);
+        if self.backlog.fetch_add(bytes, Ordering::SeqCst) + bytes > BACKLOG_BYTES_MAX {
+            self.pressure.raise();
+            // Whoever took the last of it may have been here before the flag was up.
+            if !self.is_backlogged() {
+                self.pressure.release();
+            }
+        }
     }
 
     /// Takes bytes off the backlog; wakes the workers when that makes room again.
     pub(crate) fn sub_backlog(&self, bytes: usize) {
         let before = self.backlog.fetch_sub(bytes, Ordering::SeqCst);
         if before > BACKLOG_BYTES_MAX && before - bytes <= BACKLOG_BYTES_MAX {
+            self.pressure.release();
             self.wake();
         }
+    }
+
+    /// What tells operators to hold back.
+    pub(crate) fn pressure(&self) -> Arc<Pressure> {
+        self.pressure.clone()
     }
 
     pub(crate) fn is_backlogged(&self) -> bool {

@@ -232,7 +232,7 @@ impl Snapshotter {
             if !change.replaces {
                 *kept = live.parts.get(&key).cloned().unwrap_or_default();
             }
-            if let Some(rows) = &change.rows {
+            for rows in &change.rows {
                 let pack = begun(&mut pack, &self.packs)?;
                 let piece = append(pack, &key, rows)?;
                 fresh.entry(key).or_default().push(piece);

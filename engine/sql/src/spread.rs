@@ -31,8 +31,8 @@ use millstream_types::EventTime;
 use crate::{
     SqlError,
     functions::window::{
-        TimeWindow, event_times, is_window, time_of, time_window, window_fields, window_type,
-        with_zone,
+        TimeWindow, beyond, event_times, is_window, time_of, time_window, window_fields,
+        window_type, with_zone,
     },
 };
 
@@ -151,16 +151,14 @@ impl WindowList {
         for time in times {
             let before = starts.len();
             if let Some(time) = time {
-                let mut start = spec.last_start(EventTime(time));
-                while time < start.saturating_add(spec.size) {
-                    starts.push(start);
-                    start = start.saturating_sub(spec.slide);
-                }
+                let (first, last) = spec.starts(EventTime(time)).ok_or_else(beyond)?;
+                let older = std::iter::successors(Some(last), |at| at.checked_sub(spec.slide));
+                starts.extend(older.take_while(|start| *start >= first));
             }
             lengths.push(starts.len() - before);
         }
         let starts = TimestampMicrosecondArray::from(starts);
-        let ends = starts.unary::<_, TimestampMicrosecondType>(|at| at.saturating_add(spec.size));
+        let ends = starts.unary::<_, TimestampMicrosecondType>(|at| at.wrapping_add(spec.size));
         let columns = vec![with_zone(starts, zone)?, with_zone(ends, zone)?];
         let windows = StructArray::try_new(window_fields(zone), columns, None)?;
         let field = Arc::new(Field::new("item", windows.data_type().clone(), true));

@@ -8,7 +8,7 @@
 //! | window made below | end of the window | its start | end <= mark |
 //! | instant | start of its second | the instant | instant <= mark, group by group |
 
-use std::sync::Arc;
+use std::{ops::RangeInclusive, sync::Arc};
 
 use arrow::{
     array::{
@@ -49,6 +49,8 @@ pub(super) struct Buckets {
     spread: Spread,
     time: TimeKey,
     marked: bool,
+    /// The event times whose windows can all be written.
+    instants: RangeInclusive<i64>,
 }
 
 /// Rows of a batch that belong to one bucket: all of them, or those at some positions.
@@ -75,6 +77,7 @@ impl Buckets {
             spread: spread_of(spec),
             time,
             marked: spec.marked,
+            instants: instants(spec.time),
         })
     }
 
@@ -151,13 +154,20 @@ impl Buckets {
                 ends(windows)?
             }
         };
-        Ok(self.split_times(&time))
+        self.split_times(&time)
     }
 
+    /// The bucket of an event time that is among `instants`.
     fn bucket(&self, at: i64) -> Bucket {
         match self.time {
-            TimeKey::Window { spec, .. } => Bucket(spec.last_start(EventTime(at)) + spec.size),
-            TimeKey::Instant { .. } => Bucket(at.div_euclid(SLICE_MICROS) * SLICE_MICROS),
+            TimeKey::Window { spec, .. } => {
+                let start = spec.last_start(EventTime(at)).unwrap_or(i64::MIN);
+                Bucket(start.saturating_add(spec.size))
+            }
+            // The first second of all time is cut short; it has no other name than its first instant.
+            TimeKey::Instant { .. } => {
+                Bucket(at.div_euclid(SLICE_MICROS).saturating_mul(SLICE_MICROS))
+            }
             TimeKey::None
             | TimeKey::Windowed { .. }
             | TimeKey::Session { .. }
@@ -165,27 +175,33 @@ impl Buckets {
         }
     }
 
-    /// The instants after `at` that are in the same bucket end before this.
-    fn bucket_end(&self, bucket: Bucket) -> i64 {
+    /// The last instant that can be in a bucket.
+    fn last_in(&self, bucket: Bucket) -> i64 {
         match self.time {
-            TimeKey::Window { .. } => bucket.0,
-            TimeKey::Instant { .. } => bucket.0 + SLICE_MICROS,
+            TimeKey::Window { .. } => bucket.0.saturating_sub(1),
+            TimeKey::Instant { .. } => bucket.0.saturating_add(SLICE_MICROS - 1),
             TimeKey::None
             | TimeKey::Windowed { .. }
             | TimeKey::Session { .. }
-            | TimeKey::Counted { .. } => bucket.0 + 1,
+            | TimeKey::Counted { .. } => bucket.0,
         }
     }
 
-    fn split_times(&self, times: &TimestampMicrosecondArray) -> Vec<Part> {
+    fn split_times(&self, times: &TimestampMicrosecondArray) -> Result<Vec<Part>> {
         let rows = times.len();
-        if times.null_count() == 0
-            && let Some(bounds) = bounds(times.values())
-        {
-            let bucket = self.bucket(bounds.0);
+        let bounds = if times.null_count() == 0 {
+            bounds(times.values().iter().copied())
+        } else {
+            bounds(times.iter().flatten())
+        };
+        if let Some((first, last)) = bounds {
+            if !(self.instants.contains(&first) && self.instants.contains(&last)) {
+                return Err(OperatorError::overflow("window"));
+            }
+            let bucket = self.bucket(first);
             // Times come nearly sorted: most batches lie in one bucket and are not cut at all.
-            if bounds.1 < self.bucket_end(bucket) {
-                return vec![Part { bucket, rows: None }];
+            if times.null_count() == 0 && last <= self.last_in(bucket) {
+                return Ok(vec![Part { bucket, rows: None }]);
             }
         }
         let mut parts: Vec<(Bucket, Vec<u32>)> = Vec::new();
@@ -209,13 +225,11 @@ impl Buckets {
             }
             parts[last].1.push(number);
         }
-        parts
-            .into_iter()
-            .map(|(bucket, rows)| Part {
-                bucket,
-                rows: Some(UInt32Array::from(rows)),
-            })
-            .collect()
+        let parts = parts.into_iter().map(|(bucket, rows)| Part {
+            bucket,
+            rows: Some(UInt32Array::from(rows)),
+        });
+        Ok(parts.collect())
     }
 
     /// How a bucket stands to a mark.
@@ -233,7 +247,7 @@ impl Buckets {
                 }
             }
             TimeKey::Instant { .. } => {
-                let last = EventTime(bucket.0 + SLICE_MICROS - 1);
+                let last = EventTime(self.last_in(bucket));
                 if mark.closes_instant(last) {
                     Closure::Closed
                 } else if mark.closes_instant(EventTime(bucket.0)) {
@@ -272,7 +286,11 @@ impl Buckets {
                     ..
                 },
                 _,
-            ) => Arc::new(Int64Array::from_value(bucket.0 - size, rows)) as ArrayRef,
+            ) => {
+                let start = bucket.0.checked_sub(size);
+                let start = start.ok_or_else(|| OperatorError::overflow("window"))?;
+                Arc::new(Int64Array::from_value(start, rows)) as ArrayRef
+            }
             (TimeKey::Windowed { .. }, Some(start)) => start.clone(),
             (TimeKey::Windowed { .. }, None) => {
                 return Err(OperatorError::contract("a window has lost its start"));
@@ -285,16 +303,6 @@ impl Buckets {
 
 fn own_operator() -> OperatorError {
     OperatorError::contract("sessions and windows by count have operators of their own")
-}
-
-/// A window as a struct column with the same start and end in every row.
-pub(super) fn window_column(
-    (start, end): (i64, i64),
-    rows: usize,
-    field: &Field,
-) -> Result<ArrayRef> {
-    let column = |at: i64| Arc::new(Int64Array::from_value(at, rows)) as ArrayRef;
-    window_struct(&[column(start), column(end)], field)
 }
 
 /// Starts and ends as a struct column of the type that the query expects.
@@ -323,10 +331,22 @@ fn spread_of(spec: &AggregateSpec) -> Spread {
     }
 }
 
-fn bounds(times: &[i64]) -> Option<(i64, i64)> {
-    let first = *times.first()?;
-    Some(times.iter().fold((first, first), |(low, high), at| {
-        (low.min(*at), high.max(*at))
+/// The event times that have a place: for windows those whose windows can all be written.
+fn instants(time: TimeKey) -> RangeInclusive<i64> {
+    match time {
+        TimeKey::Window { spec, .. } => spec.instants(),
+        TimeKey::None
+        | TimeKey::Instant { .. }
+        | TimeKey::Windowed { .. }
+        | TimeKey::Session { .. }
+        | TimeKey::Counted { .. } => i64::MIN..=i64::MAX,
+    }
+}
+
+fn bounds(mut times: impl Iterator<Item = i64>) -> Option<(i64, i64)> {
+    let first = times.next()?;
+    Some(times.fold((first, first), |(low, high), at| {
+        (low.min(at), high.max(at))
     }))
 }
 

@@ -3,8 +3,12 @@
 //! A row's window is how many rows of its key came before, divided by *n*. The order is that of the
 //! input, epoch by epoch, so a window holds the same rows with any number of workers and after any
 //! restart. A full window is final and is forgotten; a key is remembered with its open window.
+//!
+//! Which row is first is known when all of an epoch are there, so they wait for its close. Then they
+//! come in order some at a time, full windows leave in between, and what is used up is let go: an epoch
+//! stands in memory once, not three times.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::VecDeque, sync::Arc};
 
 use arrow::{
     array::{ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, RecordBatchOptions},
@@ -14,13 +18,13 @@ use millstream_types::{Epoch, OutputMode};
 
 use super::{
     AggregateSpec, Seed, TimeKey,
-    groups::{Columns, Groups, in_batches, state_schema},
+    groups::{Columns, Groups, state_schema},
     marked::Marked,
 };
 use crate::{
-    arrange::in_order,
+    arrange::InOrder,
     board::EpochKind,
-    delta::Delta,
+    delta::{BATCH_ROWS_MAX, Delta},
     driver::{Emitter, EpochContext, EpochOperator, OperatorReport, Progress},
     error::{OperatorError, Result},
     keys::KeyTable,
@@ -46,8 +50,15 @@ pub struct CountedAggregate {
     /// Windows that have rows and are not forgotten.
     open: usize,
     pending: Vec<Delta>,
-    /// Key and window of what changed since the last snapshot.
-    dirty: BTreeSet<(u32, i64)>,
+    pending_bytes: usize,
+    /// Keys whose windows changed since the last snapshot.
+    dirty: Marked,
+    /// The window that each of these keys had at the last snapshot.
+    stored_window: Vec<i64>,
+    /// Keys that had rows in this epoch.
+    touched_keys: Marked,
+    /// What is still to be done in the epoch that closes.
+    closing: Option<Closing>,
     snapshots: Snapshots,
     results: RowCodec,
     state: StateTable,
@@ -99,7 +110,11 @@ impl CountedAggregate {
             gone: 0,
             open: 0,
             pending: Vec::new(),
-            dirty: BTreeSet::new(),
+            pending_bytes: 0,
+            dirty: Marked::default(),
+            stored_window: Vec::new(),
+            touched_keys: Marked::default(),
+            closing: None,
             snapshots,
             results: RowCodec::of_schema(&results)?,
             state: StateTable::new(0, &state_keys, &values, Spread::ByKey)?.owned_by(owners),
@@ -108,8 +123,9 @@ impl CountedAggregate {
         };
         if let Some(seed) = seed {
             for ((_, bucket), pieces) in &seed.pieces {
-                let held = counted.state.seed(*bucket, seed.epoch, pieces, ownership)?;
-                counted.restore(&held)?;
+                for held in counted.state.seed(*bucket, seed.epoch, pieces, ownership)? {
+                    counted.restore(&held)?;
+                }
             }
         }
         Ok(counted)
@@ -141,29 +157,38 @@ impl CountedAggregate {
         let mut ids = Vec::new();
         self.keys.intern(keys, rows, &mut ids)?;
         self.seen.resize(self.keys.len(), 0);
+        self.stored_window.resize(self.keys.len(), 0);
         Ok(ids)
     }
 
-    /// Keys and windows of rows that are in order.
-    fn group_keys(&mut self, batch: &RecordBatch) -> Result<Vec<ArrayRef>> {
+    /// Keys and windows of rows that are in order, and at which rows a window is full.
+    fn group_keys(&mut self, batch: &RecordBatch) -> Result<(Vec<ArrayRef>, Vec<usize>)> {
         let keys = self.spec.keys.iter();
         let mut keys: Vec<ArrayRef> = keys.map(|key| batch.column(*key).clone()).collect();
         let ids = self.key_ids(&keys, batch.num_rows())?;
-        let mut windows = Vec::with_capacity(ids.len());
-        for id in ids {
-            let seen = &mut self.seen[id as usize];
-            let window = *seen / self.size;
-            *seen += 1;
-            if self.snapshots == Snapshots::Taken {
-                self.dirty.insert((id, window));
-                if *seen % self.size == 0 {
-                    self.dirty.insert((id, window + 1));
-                }
+        let fresh = self.touched_keys.mark(&ids, self.keys.len());
+        let half_full = |id: &&u32| self.seen[**id as usize] % self.size != 0;
+        let mut updated = fresh.iter().filter(half_full).count();
+        if self.snapshots == Snapshots::Taken {
+            for id in self.dirty.mark(&ids, self.keys.len()) {
+                self.stored_window[id as usize] = self.seen[id as usize] / self.size;
             }
-            windows.push(window);
         }
+        let (mut windows, mut full) = (Vec::with_capacity(ids.len()), Vec::new());
+        for (row, id) in ids.into_iter().enumerate() {
+            let seen = &mut self.seen[id as usize];
+            windows.push(*seen / self.size);
+            let is_first = *seen % self.size == 0;
+            updated += usize::from(is_first);
+            self.open += usize::from(is_first);
+            *seen += 1;
+            if *seen % self.size == 0 {
+                full.push(row);
+            }
+        }
+        self.report.rows_updated += updated as u64;
         keys.push(Arc::new(Int64Array::from(windows)));
-        Ok(keys)
+        Ok((keys, full))
     }
 
     /// Rows of some groups as the query sees them.
@@ -179,35 +204,22 @@ impl CountedAggregate {
             .map_err(OperatorError::arrow("making result rows"))
     }
 
-    fn emit(&self, groups: &[u32], out: &mut Emitter) -> Result<()> {
-        for groups in in_batches(groups) {
-            let results = self.groups.results(groups)?;
-            out.give(Delta::insertions(self.rows(groups, results)?));
+    /// Takes some rows in, which are in order.
+    fn absorb(&mut self, epoch: Epoch, rows: &Delta, closing: &mut Closing) -> Result<()> {
+        let (keys, full) = self.group_keys(rows.batch())?;
+        if self.spec.mode == OutputMode::Changes {
+            let known = self.groups.find(&keys, rows.rows())?.into_iter();
+            let known: Vec<u32> = known.flatten().collect();
+            let fresh = closing.known.mark(&known, self.groups.len());
+            let there: Vec<u32> = fresh
+                .into_iter()
+                .filter(|group| self.groups.rows_of(*group) > 0 && !closing.touched.has(*group))
+                .collect();
+            for there in self.groups.portions(&there) {
+                let results = self.groups.results(there)?;
+                closing.before.push_back((results, there.to_vec()));
+            }
         }
-        Ok(())
-    }
-
-    /// Takes an epoch's rows in and says which groups they touched; in mode `changes` with what these
-    /// were before, if they were there.
-    fn absorb(&mut self, epoch: Epoch) -> Result<(Vec<u32>, Before)> {
-        let rows = Delta::concat(&std::mem::take(&mut self.pending))?;
-        let rows = rows.take(&in_order(&rows)?)?;
-        let keys = self.group_keys(rows.batch())?;
-        let known: Vec<u32> = self
-            .groups
-            .find(&keys, rows.rows())?
-            .into_iter()
-            .flatten()
-            .collect();
-        let known = Marked::default().mark(&known, self.groups.len());
-        let with_rows = |group: &&u32| self.groups.rows_of(**group) > 0;
-        let were_open = known.iter().filter(with_rows).count();
-        let before = if self.spec.mode == OutputMode::Changes && !known.is_empty() {
-            let there: Vec<u32> = known.iter().filter(with_rows).copied().collect();
-            Some((self.groups.results(&there)?, there))
-        } else {
-            None
-        };
         self.groups.update(&Columns {
             keys: &keys,
             calls: &self.spec.calls,
@@ -216,58 +228,71 @@ impl CountedAggregate {
             epoch,
             origins: rows.origin(),
         })?;
-        let touched: Vec<u32> = self
-            .groups
-            .find(&keys, rows.rows())?
-            .into_iter()
-            .flatten()
-            .collect();
-        let touched = Marked::default().mark(&touched, self.groups.len());
-        self.open += touched.len() - were_open;
-        Ok((touched, before))
-    }
-
-    /// Takes back what groups were and gives what they are, where that differs.
-    fn emit_changes(&self, touched: &[u32], before: Before, out: &mut Emitter) -> Result<()> {
-        let mut unchanged = Marked::default();
-        if let Some((old, groups)) = before {
-            let now = self.groups.results(&groups)?;
-            let (was, is) = (self.results.encode(&old)?, self.results.encode(&now)?);
-            let differs: Vec<bool> = (0..groups.len())
-                .map(|row| !old.is_empty() && was.row(row) != is.row(row))
-                .collect();
-            let same = groups
-                .iter()
-                .zip(&differs)
-                .filter(|(_, differs)| !**differs);
-            let same: Vec<u32> = same.map(|(group, _)| *group).collect();
-            unchanged.mark(&same, self.groups.len());
-            let gone = Delta::insertions(self.rows(&groups, old)?);
-            let gone = gone.filter(&BooleanArray::from(differs))?;
-            let signs = Int64Array::from_value(-1, gone.rows());
-            out.give(Delta::signed(gone.batch().clone(), Some(signs)));
-        }
-        let new = touched.iter().filter(|group| !unchanged.has(**group));
-        self.emit(&new.copied().collect::<Vec<_>>(), out)
-    }
-
-    fn publish(&mut self, context: &EpochContext, out: &mut Emitter) -> Result<()> {
-        let (touched, before) = if self.pending.is_empty() {
-            (Vec::new(), None)
-        } else {
-            self.absorb(context.epoch)?
-        };
-        self.report.rows_updated += touched.len() as u64;
-        let is_full = |group: &u32| self.groups.rows_of(*group) == self.size;
-        let full: Vec<u32> = touched.iter().copied().filter(is_full).collect();
+        let groups = self.groups.latest();
+        closing.full.extend(full.into_iter().map(|row| groups[row]));
         match self.spec.mode {
-            OutputMode::Append => self.emit(&full, out)?,
-            OutputMode::Update => self.emit(&touched, out)?,
-            OutputMode::Changes => self.emit_changes(&touched, before, out)?,
-            OutputMode::Complete if context.kind == EpochKind::Data => {
+            OutputMode::Append => closing.leaving.clone_from(&closing.full),
+            OutputMode::Update | OutputMode::Changes => {
+                closing.touched.mark(groups, self.groups.len());
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Takes back what groups were, where that differs from what they are.
+    fn take_back(
+        &self,
+        (old, groups): (Vec<ArrayRef>, Vec<u32>),
+        unchanged: &mut Marked,
+        out: &mut Emitter,
+    ) -> Result<()> {
+        let now = self.groups.results(&groups)?;
+        let (was, is) = (self.results.encode(&old)?, self.results.encode(&now)?);
+        let differs: Vec<bool> = (0..groups.len())
+            .map(|row| !old.is_empty() && was.row(row) != is.row(row))
+            .collect();
+        let same = groups
+            .iter()
+            .zip(&differs)
+            .filter(|(_, differs)| !**differs);
+        let same: Vec<u32> = same.map(|(group, _)| *group).collect();
+        unchanged.mark(&same, self.groups.len());
+        let gone = Delta::insertions(self.rows(&groups, old)?);
+        let gone = gone.filter(&BooleanArray::from(differs))?;
+        let signs = Int64Array::from_value(-1, gone.rows());
+        out.give(Delta::signed(gone.batch().clone(), Some(signs)));
+        Ok(())
+    }
+
+    fn begin_close(&mut self) -> Result<Closing> {
+        let pending = std::mem::take(&mut self.pending);
+        self.pending_bytes = 0;
+        let rows = if pending.is_empty() {
+            None
+        } else {
+            Some(InOrder::of_input(pending)?)
+        };
+        Ok(Closing {
+            rows,
+            ..Closing::default()
+        })
+    }
+
+    /// What leaves when all rows are in.
+    fn list_leaving(&mut self, kind: EpochKind, closing: &mut Closing) -> Result<()> {
+        match self.spec.mode {
+            OutputMode::Append => {}
+            OutputMode::Update => closing.leaving = closing.touched.take(),
+            OutputMode::Changes => {
+                let touched = closing.touched.take().into_iter();
+                let changed = touched.filter(|group| !closing.unchanged.has(*group));
+                closing.leaving = changed.collect();
+            }
+            OutputMode::Complete if kind == EpochKind::Data => {
                 let all = self.groups.all().into_iter();
                 let there = all.filter(|group| self.groups.rows_of(*group) > 0);
-                self.emit(&there.collect::<Vec<_>>(), out)?;
+                closing.leaving = there.collect();
             }
             OutputMode::Complete => {}
             other => {
@@ -276,7 +301,49 @@ impl CountedAggregate {
                 )));
             }
         }
-        self.forget(&full)
+        Ok(())
+    }
+
+    /// Does some of a close; `true` when nothing is left to do.
+    fn work_off(
+        &mut self,
+        context: &EpochContext,
+        closing: &mut Closing,
+        out: &mut Emitter,
+    ) -> Result<bool> {
+        if closing.emitted < closing.leaving.len() {
+            let rest = &closing.leaving[closing.emitted..];
+            let some = self.groups.portion(rest, |group| *group);
+            let results = self.groups.results(some)?;
+            out.give(Delta::insertions(self.rows(some, results)?));
+            closing.emitted += some.len();
+            return Ok(false);
+        }
+        let appends = self.spec.mode == OutputMode::Append;
+        if !closing.leaving.is_empty() && appends {
+            closing.leaving.clear();
+            closing.emitted = 0;
+            self.forget(&std::mem::take(&mut closing.full))?;
+        }
+        if let Some(rows) = &mut closing.rows {
+            match rows.next()? {
+                Some(rows) => self.absorb(context.epoch, &rows, closing)?,
+                None => closing.rows = None,
+            }
+            return Ok(false);
+        }
+        if let Some(some) = closing.before.pop_front() {
+            self.take_back(some, &mut closing.unchanged, out)?;
+            return Ok(false);
+        }
+        if !closing.is_listed {
+            closing.is_listed = true;
+            self.list_leaving(context.kind, closing)?;
+            return Ok(false);
+        }
+        self.forget(&std::mem::take(&mut closing.full))?;
+        self.touched_keys.take();
+        Ok(true)
     }
 
     /// Full windows are gone, except in complete mode; the tables are made anew when most of what
@@ -289,7 +356,7 @@ impl CountedAggregate {
         self.gone += full.len();
         self.open -= full.len();
         self.report.rows_removed += full.len() as u64;
-        if 2 * self.gone <= self.groups.len() + 4096 || !self.dirty.is_empty() {
+        if 2 * self.gone <= self.groups.len() + 4096 {
             return Ok(());
         }
         let all = self.groups.all().into_iter();
@@ -298,7 +365,7 @@ impl CountedAggregate {
         let old = std::mem::replace(&mut self.groups, empty);
         self.full = Marked::default();
         self.gone = 0;
-        for stay in in_batches(&stay) {
+        for stay in old.portions(&stay) {
             let (keys, states) = (old.key_columns(stay)?, old.states(stay)?);
             let groups = self.groups.intern(&keys, stay.len())?;
             self.groups.merge(&groups, &states)?;
@@ -307,35 +374,64 @@ impl CountedAggregate {
         Ok(())
     }
 
+    /// Writes for each key that changed the window that is open now, and that the one of the last snapshot
+    /// is gone if it is another; those in between were never stored.
     fn tap_changed(&mut self, epoch: Epoch) -> Result<()> {
-        let dirty: Vec<(u32, i64)> = std::mem::take(&mut self.dirty).into_iter().collect();
-        let ids: Vec<u32> = dirty.iter().map(|(key, _)| *key).collect();
-        let mut keys = self.keys.columns(Some(&ids))?;
-        let windows = dirty.iter().map(|(_, window)| *window);
-        keys.push(Arc::new(Int64Array::from_iter_values(windows)));
-        // A key whose last window is full is remembered by the next one, which has no rows yet.
-        let groups = self.groups.intern(&keys, dirty.len())?;
-        let (gone, alive): (Vec<u32>, Vec<u32>) = groups
-            .iter()
-            .copied()
-            .partition(|group| self.full.has(*group));
-        self.groups.recycle(groups);
-        if !gone.is_empty() {
-            let keys = self.groups.key_columns(&gone)?;
-            self.state.remove(Bucket(0), epoch, &keys, gone.len())?;
+        let dirty = self.dirty.take();
+        let keys_of = |ids: &[u32], window_of: &dyn Fn(u32) -> i64| -> Result<Vec<ArrayRef>> {
+            let mut keys = self.keys.columns(Some(ids))?;
+            let windows = ids.iter().map(|id| window_of(*id));
+            keys.push(Arc::new(Int64Array::from_iter_values(windows)));
+            Ok(keys)
+        };
+        let stored = |id: u32| self.stored_window[id as usize];
+        let open = |id: u32| self.seen[id as usize] / self.size;
+        let moved = dirty.iter().copied();
+        let moved: Vec<u32> = moved.filter(|id| stored(*id) != open(*id)).collect();
+        let is_complete = self.spec.mode == OutputMode::Complete;
+        for ids in moved.chunks(BATCH_ROWS_MAX).filter(|_| !is_complete) {
+            let keys = keys_of(ids, &stored)?;
+            self.state.remove(Bucket(0), epoch, &keys, ids.len())?;
         }
-        if !alive.is_empty() {
-            let keys = self.groups.key_columns(&alive)?;
-            let states = self.groups.states(&alive)?;
+        let mut groups = Vec::with_capacity(dirty.len());
+        for ids in dirty.chunks(BATCH_ROWS_MAX) {
+            // In complete mode nothing is forgotten, so every window since then is written.
+            let windows = ids.iter().flat_map(|id| {
+                let first = if is_complete { stored(*id) } else { open(*id) };
+                (first..=open(*id)).map(move |window| (*id, window))
+            });
+            let (ids, windows): (Vec<u32>, Vec<i64>) = windows.unzip();
+            let mut keys = self.keys.columns(Some(&ids))?;
+            keys.push(Arc::new(Int64Array::from(windows)));
+            // A key whose last window is full is remembered by the next one, which has no rows yet.
+            groups.extend(self.groups.intern(&keys, ids.len())?);
+        }
+        for some in self.groups.portions(&groups) {
+            let (keys, states) = (self.groups.key_columns(some)?, self.groups.states(some)?);
             self.state
-                .upsert(Bucket(0), epoch, &keys, &states, alive.len())?;
+                .upsert(Bucket(0), epoch, &keys, &states, some.len())?;
         }
         Ok(())
     }
 }
 
-/// Groups with their results before an epoch.
-type Before = Option<(Vec<ArrayRef>, Vec<u32>)>;
+/// A close that is under way.
+#[derive(Default)]
+struct Closing {
+    rows: Option<InOrder>,
+    /// Groups that were there before, each once.
+    known: Marked,
+    /// Groups with rows of this epoch.
+    touched: Marked,
+    /// Groups with their results before the epoch.
+    before: VecDeque<(Vec<ArrayRef>, Vec<u32>)>,
+    unchanged: Marked,
+    /// Windows that became full and are not forgotten yet.
+    full: Vec<u32>,
+    leaving: Vec<u32>,
+    emitted: usize,
+    is_listed: bool,
+}
 
 impl EpochOperator for CountedAggregate {
     fn on_delta(
@@ -345,20 +441,27 @@ impl EpochOperator for CountedAggregate {
         delta: Delta,
         _out: &mut Emitter,
     ) -> Result<()> {
+        self.pending_bytes += delta.bytes();
         self.pending.push(delta);
         Ok(())
     }
 
     fn on_close(&mut self, context: &EpochContext, out: &mut Emitter) -> Result<Progress> {
-        self.publish(context, out)?;
+        let mut closing = match self.closing.take() {
+            Some(closing) => closing,
+            None => self.begin_close()?,
+        };
+        while !self.work_off(context, &mut closing, out)? {
+            if out.is_full() {
+                self.closing = Some(closing);
+                return Ok(Progress::More);
+            }
+        }
         Ok(Progress::Done)
     }
 
     fn tap(&mut self, epoch: Epoch) -> Result<Vec<BucketChange>> {
-        if !self.dirty.is_empty() {
-            self.tap_changed(epoch)?;
-            self.forget(&[])?;
-        }
+        self.tap_changed(epoch)?;
         self.state.tap()
     }
 
@@ -367,7 +470,11 @@ impl EpochOperator for CountedAggregate {
         report.rows_total = self.open as u64;
         report.bytes = (self.groups.bytes()
             + self.keys.bytes()
-            + self.seen.capacity() * 8
+            + (self.seen.capacity() + self.stored_window.capacity()) * 8
+            + self.full.bytes()
+            + self.dirty.bytes()
+            + self.touched_keys.bytes()
+            + self.pending_bytes
             + self.state.bytes()) as u64;
         Some(report)
     }

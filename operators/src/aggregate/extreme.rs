@@ -133,6 +133,12 @@ impl Function for EncodedExtreme {
             .map_err(OperatorError::arrow("reading least or greatest values"))
     }
 
+    fn bytes_of(&self, group: u32) -> usize {
+        self.chosen[group as usize]
+            .as_ref()
+            .map_or(0, |value| value.len())
+    }
+
     fn bytes(&self) -> usize {
         self.bytes + self.chosen.capacity() * size_of::<Option<Box<[u8]>>>()
     }

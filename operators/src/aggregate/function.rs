@@ -131,6 +131,11 @@ pub(super) trait Function {
 
     /// Bytes held, about.
     fn bytes(&self) -> usize;
+
+    /// Bytes of the state or result of one group, about, so that batches of them can be bounded.
+    fn bytes_of(&self, _group: u32) -> usize {
+        16
+    }
 }
 
 /// The form that a call has.

@@ -309,6 +309,12 @@ impl Function for General {
         seats.in_order(column)
     }
 
+    fn bytes_of(&self, group: u32) -> usize {
+        self.states[group as usize]
+            .as_ref()
+            .map_or(0, |state| state.len())
+    }
+
     fn bytes(&self) -> usize {
         let gathered = self.gathered.as_ref().map_or(0, |gathered| gathered.size());
         self.held + gathered + self.states.capacity() * size_of::<Option<Box<[u8]>>>()

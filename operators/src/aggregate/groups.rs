@@ -14,9 +14,18 @@ use super::{
     function::{Function, Rows, function, state_fields},
 };
 use crate::{
+    delta::BATCH_ROWS_MAX,
     error::{OperatorError, Result},
     keys::KeyTable,
 };
+
+/// Bytes of keys and states that go into one batch: a column of text has 31 bits for its length, and
+/// what leaves at once stands in memory several times over.
+#[cfg(not(test))]
+const PORTION_BYTES_MAX: usize = 4 << 20;
+/// So low that the tests of this crate cut all the time.
+#[cfg(test)]
+const PORTION_BYTES_MAX: usize = 200;
 
 /// Keys, the functions of each, and how many rows each stands for.
 pub(super) struct Groups {
@@ -93,6 +102,24 @@ impl Groups {
         Ok(groups)
     }
 
+    /// Makes room for so many groups that have numbers and no keys.
+    pub(super) fn grow(&mut self, count: usize) {
+        self.rows.resize(count, 0);
+        self.functions
+            .iter_mut()
+            .for_each(|function| function.resize(count));
+    }
+
+    /// The keys of a table whose only key is a number that is never null.
+    pub(super) fn words(&self) -> &[i64] {
+        self.keys.words()
+    }
+
+    /// Gives the keys of such a table other numbers; different ones stay different.
+    pub(super) fn renumber(&mut self, number: impl Fn(i64) -> i64) {
+        self.keys.renumber(number);
+    }
+
     /// The groups of some keys, as far as they are there.
     pub(super) fn find(&self, keys: &[ArrayRef], rows: usize) -> Result<Vec<Option<u32>>> {
         self.keys.find(keys, rows)
@@ -146,6 +173,11 @@ impl Groups {
         Ok(())
     }
 
+    /// The groups of the rows that were added last.
+    pub(super) fn latest(&self) -> &[u32] {
+        &self.scratch
+    }
+
     /// Adds states of other tables for groups found before: state columns, then rows.
     pub(super) fn merge(&mut self, groups: &[u32], states: &[ArrayRef]) -> Result<()> {
         let Some((rows, mut states)) = states.split_last() else {
@@ -160,6 +192,36 @@ impl Groups {
             states = rest;
         }
         Ok(())
+    }
+
+    /// The first of some groups that go into one batch: bounded in rows and in bytes, at least one.
+    pub(super) fn portion<'a, T>(&self, of: &'a [T], group: impl Fn(&T) -> u32) -> &'a [T] {
+        let has_keys = self.keys.len() == self.rows.len();
+        let mut bytes = 0usize;
+        let fits = |one: &&T| {
+            let group = group(one);
+            let key = if has_keys {
+                self.keys.bytes_of(group)
+            } else {
+                0
+            };
+            let functions = self.functions.iter();
+            let own: usize = functions.map(|function| function.bytes_of(group)).sum();
+            bytes = bytes.saturating_add(key).saturating_add(own);
+            bytes <= PORTION_BYTES_MAX
+        };
+        let most = &of[..of.len().min(BATCH_ROWS_MAX)];
+        let count = most.iter().take_while(fits).count();
+        &of[..count.max(1).min(of.len())]
+    }
+
+    /// Some groups in runs that each go into one batch.
+    pub(super) fn portions<'a>(&'a self, mut groups: &'a [u32]) -> impl Iterator<Item = &'a [u32]> {
+        std::iter::from_fn(move || {
+            let some = self.portion(groups, |group| *group);
+            groups = &groups[some.len()..];
+            (!some.is_empty()).then_some(some)
+        })
     }
 
     /// Key columns of some groups.
@@ -219,5 +281,5 @@ pub(super) fn state_schema(calls: &[AggregateCall]) -> Result<Schema> {
 
 /// All group numbers of a table, in runs of a batch.
 pub(super) fn in_batches(groups: &[u32]) -> impl Iterator<Item = &[u32]> {
-    groups.chunks(crate::delta::BATCH_ROWS_MAX)
+    groups.chunks(BATCH_ROWS_MAX)
 }

@@ -56,6 +56,16 @@ impl Marked {
         std::mem::take(&mut self.groups)
     }
 
+    /// The marked groups, in the order of their marks.
+    pub(super) fn groups(&self) -> &[u32] {
+        &self.groups
+    }
+
+    /// Bytes held.
+    pub(super) fn bytes(&self) -> usize {
+        self.is_marked.capacity() + self.groups.capacity() * size_of::<u32>()
+    }
+
     /// Whether a group is marked.
     pub(super) fn has(&self, group: u32) -> bool {
         self.is_marked.get(group as usize).copied().unwrap_or(false)

@@ -154,6 +154,11 @@ impl Function for Place {
         self.values(groups)
     }
 
+    fn bytes_of(&self, group: u32) -> usize {
+        let chosen = self.chosen[group as usize].as_ref();
+        16 + chosen.map_or(0, |(_, value)| value.len())
+    }
+
     fn bytes(&self) -> usize {
         self.bytes + self.chosen.capacity() * size_of::<Option<Chosen>>()
     }

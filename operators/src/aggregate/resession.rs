@@ -3,14 +3,20 @@
 //! A row that goes may cut a session in two, so rows cannot be forgotten for sums of them. Every key
 //! keeps its rows in the order of time; an epoch takes the sessions of the keys that it touches
 //! apart and builds them again, and what differs leaves. Cost: the open rows of touched keys.
+//!
+//! A mark that closes a session forgets its rows without a word: if what is final were taken back when its
+//! rows go, the sink would lose it. And a row that comes too late for a session of its own is dropped as
+//! everywhere ([edge](super::edge)): if it opened a session behind the mark, that would leave although its
+//! time is over.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    cmp::Ordering,
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
 };
 
 use arrow::{
-    array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, RecordBatchOptions, UInt32Array},
+    array::{ArrayRef, AsArray, Int64Array, RecordBatch, RecordBatchOptions, UInt32Array},
     compute,
     datatypes::{DataType, Field, Int64Type, Schema, TimestampMicrosecondType},
 };
@@ -19,6 +25,7 @@ use millstream_types::{Epoch, EventTime, OutputMode, Watermark};
 use super::{
     AggregateSpec, Seed, TimeKey,
     buckets::window_struct,
+    edge::accepted,
     groups::{Columns, Groups},
 };
 use crate::{
@@ -32,6 +39,9 @@ use crate::{
 
 /// Rows of a key, by time, with how often they are there.
 type KeyRows = BTreeMap<Box<[u8]>, i64>;
+
+/// What a row costs in its tree and on the heap, beside its bytes, about.
+const ENTRY_BYTES: usize = 40;
 
 /// Results with how often they are there.
 type Consolidated = BTreeMap<Box<[u8]>, i64>;
@@ -51,6 +61,10 @@ pub struct ChangingSessions {
     /// End and key of every session, and its start.
     ends: BTreeSet<(i64, u32, i64)>,
     pending: Vec<Delta>,
+    /// What is still to leave in the epoch that closes.
+    leaving: Option<VecDeque<Delta>>,
+    /// Bytes of the rows and of their entries.
+    held: usize,
     /// Rows whose count changed since the last snapshot.
     dirty: BTreeSet<(u32, Box<[u8]>)>,
     snapshots: Snapshots,
@@ -108,6 +122,8 @@ impl ChangingSessions {
             results: RowCodec::of_schema(&spec.output)?,
             ends: BTreeSet::new(),
             pending: Vec::new(),
+            leaving: None,
+            held: 0,
             dirty: BTreeSet::new(),
             snapshots,
             state: state.owned_by(spec.keys.len()),
@@ -116,11 +132,20 @@ impl ChangingSessions {
         };
         if let Some(seed) = seed {
             for ((_, bucket), pieces) in &seed.pieces {
-                let held = sessions
+                for held in sessions
                     .state
-                    .seed(*bucket, seed.epoch, pieces, ownership)?;
-                sessions.restore(&held)?;
+                    .seed(*bucket, seed.epoch, pieces, ownership)?
+                {
+                    sessions.restore(&held)?;
+                }
             }
+            // A key's rows may lie in several pieces, so sessions are made when all are there.
+            sessions.dirty.clear();
+            let all = 0..u32::try_from(sessions.keys.len()).unwrap_or(u32::MAX);
+            let built = sessions.build(&all.collect())?;
+            let bounds = built.bounds.iter();
+            let ends = bounds.map(|(key, start, end)| (*end, *key, *start));
+            sessions.ends.extend(ends);
         }
         Ok(sessions)
     }
@@ -131,16 +156,7 @@ impl ChangingSessions {
         let (rows, rest) = rest.split_at(self.order.len());
         let counts = rest[0].as_primitive::<Int64Type>().clone();
         let ids = self.key_ids(keys, held.num_rows())?;
-        self.add(&ids, rows, |row| counts.value(row))?;
-        self.dirty.clear();
-        let touched: BTreeSet<u32> = ids.into_iter().collect();
-        let built = self.build(&touched)?;
-        let ends = built
-            .bounds
-            .iter()
-            .map(|(key, start, end)| (*end, *key, *start));
-        self.ends.extend(ends);
-        Ok(())
+        self.add(&ids, rows, |row| counts.value(row))
     }
 
     fn key_ids(&mut self, keys: &[ArrayRef], rows: usize) -> Result<Vec<u32>> {
@@ -161,32 +177,23 @@ impl ChangingSessions {
         for (row, id) in ids.iter().enumerate() {
             let (bytes, count) = (encoded.row(row).data(), count_of(row));
             let of_key = &mut self.rows[*id as usize];
+            let known = of_key.len();
             let held = of_key.entry(bytes.into()).or_insert(0);
             *held += count;
             if *held == 0 {
                 of_key.remove(bytes);
             }
+            let cost = bytes.len() + ENTRY_BYTES;
+            self.held = match of_key.len().cmp(&known) {
+                Ordering::Greater => self.held + cost,
+                Ordering::Equal => self.held,
+                Ordering::Less => self.held - cost,
+            };
             if self.snapshots == Snapshots::Taken {
                 self.dirty.insert((*id, bytes.into()));
             }
         }
         Ok(())
-    }
-
-    /// Keeps the rows that can be in a session and are not late.
-    fn accepted(&mut self, delta: &Delta, late: Watermark) -> Result<Delta> {
-        let (times, gaps) = bounds_of(delta.batch(), self.time, self.gap)?;
-        let mut keep = Vec::with_capacity(delta.rows());
-        for row in 0..delta.rows() {
-            let is_whole = times.is_valid(row) && gaps.is_valid(row) && gaps.value(row) > 0;
-            let is_late = is_whole && self.spec.marked && {
-                let end = times.value(row).saturating_add(gaps.value(row));
-                late.closes_window(EventTime(end))
-            };
-            self.report.rows_late += u64::from(is_late);
-            keep.push(is_whole && !is_late);
-        }
-        delta.filter(&keep.into())
     }
 
     /// The rows of some keys in the order of key and time: input columns, keys, counts.
@@ -267,10 +274,10 @@ impl ChangingSessions {
     }
 
     /// Takes an epoch's rows in and emits what became of the sessions of their keys.
-    fn absorb(&mut self, out: &mut Emitter) -> Result<()> {
+    fn absorb(&mut self) -> Result<VecDeque<Delta>> {
         let pending = std::mem::take(&mut self.pending);
         if pending.is_empty() {
-            return Ok(());
+            return Ok(VecDeque::new());
         }
         let rows = Delta::concat(&pending)?;
         let batch = rows.batch();
@@ -295,15 +302,16 @@ impl ChangingSessions {
         self.report.rows_updated += after.bounds.len() as u64;
         let gone = before.bounds.len().saturating_sub(after.bounds.len());
         self.report.rows_removed += gone as u64;
-        self.emit_difference(before.results, after.results, out)
+        self.difference(before.results, after.results)
     }
 
-    fn emit_difference(
+    /// What is taken back, then what is given.
+    fn difference(
         &self,
         before: Option<RecordBatch>,
         after: Option<RecordBatch>,
-        out: &mut Emitter,
-    ) -> Result<()> {
+    ) -> Result<VecDeque<Delta>> {
+        let mut leaving = VecDeque::new();
         let mut counts = Consolidated::new();
         for (batch, sign) in [(&before, -1), (&after, 1)] {
             let Some(batch) = batch else { continue };
@@ -323,10 +331,10 @@ impl ChangingSessions {
                 let rows = compute::take_record_batch(&batch, &UInt32Array::from(chunk.to_vec()))
                     .map_err(OperatorError::arrow("taking changed sessions"))?;
                 let signs = (sign < 0).then(|| Int64Array::from_value(sign, rows.num_rows()));
-                out.give(Delta::signed(rows, signs));
+                leaving.push_back(Delta::signed(rows, signs));
             }
         }
-        Ok(())
+        Ok(leaving)
     }
 
     /// Forgets the rows of sessions that the mark closes; their results stay as they are.
@@ -352,6 +360,7 @@ impl ChangingSessions {
             };
             for (row, count) in of_key {
                 if time_of(&row).is_some_and(inside) {
+                    self.held -= row.len() + ENTRY_BYTES;
                     if self.snapshots == Snapshots::Taken {
                         self.dirty.insert((key, row));
                     }
@@ -418,16 +427,31 @@ impl EpochOperator for ChangingSessions {
         delta: Delta,
         _out: &mut Emitter,
     ) -> Result<()> {
-        let accepted = self.accepted(&delta, context.marks.late)?;
-        if accepted.rows() > 0 {
-            self.pending.push(accepted);
+        let mark = self.spec.marked.then_some(context.marks.late);
+        let accepted = accepted(&delta, self.spec.time, mark)?;
+        self.report.rows_late += accepted.late;
+        if accepted.rows.rows() > 0 {
+            self.pending.push(accepted.rows);
         }
         Ok(())
     }
 
     fn on_close(&mut self, context: &EpochContext, out: &mut Emitter) -> Result<Progress> {
-        self.absorb(out)?;
-        self.close(context.marks.evict);
+        let mut leaving = match self.leaving.take() {
+            Some(leaving) => leaving,
+            None => {
+                let leaving = self.absorb()?;
+                self.close(context.marks.evict);
+                leaving
+            }
+        };
+        while let Some(rows) = leaving.pop_front() {
+            out.give(rows);
+            if out.is_full() && !leaving.is_empty() {
+                self.leaving = Some(leaving);
+                return Ok(Progress::More);
+            }
+        }
         Ok(Progress::Done)
     }
 
@@ -444,8 +468,14 @@ impl EpochOperator for ChangingSessions {
         if self.spec.marked {
             report.oldest_end = self.ends.first().map(|(end, _, _)| *end);
         }
-        let rows: usize = self.rows.iter().map(BTreeMap::len).sum();
-        report.bytes = (self.keys.bytes() + rows * 96 + self.state.bytes()) as u64;
+        let lists = self.rows.capacity() * size_of::<KeyRows>();
+        let dirty = self.dirty.iter().map(|(_, row)| row.len() + ENTRY_BYTES);
+        report.bytes = (self.keys.bytes()
+            + lists
+            + self.held
+            + dirty.sum::<usize>()
+            + self.ends.len() * size_of::<(i64, u32, i64)>() * 3 / 2
+            + self.state.bytes()) as u64;
         Some(report)
     }
 }

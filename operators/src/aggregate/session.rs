@@ -1,13 +1,27 @@
 //! Sessions: rows of a key that lie closer than their gap.
 //!
 //! Each row begins as `[t, t + gap)`; intervals of a key that overlap or touch are one session. An
-//! epoch's rows are merged among themselves first, then with the stored sessions that they reach.
-//! A stored session keeps its states under a serial number; merging adds states, never rows.
+//! epoch's rows are merged among themselves first, then with the stored sessions that they reach. What
+//! each part is there to prevent:
+//!
+//! - Rows wait until there are many, then become sessions of the epoch at once. If each batch went to the
+//!   stored sessions by itself, a session that an epoch touches in a hundred batches would be rebuilt a
+//!   hundred times.
+//! - A stored session keeps its states under a serial number of its own, and merging adds states to a new
+//!   one. If a session kept its number while it grew, what it was before the epoch, which must be taken
+//!   back, would be gone when it leaves.
+//! - Sessions stand in the order of their ends, too. Otherwise each epoch would look at all of them to find
+//!   the few that close.
+//! - What is gone leaves holes in the tables; they are made anew when most of them is holes, or memory would
+//!   grow with every session that ever was.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    sync::Arc,
+};
 
 use arrow::{
-    array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, RecordBatchOptions, UInt64Array},
+    array::{ArrayRef, AsArray, Int64Array, RecordBatch, RecordBatchOptions, UInt64Array},
     datatypes::{DataType, Field, Int64Type, Schema, TimestampMicrosecondType},
 };
 use millstream_types::{Epoch, EventTime, OutputMode, Watermark};
@@ -15,6 +29,7 @@ use millstream_types::{Epoch, EventTime, OutputMode, Watermark};
 use super::{
     AggregateSpec, Seed, TimeKey,
     buckets::window_struct,
+    edge::accepted,
     groups::{Columns, Groups, state_schema},
 };
 use crate::{
@@ -82,6 +97,16 @@ impl EpochOperator for KeyRows {
 /// Rows that wait before they become sessions: bounds memory where an epoch is long.
 const ROWS_MAX: usize = 128 * 1024;
 
+/// Bytes of rows that wait: they are copied together, and a column of text has 31 bits for its length.
+#[cfg(not(test))]
+const BYTES_MAX: usize = 32 << 20;
+/// So low that the tests of this crate reach it.
+#[cfg(test)]
+const BYTES_MAX: usize = 600;
+
+/// Bytes of a session in its list, in the tree of ends and in the lists of what changed, about.
+const SESSION_BYTES: usize = size_of::<Session>() + 40;
+
 /// A session of a key.
 #[derive(Clone, Copy, Debug)]
 struct Session {
@@ -97,6 +122,14 @@ struct Fresh {
     groups: Groups,
 }
 
+/// What an epoch did to the sessions.
+#[derive(Default)]
+struct Absorbed {
+    touched: Vec<(u32, Session)>,
+    /// What they were before, in mode `changes`.
+    before: Vec<(u32, Session)>,
+}
+
 /// Sessions of one key that became one: what they were made of.
 #[derive(Debug)]
 struct Merged {
@@ -107,6 +140,9 @@ struct Merged {
     /// Groups among the epoch's states.
     fresh: Vec<u32>,
 }
+
+/// Lists of sessions with their sign.
+type Leaving = VecDeque<(Vec<(u32, Session)>, Option<i64>)>;
 
 /// Merges rows into sessions, keeps them, publishes closed ones.
 pub struct SessionAggregate {
@@ -126,6 +162,9 @@ pub struct SessionAggregate {
     /// Rows of this epoch that are not yet in `fresh`.
     pending: Vec<Delta>,
     waiting: usize,
+    waiting_bytes: usize,
+    /// Sessions that are still to leave in the epoch that closes, with their sign; `None` between epochs.
+    leaving: Option<Leaving>,
     fresh: Option<Fresh>,
     snapshots: Snapshots,
     state: StateTable,
@@ -219,6 +258,8 @@ impl SessionAggregate {
             dirty: BTreeSet::new(),
             pending: Vec::new(),
             waiting: 0,
+            waiting_bytes: 0,
+            leaving: None,
             fresh: None,
             snapshots,
             spec,
@@ -226,10 +267,12 @@ impl SessionAggregate {
         };
         if let Some(seed) = seed {
             for ((_, bucket), pieces) in &seed.pieces {
-                let held = sessions
+                for held in sessions
                     .state
-                    .seed(*bucket, seed.epoch, pieces, ownership)?;
-                sessions.restore(&held)?;
+                    .seed(*bucket, seed.epoch, pieces, ownership)?
+                {
+                    sessions.restore(&held)?;
+                }
             }
         }
         Ok(sessions)
@@ -287,22 +330,6 @@ impl SessionAggregate {
         }
     }
 
-    /// Keeps the rows that can be in a session and are not late.
-    fn accepted(&mut self, delta: &Delta, late: Watermark) -> Result<Delta> {
-        let (times, gaps) = self.times(delta.batch())?;
-        let mut keep = Vec::with_capacity(delta.rows());
-        for row in 0..delta.rows() {
-            let is_whole = times.is_valid(row) && gaps.is_valid(row) && gaps.value(row) > 0;
-            let is_late = is_whole && self.spec.marked && {
-                let end = times.value(row).saturating_add(gaps.value(row));
-                late.closes_window(EventTime(end))
-            };
-            self.report.rows_late += u64::from(is_late);
-            keep.push(is_whole && !is_late);
-        }
-        delta.filter(&keep.into())
-    }
-
     fn times(
         &self,
         batch: &RecordBatch,
@@ -325,7 +352,7 @@ impl SessionAggregate {
     /// Turns waiting rows into sessions of the epoch.
     fn gather(&mut self, epoch: Epoch) -> Result<()> {
         let pending = std::mem::take(&mut self.pending);
-        self.waiting = 0;
+        (self.waiting, self.waiting_bytes) = (0, 0);
         if pending.is_empty() {
             return Ok(());
         }
@@ -401,18 +428,19 @@ impl SessionAggregate {
         all
     }
 
-    /// Takes an epoch's rows in; in mode `changes` the old sessions leave with a minus.
-    fn absorb(&mut self, epoch: Epoch, out: &mut Emitter) -> Result<Vec<(u32, Session)>> {
+    /// Takes an epoch's rows in and says which sessions were touched, and what of them was there before.
+    fn absorb(&mut self, epoch: Epoch) -> Result<Absorbed> {
         self.gather(epoch)?;
         let Some(fresh) = self.fresh.take() else {
-            return Ok(Vec::new());
+            return Ok(Absorbed::default());
         };
+        let mut absorbed = Absorbed::default();
         let merged = self.merged(fresh.sessions);
         if self.spec.mode == OutputMode::Changes {
             let old = merged
                 .iter()
                 .flat_map(|one| one.stored.iter().map(|s| (one.key, *s)));
-            self.emit(&old.collect::<Vec<_>>(), Some(-1), out)?;
+            absorbed.before.extend(old);
         }
         let groups = self.new_groups(merged.len())?;
         let (mut from_fresh, mut to_fresh) = (Vec::new(), Vec::new());
@@ -423,14 +451,21 @@ impl SessionAggregate {
             from_stored.extend(one.stored.iter().map(|session| session.group));
             to_stored.extend(one.stored.iter().map(|_| *group));
         }
-        self.groups
-            .merge(&to_fresh, &fresh.groups.states(&from_fresh)?)?;
-        drop(fresh.groups);
-        if !from_stored.is_empty() {
-            let states = self.groups.states(&from_stored)?;
-            self.groups.merge(&to_stored, &states)?;
+        let mut to = to_fresh.as_slice();
+        for from in fresh.groups.portions(&from_fresh) {
+            let (some, rest) = to.split_at(from.len());
+            self.groups.merge(some, &fresh.groups.states(from)?)?;
+            to = rest;
         }
-        let mut touched = Vec::with_capacity(merged.len());
+        drop(fresh.groups);
+        let mut rest = from_stored.as_slice();
+        let mut to = to_stored.as_slice();
+        while !rest.is_empty() {
+            let count = self.groups.portion(rest, |group| *group).len();
+            let states = self.groups.states(&rest[..count])?;
+            self.groups.merge(&to[..count], &states)?;
+            (rest, to) = (&rest[count..], &to[count..]);
+        }
         for (one, group) in merged.into_iter().zip(groups) {
             // A session that grows is no removal: only those that vanish into another are.
             self.report.rows_removed += (one.stored.len() as u64).saturating_sub(1);
@@ -445,19 +480,24 @@ impl SessionAggregate {
             self.insert(one.key, session);
             self.sessions[one.key as usize].sort_by_key(|session| session.start);
             self.note(one.key, one.start);
-            touched.push((one.key, session));
+            absorbed.touched.push((one.key, session));
         }
-        self.report.rows_updated += touched.len() as u64;
-        Ok(touched)
+        self.report.rows_updated += absorbed.touched.len() as u64;
+        Ok(absorbed)
     }
 
+    /// Emits sessions until the emitter is full, and says how many.
     fn emit(
         &self,
         sessions: &[(u32, Session)],
         sign: Option<i64>,
         out: &mut Emitter,
-    ) -> Result<()> {
-        for chunk in sessions.chunks(BATCH_ROWS_MAX) {
+    ) -> Result<usize> {
+        let mut emitted = 0;
+        while emitted < sessions.len() && !out.is_full() {
+            let rest = &sessions[emitted..];
+            let chunk = self.groups.portion(rest, |(_, session)| session.group);
+            emitted += chunk.len();
             let ids: Vec<u32> = chunk.iter().map(|(key, _)| *key).collect();
             let groups: Vec<u32> = chunk.iter().map(|(_, session)| session.group).collect();
             let mut columns = self.keys.columns(Some(&ids))?;
@@ -476,7 +516,34 @@ impl SessionAggregate {
             let signs = sign.map(|sign| Int64Array::from_value(sign, rows.num_rows()));
             out.give(Delta::signed(rows, signs));
         }
-        Ok(())
+        Ok(emitted)
+    }
+
+    /// Says what leaves in an epoch.
+    fn begin_close(&mut self, context: &EpochContext) -> Result<Leaving> {
+        let Absorbed { touched, before } = self.absorb(context.epoch)?;
+        let mut leaving = Leaving::new();
+        match self.spec.mode {
+            OutputMode::Changes => leaving.extend([(before, Some(-1)), (touched, None)]),
+            OutputMode::Complete if context.kind == EpochKind::Data => {
+                leaving.push_back((self.all(), None));
+            }
+            OutputMode::Append | OutputMode::Complete => {}
+            OutputMode::Update => {
+                return Err(OperatorError::contract("no sessions in mode update"));
+            }
+            other => {
+                return Err(OperatorError::contract(format!(
+                    "no sessions in mode {other}"
+                )));
+            }
+        }
+        // Closed sessions are forgotten at once; their states stay until the tables are made anew.
+        let closed = self.close(context.marks.evict);
+        if self.spec.mode == OutputMode::Append {
+            leaving.push_back((closed, None));
+        }
+        Ok(leaving)
     }
 
     fn all(&self) -> Vec<(u32, Session)> {
@@ -522,7 +589,10 @@ impl SessionAggregate {
         self.sessions.clear();
         self.ends.clear();
         self.live = 0;
-        for chunk in live.chunks(BATCH_ROWS_MAX) {
+        let mut rest = live.as_slice();
+        while !rest.is_empty() {
+            let chunk = old_groups.portion(rest, |(_, session)| session.group);
+            rest = &rest[chunk.len()..];
             let ids: Vec<u32> = chunk.iter().map(|(key, _)| *key).collect();
             let from: Vec<u32> = chunk.iter().map(|(_, session)| session.group).collect();
             let columns = old_keys.columns(Some(&ids))?;
@@ -560,20 +630,22 @@ impl SessionAggregate {
             columns.push(Arc::new(Int64Array::from_iter_values(starts)));
             Ok(columns)
         };
-        let gone_keys = key_columns(&gone)?;
-        let alive_keys = key_columns(&alive)?;
-        let sessions: Vec<Session> = alive.iter().filter_map(find).collect();
-        let groups: Vec<u32> = sessions.iter().map(|session| session.group).collect();
-        let ends = sessions.iter().map(|session| session.end);
-        let mut values: Vec<ArrayRef> = vec![Arc::new(Int64Array::from_iter_values(ends))];
-        values.extend(self.groups.states(&groups)?);
-        if !gone.is_empty() {
+        for gone in gone.chunks(BATCH_ROWS_MAX) {
             self.state
-                .remove(Bucket(0), epoch, &gone_keys, gone.len())?;
+                .remove(Bucket(0), epoch, &key_columns(gone)?, gone.len())?;
         }
-        if !alive.is_empty() {
+        let group_of = |one: &(u32, i64)| find(one).map_or(0, |session| session.group);
+        let mut rest = alive.as_slice();
+        while !rest.is_empty() {
+            let some = self.groups.portion(rest, group_of);
+            rest = &rest[some.len()..];
+            let sessions: Vec<Session> = some.iter().filter_map(find).collect();
+            let groups: Vec<u32> = sessions.iter().map(|session| session.group).collect();
+            let ends = sessions.iter().map(|session| session.end);
+            let mut values: Vec<ArrayRef> = vec![Arc::new(Int64Array::from_iter_values(ends))];
+            values.extend(self.groups.states(&groups)?);
             self.state
-                .upsert(Bucket(0), epoch, &alive_keys, &values, alive.len())?;
+                .upsert(Bucket(0), epoch, &key_columns(some)?, &values, some.len())?;
         }
         Ok(())
     }
@@ -591,37 +663,34 @@ impl EpochOperator for SessionAggregate {
         if !delta.diff().is_none_or(is_one) {
             return Err(OperatorError::contract("sessions cannot take rows back"));
         }
-        let accepted = self.accepted(&delta, context.marks.late)?;
-        self.waiting += accepted.rows();
-        if accepted.rows() > 0 {
-            self.pending.push(accepted);
+        let mark = self.spec.marked.then_some(context.marks.late);
+        let accepted = accepted(&delta, self.spec.time, mark)?;
+        self.report.rows_late += accepted.late;
+        self.waiting += accepted.rows.rows();
+        self.waiting_bytes += accepted.rows.bytes();
+        if accepted.rows.rows() > 0 {
+            self.pending.push(accepted.rows);
         }
-        if self.waiting >= ROWS_MAX {
+        if self.waiting >= ROWS_MAX || self.waiting_bytes >= BYTES_MAX {
             self.gather(context.epoch)?;
         }
         Ok(())
     }
 
     fn on_close(&mut self, context: &EpochContext, out: &mut Emitter) -> Result<Progress> {
-        let touched = self.absorb(context.epoch, out)?;
-        match self.spec.mode {
-            OutputMode::Changes => self.emit(&touched, None, out)?,
-            OutputMode::Complete if context.kind == EpochKind::Data => {
-                self.emit(&self.all(), None, out)?;
+        let mut leaving = match self.leaving.take() {
+            Some(leaving) => leaving,
+            None => self.begin_close(context)?,
+        };
+        while let Some((sessions, sign)) = leaving.front_mut() {
+            let emitted = self.emit(sessions, *sign, out)?;
+            if emitted == sessions.len() {
+                leaving.pop_front();
+            } else {
+                sessions.drain(..emitted);
+                self.leaving = Some(leaving);
+                return Ok(Progress::More);
             }
-            OutputMode::Append | OutputMode::Complete => {}
-            OutputMode::Update => {
-                return Err(OperatorError::contract("no sessions in mode update"));
-            }
-            other => {
-                return Err(OperatorError::contract(format!(
-                    "no sessions in mode {other}"
-                )));
-            }
-        }
-        let closed = self.close(context.marks.evict);
-        if self.spec.mode == OutputMode::Append {
-            self.emit(&closed, None, out)?;
         }
         self.compact()?;
         Ok(Progress::Done)
@@ -641,8 +710,14 @@ impl EpochOperator for SessionAggregate {
         if self.spec.marked && self.spec.mode != OutputMode::Complete {
             report.oldest_end = self.ends.first().map(|(end, _, _)| *end);
         }
-        report.bytes =
-            (self.groups.bytes() + self.keys.bytes() + self.live * 64 + self.state.bytes()) as u64;
+        let lists = self.sessions.capacity() * size_of::<Vec<Session>>();
+        let dirty = self.dirty.len() * size_of::<(u32, i64)>() * 3 / 2;
+        report.bytes = (self.groups.bytes()
+            + self.keys.bytes()
+            + lists
+            + self.live * SESSION_BYTES
+            + dirty
+            + self.state.bytes()) as u64;
         Some(report)
     }
 }

@@ -4,12 +4,11 @@
 //! runs in the order of the specification: late groups are dropped by L, the rest is merged, results
 //! leave as the output mode says, and what E closes is removed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use arrow::{
-    array::{ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, RecordBatchOptions},
-    compute,
-    datatypes::{DataType, Int64Type, Schema},
+    array::{ArrayRef, BooleanArray, Int64Array, RecordBatch, RecordBatchOptions},
+    datatypes::{DataType, Schema},
 };
 use millstream_types::{Epoch, OutputMode, Watermark};
 
@@ -17,7 +16,8 @@ use super::{
     AggregateSpec, TimeKey,
     buckets::{Buckets, Closure},
     exchange::PartialGroups,
-    groups::{Groups, in_batches, state_schema},
+    groups::{Groups, state_schema},
+    held,
     marked::Marked,
     partial::{keep, table_keys},
 };
@@ -38,9 +38,21 @@ struct BucketGroups {
     /// Changed since the last snapshot.
     dirty: Marked,
     /// Results as they were before this epoch, for groups that had one (mode `changes`).
-    before: Vec<(Vec<u32>, Vec<ArrayRef>)>,
+    before: VecDeque<(Vec<u32>, Vec<ArrayRef>)>,
     /// Groups with rows, for counting.
     live: u64,
+}
+
+/// Something that is to leave or to go, in this order.
+enum Leaving {
+    /// Groups of a bucket as they are.
+    Groups(Bucket, Vec<u32>),
+    /// What groups of a bucket were before the epoch; groups that stayed the same are noted.
+    Before(Bucket, VecDeque<(Vec<u32>, Vec<ArrayRef>)>, Marked),
+    /// What of a bucket is closed.
+    Close(Bucket, Closure),
+    /// A bucket whose groups have left, and those that stay.
+    Remove(Bucket, Vec<u32>),
 }
 
 /// Merges partial groups, keeps state, publishes results.
@@ -49,6 +61,13 @@ pub struct TotalAggregate {
     buckets: Buckets,
     key_types: Vec<DataType>,
     tables: BTreeMap<Bucket, BucketGroups>,
+    /// Buckets with groups that were touched in this epoch.
+    touched: BTreeSet<Bucket>,
+    /// Groups with rows and bytes of all tables, so that many buckets need not be counted each epoch.
+    live: u64,
+    bytes: usize,
+    /// What is still to leave or to go in the epoch that closes.
+    closing: Option<VecDeque<Leaving>>,
     state: StateTable,
     results: RowCodec,
     report: OperatorReport,
@@ -102,35 +121,33 @@ impl TotalAggregate {
             spec,
             buckets,
             tables: BTreeMap::new(),
+            touched: BTreeSet::new(),
+            live: 0,
+            bytes: 0,
+            closing: None,
             report: OperatorReport::default(),
         };
-        if let Some(seed) = seed {
-            for ((_, bucket), pieces) in &seed.pieces {
-                total.restore(*bucket, seed.epoch, pieces, ownership)?;
-            }
-        }
+        let mut state = total.state;
+        total.state = StateTable::new(0, &keys, &states, total.buckets.spread())?;
+        let key_columns = total.key_types.len();
+        held::restore(
+            &mut state,
+            seed,
+            ownership,
+            key_columns,
+            |bucket, keys, states, rows| {
+                let table = total.table(bucket)?;
+                let groups = table.groups.intern(keys, rows)?;
+                table.groups.merge(&groups, states)?;
+                table.live += rows as u64;
+                table.groups.recycle(groups);
+                Ok(())
+            },
+        )?;
+        total.state = state;
+        total.live = total.tables.values().map(|table| table.live).sum();
+        total.bytes = total.tables.values().map(BucketGroups::bytes).sum();
         Ok(total)
-    }
-
-    fn restore(
-        &mut self,
-        bucket: Bucket,
-        epoch: Epoch,
-        pieces: &[RecordBatch],
-        ownership: Ownership,
-    ) -> Result<()> {
-        let held = self.state.seed(bucket, epoch, pieces, ownership)?;
-        if held.num_rows() == 0 {
-            return Ok(());
-        }
-        let (keys, rest) = held.columns().split_at(self.key_types.len());
-        let states = &rest[..rest.len() - 1];
-        let table = self.table(bucket)?;
-        let groups = table.groups.intern(keys, held.num_rows())?;
-        table.groups.merge(&groups, states)?;
-        table.live = held.num_rows() as u64;
-        table.groups.recycle(groups);
-        Ok(())
     }
 
     fn table(&mut self, bucket: Bucket) -> Result<&mut BucketGroups> {
@@ -148,7 +165,7 @@ impl TotalAggregate {
                     },
                     touched: Marked::default(),
                     dirty: Marked::default(),
-                    before: Vec::new(),
+                    before: VecDeque::new(),
                     live: 0,
                 }))
             }
@@ -159,6 +176,7 @@ impl TotalAggregate {
     /// no row is left of it, as in a batch query over nothing.
     fn touch_all(&mut self) -> Result<()> {
         let repeats = self.spec.mode == OutputMode::Update;
+        self.touched.insert(Bucket(0));
         let table = self.table(Bucket(0))?;
         let is_new = table.groups.len() == 0;
         if is_new || repeats {
@@ -168,6 +186,9 @@ impl TotalAggregate {
             table.groups.recycle(group);
         }
         table.live = 1;
+        // It is the only table.
+        self.bytes = table.bytes();
+        self.live = 1;
         Ok(())
     }
 
@@ -204,7 +225,13 @@ impl TotalAggregate {
     fn merge(&mut self, bucket: Bucket, partial: &PartialGroups) -> Result<()> {
         let wants_before = self.spec.mode == OutputMode::Changes;
         let retracting = self.spec.retracting;
+        self.touched.insert(bucket);
         let table = self.table(bucket)?;
+        // A table that was not there is counted with its first groups.
+        let (live, bytes) = match table.groups.len() {
+            0 => (0, 0),
+            _ => (table.live, table.bytes()),
+        };
         let known = table.groups.len();
         let groups = table.groups.intern(partial.keys(), partial.len())?;
         let size = table.groups.len();
@@ -215,9 +242,9 @@ impl TotalAggregate {
                 .copied()
                 .filter(|group| (*group as usize) < known && table.groups.rows_of(*group) != 0)
                 .collect();
-            if !old.is_empty() {
-                let results = table.groups.results(&old)?;
-                table.before.push((old, results));
+            for old in table.groups.portions(&old) {
+                let results = table.groups.results(old)?;
+                table.before.push_back((old.to_vec(), results));
             }
         }
         // Rows that only come make a group live once; what is taken back may come again in the epoch.
@@ -240,6 +267,9 @@ impl TotalAggregate {
         table.groups.merge(&groups, partial.states())?;
         table.live = table.live + alive(table) - before;
         table.groups.recycle(groups);
+        let (live_now, bytes_now) = (table.live, table.bytes());
+        self.live = self.live + live_now - live;
+        self.bytes = self.bytes + bytes_now - bytes;
         Ok(())
     }
 
@@ -265,148 +295,82 @@ impl TotalAggregate {
             .map_err(OperatorError::arrow("making result rows"))
     }
 
-    fn emit(&self, bucket: Bucket, groups: &[u32], out: &mut Emitter) -> Result<()> {
+    /// Emits groups until the emitter is full; the others are to follow.
+    fn emit(
+        &self,
+        bucket: Bucket,
+        mut groups: Vec<u32>,
+        out: &mut Emitter,
+    ) -> Result<Option<Leaving>> {
         let table = &self.tables[&bucket];
-        let alive: Vec<u32> = groups
-            .iter()
-            .copied()
-            .filter(|group| table.groups.rows_of(*group) != 0)
-            .collect();
-        for groups in in_batches(&alive) {
-            let results = table.groups.results(groups)?;
-            out.give(Delta::insertions(self.rows(bucket, groups, results)?));
+        groups.retain(|group| table.groups.rows_of(*group) != 0);
+        let mut emitted = 0;
+        for some in table.groups.portions(&groups) {
+            if out.is_full() {
+                break;
+            }
+            let results = table.groups.results(some)?;
+            out.give(Delta::insertions(self.rows(bucket, some, results)?));
+            emitted += some.len();
         }
-        Ok(())
+        let rest = groups.split_off(emitted);
+        Ok((!rest.is_empty()).then_some(Leaving::Groups(bucket, rest)))
     }
 
     fn all(&self, bucket: Bucket) -> Vec<u32> {
         self.tables[&bucket].groups.all()
     }
 
-    /// Takes back what a group was and gives what it is, where that differs.
-    fn emit_changes(&mut self, bucket: Bucket, groups: &[u32], out: &mut Emitter) -> Result<()> {
-        let table = self.tables.get_mut(&bucket);
-        let before = table
-            .map(|table| std::mem::take(&mut table.before))
-            .unwrap_or_default();
-        let mut unchanged = Marked::default();
-        let size = self.tables[&bucket].groups.len();
-        for (old_groups, old) in before {
-            let now = self.tables[&bucket].groups.results(&old_groups)?;
-            let (was, is) = (self.results.encode(&old)?, self.results.encode(&now)?);
-            let differs: BooleanArray = old_groups
-                .iter()
-                .enumerate()
-                .map(|(row, group)| {
-                    let gone = self.tables[&bucket].groups.rows_of(*group) == 0;
-                    Some(gone || (!old.is_empty() && was.row(row) != is.row(row)))
-                })
-                .collect();
-            let same: Vec<u32> = old_groups
-                .iter()
-                .enumerate()
-                .filter(|(row, _)| !differs.value(*row))
-                .map(|(_, group)| *group)
-                .collect();
-            unchanged.mark(&same, size);
-            let rows = keep(&self.rows(bucket, &old_groups, old)?, &differs)?;
-            let signs = Int64Array::from_value(-1, rows.num_rows());
-            out.give(Delta::signed(rows, Some(signs)));
-        }
-        let new: Vec<u32> = groups
-            .iter()
-            .copied()
-            .filter(|group| !unchanged.has(*group))
-            .collect();
-        self.emit(bucket, &new, out)
-    }
-
-    /// Removes what the mark closes; in append mode it is emitted first.
-    fn evict(&mut self, mark: Watermark, out: &mut Emitter) -> Result<()> {
-        if !self.drops_late() {
-            return Ok(());
-        }
-        let emits = self.spec.mode == OutputMode::Append;
-        let closing: Vec<(Bucket, Closure)> = self
-            .tables
-            .keys()
-            .map(|bucket| (*bucket, self.buckets.closure(*bucket, mark)))
-            .filter(|(_, closure)| *closure != Closure::Open)
-            .collect();
-        for (bucket, closure) in closing {
-            match closure {
-                Closure::Open => {}
-                Closure::Closed => {
-                    if emits {
-                        self.emit(bucket, &self.all(bucket), out)?;
-                    }
-                    let gone = self.tables.remove(&bucket);
-                    self.report.rows_removed += gone.map_or(0, |table| table.live);
-                }
-                Closure::Partly => self.evict_part(bucket, mark, emits, out)?,
-            }
-        }
-        let tables = &self.tables;
-        self.state.retain(|bucket| tables.contains_key(&bucket));
-        Ok(())
-    }
-
-    /// Removes the closed groups of a bucket by making it anew from the open ones.
-    fn evict_part(
-        &mut self,
+    /// Takes back what some groups were, where that differs from what they are.
+    fn take_back(
+        &self,
         bucket: Bucket,
-        mark: Watermark,
-        emits: bool,
+        (groups, old): (Vec<u32>, Vec<ArrayRef>),
+        unchanged: &mut Marked,
         out: &mut Emitter,
     ) -> Result<()> {
-        let all = self.all(bucket);
-        let keys = self.tables[&bucket].groups.key_columns(&all)?;
-        let closed = self.buckets.closed_rows(&keys[0], mark)?;
-        let (gone, stay): (Vec<u32>, Vec<u32>) =
-            all.iter().partition(|group| closed.value(**group as usize));
-        if gone.is_empty() {
-            return Ok(());
-        }
-        if emits {
-            self.emit(bucket, &gone, out)?;
-        }
-        let Some(old) = self.tables.remove(&bucket) else {
-            return Ok(());
-        };
-        self.report.rows_removed += old.live;
-        // The durable copy starts over, too: the next snapshot writes the bucket whole.
-        self.state.retain(|held| held != bucket);
-        let stay: Vec<u32> = stay
-            .into_iter()
-            .filter(|group| old.groups.rows_of(*group) != 0)
+        let table = &self.tables[&bucket];
+        let now = table.groups.results(&groups)?;
+        let (was, is) = (self.results.encode(&old)?, self.results.encode(&now)?);
+        let differs: BooleanArray = groups
+            .iter()
+            .enumerate()
+            .map(|(row, group)| {
+                let gone = table.groups.rows_of(*group) == 0;
+                Some(gone || (!old.is_empty() && was.row(row) != is.row(row)))
+            })
             .collect();
-        if stay.is_empty() {
-            return Ok(());
-        }
-        self.report.rows_removed -= stay.len() as u64;
-        let (keys, states) = (old.groups.key_columns(&stay)?, old.groups.states(&stay)?);
-        let table = self.table(bucket)?;
-        let groups = table.groups.intern(&keys, stay.len())?;
-        table.groups.merge(&groups, &states)?;
-        table.dirty.mark(&groups, stay.len());
-        table.live = stay.len() as u64;
-        table.groups.recycle(groups);
+        let same: Vec<u32> = groups
+            .iter()
+            .enumerate()
+            .filter(|(row, _)| !differs.value(*row))
+            .map(|(_, group)| *group)
+            .collect();
+        unchanged.mark(&same, table.groups.len());
+        let rows = keep(&self.rows(bucket, &groups, old)?, &differs)?;
+        let signs = Int64Array::from_value(-1, rows.num_rows());
+        out.give(Delta::signed(rows, Some(signs)));
         Ok(())
     }
 
-    fn publish(&mut self, context: &EpochContext, out: &mut Emitter) -> Result<()> {
-        let buckets: Vec<Bucket> = self.tables.keys().copied().collect();
-        for bucket in buckets {
-            let touched = match self.tables.get_mut(&bucket) {
-                Some(table) => table.touched.take(),
-                None => continue,
+    /// Says what leaves in an epoch, and what goes.
+    fn begin_close(&mut self, context: &EpochContext) -> Result<VecDeque<Leaving>> {
+        let mut leaving = VecDeque::new();
+        let is_data = context.kind == EpochKind::Data;
+        for bucket in std::mem::take(&mut self.touched) {
+            let Some(table) = self.tables.get_mut(&bucket) else {
+                continue;
             };
+            let before = table.bytes();
+            let touched = table.touched.take();
+            self.bytes = self.bytes + table.bytes() - before;
             self.report.rows_updated += touched.len() as u64;
             match self.spec.mode {
-                OutputMode::Update => self.emit(bucket, &touched, out)?,
-                OutputMode::Changes => self.emit_changes(bucket, &touched, out)?,
-                OutputMode::Complete if context.kind == EpochKind::Data => {
-                    self.emit(bucket, &self.all(bucket), out)?;
+                OutputMode::Update => leaving.push_back(Leaving::Groups(bucket, touched)),
+                OutputMode::Changes => {
+                    let was = std::mem::take(&mut table.before);
+                    leaving.push_back(Leaving::Before(bucket, was, Marked::default()));
+                    leaving.push_back(Leaving::Groups(bucket, touched));
                 }
                 OutputMode::Append | OutputMode::Complete => {}
                 other => {
@@ -416,7 +380,118 @@ impl TotalAggregate {
                 }
             }
         }
+        if self.spec.mode == OutputMode::Complete && is_data {
+            let all = self
+                .tables
+                .keys()
+                .map(|bucket| (*bucket, self.all(*bucket)));
+            leaving.extend(all.map(|(bucket, groups)| Leaving::Groups(bucket, groups)));
+        }
+        if self.drops_late() {
+            // Buckets stand in the order in which they close.
+            let closures = self.tables.keys();
+            let closures = closures
+                .map(|bucket| (*bucket, self.buckets.closure(*bucket, context.marks.evict)))
+                .take_while(|(_, closure)| *closure != Closure::Open);
+            leaving.extend(closures.map(|(bucket, closure)| Leaving::Close(bucket, closure)));
+        }
+        Ok(leaving)
+    }
+
+    /// Emits or removes something; what it leads to comes first among what follows.
+    fn work_off(
+        &mut self,
+        one: Leaving,
+        leaving: &mut VecDeque<Leaving>,
+        (mark, out): (Watermark, &mut Emitter),
+    ) -> Result<()> {
+        match one {
+            Leaving::Groups(bucket, groups) => {
+                if let Some(rest) = self.emit(bucket, groups, out)? {
+                    leaving.push_front(rest);
+                }
+            }
+            Leaving::Before(bucket, mut was, mut unchanged) => match was.pop_front() {
+                Some(some) => {
+                    self.take_back(bucket, some, &mut unchanged, out)?;
+                    leaving.push_front(Leaving::Before(bucket, was, unchanged));
+                }
+                None => {
+                    if let Some(Leaving::Groups(_, groups)) = leaving.front_mut() {
+                        groups.retain(|group| !unchanged.has(*group));
+                    }
+                }
+            },
+            Leaving::Close(bucket, closure) => {
+                let (gone, stay) = self.closed_groups(bucket, closure, mark)?;
+                if !gone.is_empty() || closure == Closure::Closed {
+                    leaving.push_front(Leaving::Remove(bucket, stay));
+                    if self.spec.mode == OutputMode::Append {
+                        leaving.push_front(Leaving::Groups(bucket, gone));
+                    }
+                }
+            }
+            Leaving::Remove(bucket, stay) => self.remove(bucket, stay)?,
+        }
         Ok(())
+    }
+
+    /// The groups of a bucket that a mark closes, and those that stay.
+    fn closed_groups(
+        &self,
+        bucket: Bucket,
+        closure: Closure,
+        mark: Watermark,
+    ) -> Result<(Vec<u32>, Vec<u32>)> {
+        let all = self.all(bucket);
+        if closure == Closure::Closed {
+            return Ok((all, Vec::new()));
+        }
+        let keys = self.tables[&bucket].groups.key_columns(&all)?;
+        let closed = self.buckets.closed_rows(&keys[0], mark)?;
+        Ok(all
+            .into_iter()
+            .partition(|group| closed.value(*group as usize)))
+    }
+
+    /// Removes a bucket; groups that stay are put into a new one.
+    fn remove(&mut self, bucket: Bucket, stay: Vec<u32>) -> Result<()> {
+        let Some(old) = self.tables.remove(&bucket) else {
+            return Ok(());
+        };
+        // The durable copy starts over, too: the next snapshot writes the bucket whole.
+        self.state.forget(bucket);
+        self.live -= old.live;
+        self.bytes -= old.bytes();
+        self.report.rows_removed += old.live;
+        let mut stay = stay;
+        stay.retain(|group| old.groups.rows_of(*group) != 0);
+        if stay.is_empty() {
+            return Ok(());
+        }
+        self.report.rows_removed -= stay.len() as u64;
+        let table = self.table(bucket)?;
+        for some in old.groups.portions(&stay) {
+            let (keys, states) = (old.groups.key_columns(some)?, old.groups.states(some)?);
+            let groups = table.groups.intern(&keys, some.len())?;
+            table.groups.merge(&groups, &states)?;
+            table.dirty.mark(&groups, table.groups.len());
+            table.groups.recycle(groups);
+        }
+        table.live = stay.len() as u64;
+        let bytes = table.bytes();
+        self.live += stay.len() as u64;
+        self.bytes += bytes;
+        Ok(())
+    }
+}
+
+impl BucketGroups {
+    fn bytes(&self) -> usize {
+        self.groups.bytes()
+            + self.touched.bytes()
+            + self.dirty.bytes()
+            + size_of::<(Bucket, BucketGroups)>() * 3 / 2
     }
 }
 
@@ -428,8 +503,7 @@ impl EpochOperator for TotalAggregate {
         delta: Delta,
         _out: &mut Emitter,
     ) -> Result<()> {
-        let Some((bucket, groups)) =
-            PartialGroups::read(delta.batch(), self.key_types.len())
+        let Some((bucket, groups)) = PartialGroups::read(delta.batch(), self.key_types.len())
         else {
             return Ok(());
         };
@@ -440,42 +514,45 @@ impl EpochOperator for TotalAggregate {
     }
 
     fn on_close(&mut self, context: &EpochContext, out: &mut Emitter) -> Result<Progress> {
-        if self.holds_all && context.kind == EpochKind::Data {
-            self.touch_all()?;
+        let mut leaving = match self.closing.take() {
+            Some(leaving) => leaving,
+            None => {
+                if self.holds_all && context.kind == EpochKind::Data {
+                    self.touch_all()?;
+                }
+                self.begin_close(context)?
+            }
+        };
+        while let Some(one) = leaving.pop_front() {
+            self.work_off(one, &mut leaving, (context.marks.evict, out))?;
+            if out.is_full() && !leaving.is_empty() {
+                self.closing = Some(leaving);
+                return Ok(Progress::More);
+            }
         }
-        self.publish(context, out)?;
-        self.evict(context.marks.evict, out)?;
         Ok(Progress::Done)
     }
 
     fn tap(&mut self, epoch: Epoch) -> Result<Vec<BucketChange>> {
         for (bucket, table) in &mut self.tables {
-            let (alive, gone): (Vec<u32>, Vec<u32>) = table
-                .dirty
-                .take()
-                .into_iter()
-                .partition(|group| table.groups.rows_of(*group) != 0);
-            if !gone.is_empty() {
-                let keys = table.groups.key_columns(&gone)?;
-                self.state.remove(*bucket, epoch, &keys, gone.len())?;
-            }
-            if !alive.is_empty() {
-                let (keys, states) = (
-                    table.groups.key_columns(&alive)?,
-                    table.groups.states(&alive)?,
-                );
-                self.state
-                    .upsert(*bucket, epoch, &keys, &states, alive.len())?;
-            }
+            let before = table.bytes();
+            let changed = table.dirty.take();
+            self.bytes = self.bytes + table.bytes() - before;
+            held::tap(
+                &mut self.state,
+                (*bucket, epoch),
+                &table.groups,
+                changed,
+                |groups| table.groups.key_columns(groups),
+            )?;
         }
         self.state.tap()
     }
 
     fn report(&mut self) -> Option<OperatorReport> {
         let mut report = std::mem::take(&mut self.report);
-        report.rows_total = self.tables.values().map(|table| table.live).sum();
-        let tables: usize = self.tables.values().map(|table| table.groups.bytes()).sum();
-        report.bytes = (tables + self.state.bytes()) as u64;
+        report.rows_total = self.live;
+        report.bytes = (self.bytes + self.state.bytes()) as u64;
         if self.drops_late() {
             let open = self.tables.first_key_value();
             report.oldest_end = open.map(|(bucket, _)| bucket.0);

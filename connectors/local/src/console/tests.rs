@@ -198,3 +198,89 @@ fn values_look_as_in_spark() {
         "#]],
     );
 }
+
+/// Takes some bytes and then has no room, each time anew; or is closed.
+struct Narrow {
+    taken: Captured,
+    kind: io::ErrorKind,
+    room: usize,
+}
+
+impl Write for Narrow {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.room == 0 {
+            self.room = 50;
+            return Err(self.kind.into());
+        }
+        let some = bytes.get(..self.room).unwrap_or(bytes);
+        self.room -= some.len();
+        self.taken.write(some)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn narrow(kind: io::ErrorKind) -> (Box<dyn Sink>, Captured) {
+    let taken = Captured::default();
+    let out = Narrow {
+        taken: taken.clone(),
+        kind,
+        room: 0,
+    };
+    let request = SinkRequest {
+        table: "t".to_owned(),
+        options: Options::new(),
+    };
+    let connector = ConsoleConnector::to(Box::new(out));
+    let mut sink = connector.sink(&request).expect("opens");
+    sink.open(&testing::sink_context(schema(), OutputMode::Append))
+        .expect("any mode");
+    let rows = WriteBody::Rows(SinkRows {
+        rows: rows(&[1, 2], &[Some("a"), Some("b")]),
+        signs: None,
+    });
+    sink.write(&EpochWrite {
+        epoch: Epoch(0),
+        body: rows,
+    })
+    .expect("writes");
+    (sink, taken)
+}
+
+#[test]
+fn a_console_without_room_gets_the_rest_later() {
+    let (mut sink, taken) = narrow(io::ErrorKind::StorageFull);
+    let mut repeats = 0;
+    let receipt = loop {
+        match sink.commit(Epoch(0)) {
+            Ok(receipt) => break receipt,
+            Err(error) => assert!(error.is_disk_full() && repeats < 20, "{error}"),
+        }
+        repeats += 1;
+    };
+    assert!(receipt.rows == 2 && repeats > 3, "{repeats}");
+    let bytes = taken.0.lock().expect("not poisoned").clone();
+    expect![[r#"
+        -------------------------------------------
+        Batch: 0
+        -------------------------------------------
+        +---+---+
+        |  n|  s|
+        +---+---+
+        |  1|  a|
+        |  2|  b|
+        +---+---+
+
+    "#]]
+    .assert_eq(&String::from_utf8(bytes).expect("UTF-8"));
+}
+
+#[test]
+fn a_closed_console_is_con_006() {
+    let (mut sink, _) = narrow(io::ErrorKind::BrokenPipe);
+    let error = sink.commit(Epoch(0)).expect_err("is closed");
+    assert_eq!(millstream_types::Coded::code(&error).0, "CON-006");
+    assert!(!error.is_disk_full());
+}

@@ -114,8 +114,9 @@ impl Known {
             self.unwritten = false;
             return Ok((written.start, written.end));
         }
-        if kept.end > end {
-            self.journal.truncate(end.max(kept.start))?;
+        if kept.end != end {
+            // One that is shorter has lost entries, and says so.
+            self.journal.truncate(end)?;
         }
         Ok((first, end))
     }

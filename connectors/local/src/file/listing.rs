@@ -32,12 +32,12 @@ const DEPTH_MAX: usize = 64;
 const CLEARLY_MS: i64 = 2_000;
 
 /// Names a millisecond for which a directory is believed: listing costs about a microsecond a name,
-/// so looking all the same costs a five-hundredth of a core.
-const NAMES_PER_MS: i64 = 2;
+/// so looking all the same costs a thousandth of a core.
+const NAMES_PER_MS: i64 = 1;
 
 /// Between these a directory that did not change is listed all the same: some file systems do not
 /// keep its time, and what a link leads to may change elsewhere.
-const BELIEVED_MS: std::ops::RangeInclusive<i64> = 1_000..=60_000;
+const BELIEVED_MS: std::ops::RangeInclusive<i64> = 1_000..=600_000;
 
 /// Fails if the path names nothing; a pattern may match nothing yet.
 pub(super) fn check_exists(settings: &Settings) -> Result<(), ConnectorError> {

@@ -3,6 +3,7 @@
 //! The connector is there under four names: `file`, which needs the option `format`, and one for
 //! each format, as in Spark's `format("csv")`. Tests: `tests`.
 
+mod ahead;
 mod clean;
 mod cut;
 mod known;

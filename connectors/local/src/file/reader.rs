@@ -7,6 +7,7 @@ use millstream_connectors_api::{
 };
 
 use super::{
+    ahead::{Ahead, Begun},
     cut::{Cut, Limits},
     ledger::{Before, Ledger},
     notices::{Kind, Notices},
@@ -22,6 +23,7 @@ pub(super) const CHUNK_BYTES: usize = 1 << 20;
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) ledger: Ledger,
+    pub(super) ahead: Ahead,
     pub(super) notices: Notices,
 }
 
@@ -49,7 +51,7 @@ impl FileReader {
 
     /// Opens the file to be given as far as the plan and earlier readings say; `None` if nothing of
     /// it is to be given.
-    fn begin(&self, split: &FileSplit, before: Before) -> Result<Option<Cut>, ConnectorError> {
+    fn begin(&self, split: &FileSplit, before: Before) -> Result<Option<Begun>, ConnectorError> {
         let planned = &split.file;
         let again = match before {
             Before::Read(outcome) if split.terms != Terms::Accepted => Some(outcome),
@@ -84,10 +86,17 @@ impl FileReader {
         if stat.size < bytes && self.corrupt == OnTrouble::Stop {
             return Err(size_changed(split, bytes, stat.size));
         }
-        Ok(Some(Cut::new(file, &planned.path, bytes, self.limits)))
+        if before == Before::Unread
+            && split.terms == Terms::Planned
+            && let Some(begun) = self.shared.ahead.take(planned, &stat)
+        {
+            return Ok(Some(begun));
+        }
+        let cut = Cut::new(file, &planned.path, bytes, self.limits);
+        Ok(Some(Begun::at_start(planned.clone(), cut)))
     }
 
-    fn count(&self, kind: Kind, split: &FileSplit) -> Option<Cut> {
+    fn count(&self, kind: Kind, split: &FileSplit) -> Option<Begun> {
         self.shared.notices.count(kind, &split.file.path);
         None
     }
@@ -132,11 +141,11 @@ impl SourceReader for FileReader {
     ) -> Result<(), ConnectorError> {
         let split = FileSplit::of_detail(&split.detail)?;
         let before = self.shared.ledger.before(&split);
-        let Some(mut cut) = self.begin(&split, before)? else {
-            let nothing = Outcome {
-                bytes: 0,
-                digest: 0,
-            };
+        let nothing = Outcome {
+            bytes: 0,
+            digest: 0,
+        };
+        let Some(mut begun) = self.begin(&split, before)? else {
             return match before {
                 Before::Read(_) if split.terms == Terms::Planned => Ok(()),
                 Before::Read(_) | Before::Perhaps | Before::Unread => {
@@ -146,7 +155,7 @@ impl SourceReader for FileReader {
         };
         let origin: Arc<str> = split.file.path.as_str().into();
         loop {
-            let (offset, bytes) = match cut.next() {
+            let (offset, bytes) = match begun.next() {
                 Ok(Some(piece)) => piece,
                 Ok(None) => break,
                 Err(error) if self.may_leave(&split, before, &error) => {
@@ -166,14 +175,14 @@ impl SourceReader for FileReader {
                 return Ok(());
             }
         }
-        self.end(&split, before, cut.outcome())
+        self.end(&split, before, begun.outcome().unwrap_or(nothing))
     }
 
-    fn prefetch(&mut self, _bytes_max: usize) -> Prefetch {
+    fn prefetch(&mut self, bytes_max: usize) -> Prefetch {
         // Nothing waits to be read: the time to write down what was found. If there is no room now,
         // the next plan will say so.
         let _ = self.shared.ledger.flush();
-        Prefetch::Nothing
+        self.shared.ahead.step(bytes_max, self.limits)
     }
 }
 

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     files,
-    format::{Dialect, Format, Mode, Pattern, Rules},
+    format::{Dialect, Format, Limits, Mode, Pattern, Rules},
     glob,
 };
 
@@ -430,6 +430,7 @@ fn rules(options: &Options) -> Result<Rules, ConnectorError> {
             .unwrap_or("_corrupt_record")
             .to_owned(),
         dialect: dialect(options)?,
+        limits: Limits::default(),
     })
 }
 

@@ -21,6 +21,7 @@ use millstream_connectors_api::{
 use millstream_types::Fault;
 
 use super::{
+    ahead::{Ahead, COMING_MAX},
     clean::Cleaner,
     known::Known,
     ledger::Ledger,
@@ -95,6 +96,7 @@ impl FileSource {
         let files = context.journals.open("files")?;
         let shared = Arc::new(Shared {
             ledger: Ledger::open(context.journals.open("read")?, &files.entries())?,
+            ahead: Ahead::default(),
             notices: Notices::default(),
         });
         Ok(FileSource {
@@ -296,10 +298,10 @@ impl FileSource {
     }
 }
 
-/// Cuts a journal at `end`, if it is longer.
+/// Cuts a journal at `end`. One that is shorter has lost entries, and says so.
 fn cut_behind(journal: &dyn Journal, end: u64) -> Result<(), ConnectorError> {
-    if journal.entries().end > end {
-        journal.truncate(end.max(journal.entries().start))?;
+    if journal.entries().end != end {
+        journal.truncate(end)?;
     }
     Ok(())
 }
@@ -350,6 +352,9 @@ impl Source for FileSource {
         match self.record(&taken, now_ms) {
             Ok(range) => {
                 self.idle.since_ms = Some(now_ms);
+                let coming = self.unread.iter().take(COMING_MAX);
+                let coming = coming.map(|found| found.file.clone());
+                self.shared.ahead.expect(coming);
                 Ok(Some(range))
             }
             Err(error) => {

@@ -4,18 +4,27 @@
 
 /// Runs an operation of the disk, or fails in its stead if a test said so.
 #[cfg(not(test))]
-pub(super) fn pass<T>(operation: impl FnOnce() -> std::io::Result<T>) -> std::io::Result<T> {
+pub(super) fn pass<T>(
+    _name: &'static str,
+    _path: &std::path::Path,
+    operation: impl FnOnce() -> std::io::Result<T>,
+) -> std::io::Result<T> {
     operation()
 }
 
 #[cfg(test)]
 pub(super) use seam::pass;
 #[cfg(test)]
-pub(crate) use seam::{Effect, Faults, WRITE_BYTES_MAX, planned, with, without};
+pub(crate) use seam::{Effect, Faults, WRITE_BYTES_MAX, planned, trace, with, without};
 
 #[cfg(test)]
 mod seam {
-    use std::{cell::Cell, io, ops::Range};
+    use std::{
+        cell::{Cell, RefCell},
+        io,
+        ops::Range,
+        path::Path,
+    };
 
     /// Bytes that one write takes while faults are planned, so that writes are cut, too.
     pub(crate) const WRITE_BYTES_MAX: usize = 100;
@@ -36,14 +45,16 @@ mod seam {
     }
 
     thread_local! {
-        static PLANNED: std::cell::RefCell<Option<Faults>> = const { std::cell::RefCell::new(None) };
+        static PLANNED: RefCell<Option<Faults>> = const { RefCell::new(None) };
         static COUNT: Cell<u64> = const { Cell::new(0) };
+        static TRACE: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
     }
 
     /// Runs `work` with faults and says how many operations it made.
     pub(crate) fn with<T>(faults: Faults, work: impl FnOnce() -> T) -> (T, u64) {
         PLANNED.with(|planned| *planned.borrow_mut() = Some(faults));
         COUNT.with(|count| count.set(0));
+        TRACE.with(|trace| trace.borrow_mut().clear());
         let result = work();
         PLANNED.with(|planned| *planned.borrow_mut() = None);
         (result, COUNT.with(Cell::get))
@@ -59,15 +70,30 @@ mod seam {
         with(none, work).0
     }
 
+    /// The operations that `work` makes, in order, each with its path.
+    pub(crate) fn trace(work: impl FnOnce()) -> Vec<String> {
+        without(work);
+        TRACE.with(|trace| trace.take())
+    }
+
     /// Whether faults are planned on this thread.
     pub(crate) fn planned() -> bool {
         PLANNED.with(|planned| planned.borrow().is_some())
     }
 
-    pub(crate) fn pass<T>(operation: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+    pub(crate) fn pass<T>(
+        name: &'static str,
+        path: &Path,
+        operation: impl FnOnce() -> io::Result<T>,
+    ) -> io::Result<T> {
         if !planned() {
             return operation();
         }
+        TRACE.with(|trace| {
+            trace
+                .borrow_mut()
+                .push(format!("{name} {}", path.display()))
+        });
         let number = COUNT.with(|count| count.replace(count.get() + 1));
         let fault = PLANNED.with(|planned| planned.borrow().clone());
         match fault.filter(|faults| faults.at.contains(&number)) {

@@ -18,7 +18,7 @@ use super::{fault, is_absent, refused, stat};
 /// The old one is removed and not emptied: its contents may have another name by now.
 pub(crate) fn create(path: &Path) -> Result<File, ConnectorError> {
     remove(path)?;
-    fault::pass(|| {
+    fault::pass("create", path, || {
         File::options()
             .read(true)
             .write(true)
@@ -37,7 +37,7 @@ pub(crate) fn write(
 ) -> Result<(), ConnectorError> {
     let mut written = 0;
     let result = file.stream_position().and_then(|start| {
-        let result = write_from(file, buffer, &mut written);
+        let result = write_from(file, path, buffer, &mut written);
         if result.is_err() {
             // Whatever else of the buffer the disk may have taken is written over.
             file.seek(SeekFrom::Start(start + written as u64))?;
@@ -52,9 +52,9 @@ pub(crate) fn write(
     result.map_err(|error| refused("write", path, error))
 }
 
-fn write_from(file: &mut File, buffer: &[u8], written: &mut usize) -> io::Result<()> {
+fn write_from(file: &mut File, path: &Path, buffer: &[u8], written: &mut usize) -> io::Result<()> {
     while let Some(rest) = buffer.get(*written..).filter(|rest| !rest.is_empty()) {
-        match fault::pass(|| file.write(cut(rest))) {
+        match fault::pass("write", path, || file.write(cut(rest))) {
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
             Ok(count) => *written += count,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -93,18 +93,19 @@ fn sync_all(file: &File) -> io::Result<()> {
 /// Makes what was written to `file` durable. After an error the file is worth nothing; if the disk
 /// was full, the caller may write another.
 pub(crate) fn sync(file: &File, path: &Path) -> Result<(), ConnectorError> {
-    fault::pass(|| sync_all(file)).map_err(|error| refused("sync", path, error))
+    fault::pass("sync", path, || sync_all(file)).map_err(|error| refused("sync", path, error))
 }
 
 /// [`sync`] of a file that cannot be written again: after an error the caller must not go on, also
 /// if the disk was full.
 pub(crate) fn sync_once(file: &File, path: &Path) -> Result<(), ConnectorError> {
-    fault::pass(|| sync_all(file)).map_err(|error| refused("sync", path, io::Error::other(error)))
+    fault::pass("sync", path, || sync_all(file))
+        .map_err(|error| refused("sync", path, io::Error::other(error)))
 }
 
 /// Makes the names in a directory durable. After an error the caller must not go on.
 pub(crate) fn sync_dir(dir: &Path) -> Result<(), ConnectorError> {
-    fault::pass(|| sync_all(&File::open(dir)?)).map_err(|error| {
+    fault::pass("sync", dir, || sync_all(&File::open(dir)?)).map_err(|error| {
         let denied = error.kind() == io::ErrorKind::PermissionDenied;
         let source = if denied {
             error
@@ -123,7 +124,7 @@ pub(crate) fn create_dirs(dir: &Path) -> Result<(), ConnectorError> {
     for (parent, dir) in above.iter().zip(above.iter().skip(1)) {
         let is_new = stat(dir)?.is_none();
         if is_new {
-            match fault::pass(|| fs::create_dir(dir)) {
+            match fault::pass("mkdir", dir, || fs::create_dir(dir)) {
                 Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
                     return Err(refused("create", dir, error));
                 }
@@ -146,7 +147,8 @@ pub(crate) fn create_dirs(dir: &Path) -> Result<(), ConnectorError> {
     reason = "this module is the real disk of this crate"
 )]
 pub(crate) fn rename(from: &Path, to: &Path) -> Result<(), ConnectorError> {
-    fault::pass(|| fs::rename(from, to)).map_err(|error| refused("rename", from, error))
+    fault::pass("rename", to, || fs::rename(from, to))
+        .map_err(|error| refused("rename", from, error))
 }
 
 /// What became of a name that was to be given.
@@ -160,7 +162,7 @@ pub(crate) enum Named {
 
 /// Gives a file one more name, unless it is taken.
 pub(crate) fn link(from: &Path, to: &Path) -> Result<Named, ConnectorError> {
-    match fault::pass(|| fs::hard_link(from, to)) {
+    match fault::pass("link", to, || fs::hard_link(from, to)) {
         Ok(()) => Ok(Named::Given),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(Named::Taken),
         // A disk without second names. Nobody else gives names here while the sink holds its lock,
@@ -182,7 +184,7 @@ pub(crate) fn link(from: &Path, to: &Path) -> Result<Named, ConnectorError> {
 
 /// Empties a file that is open.
 pub(crate) fn empty(file: &mut File, path: &Path) -> Result<(), ConnectorError> {
-    fault::pass(|| {
+    fault::pass("empty", path, || {
         file.set_len(0)?;
         file.rewind()
     })
@@ -191,7 +193,7 @@ pub(crate) fn empty(file: &mut File, path: &Path) -> Result<(), ConnectorError> 
 
 /// Removes a file; none is fine.
 pub(crate) fn remove(path: &Path) -> Result<(), ConnectorError> {
-    match fault::pass(|| fs::remove_file(path)) {
+    match fault::pass("remove", path, || fs::remove_file(path)) {
         Ok(()) => Ok(()),
         Err(error) if is_absent(&error) => Ok(()),
         Err(error) => Err(refused("remove", path, error)),
@@ -201,7 +203,7 @@ pub(crate) fn remove(path: &Path) -> Result<(), ConnectorError> {
 /// Opens a file, which is created empty if there is none, and locks it against other holders in
 /// this process and others until it is dropped. `None` if it is locked.
 pub(crate) fn lock(path: &Path) -> Result<Option<File>, ConnectorError> {
-    let file = fault::pass(|| {
+    let file = fault::pass("lock", path, || {
         File::options()
             .read(true)
             .write(true)

@@ -1,14 +1,16 @@
 //! Arrow columns under construction: the only place where parsed values are stored.
 //!
 //! A column can be cut back to a length, so that a record that turns out to be malformed, or a key
-//! that occurs twice, leaves nothing behind. Never knows a text format.
+//! that occurs twice, leaves nothing behind; and it may lag behind the others of its table until
+//! [`settle`](Column::settle) fills it up with nulls. It grows with what is stored in it, so that
+//! what nobody fills takes no memory. Never knows a text format.
 
 use std::sync::Arc;
 
 use arrow::{
     array::{
         ArrayRef, BinaryArray, BooleanArray, BooleanBufferBuilder, Decimal128Array, ListArray,
-        MapArray, NullBufferBuilder, PrimitiveArray, StringArray, StructArray,
+        MapArray, NullBufferBuilder, PrimitiveArray, StringArray, StructArray, new_null_array,
     },
     buffer::{Buffer, OffsetBuffer, ScalarBuffer},
     datatypes::{
@@ -18,7 +20,10 @@ use arrow::{
     error::ArrowError,
 };
 
-use super::json::Record;
+use super::{BATCH_ROWS_MAX, json::Record};
+
+/// Text that a new batch expects at most; more of it makes the column grow.
+const TEXT_BYTES_EXPECTED_MAX: usize = 1 << 20;
 
 /// Values of variable length, one after another.
 #[derive(Debug)]
@@ -28,12 +33,10 @@ pub(crate) struct Bytes {
 }
 
 impl Bytes {
-    fn new(rows: usize) -> Bytes {
-        let mut offsets = Vec::with_capacity(rows + 1);
-        offsets.push(0);
+    fn new() -> Bytes {
         Bytes {
             data: Vec::new(),
-            offsets,
+            offsets: vec![0],
         }
     }
 
@@ -49,13 +52,9 @@ impl Bytes {
     }
 
     fn take(&mut self) -> (OffsetBuffer<i32>, Buffer) {
-        let rows = self.offsets.len();
-        let taken = std::mem::replace(self, Bytes::new(rows));
-        self.data.reserve(taken.data.len());
-        (
-            OffsetBuffer::new(ScalarBuffer::from(taken.offsets)),
-            Buffer::from_vec(taken.data),
-        )
+        let expected = self.data.len().min(TEXT_BYTES_EXPECTED_MAX);
+        let data = std::mem::replace(&mut self.data, Vec::with_capacity(expected));
+        (taken_offsets(&mut self.offsets), Buffer::from_vec(data))
     }
 }
 
@@ -107,11 +106,84 @@ pub(crate) enum Values {
     },
 }
 
+impl Values {
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "Arrow's type list is long and grows"
+    )]
+    fn new(data_type: &DataType) -> Option<Values> {
+        Some(match data_type {
+            DataType::Boolean => Values::Boolean(BooleanBufferBuilder::new(0)),
+            DataType::Int8 => Values::Int8(Vec::new()),
+            DataType::Int16 => Values::Int16(Vec::new()),
+            DataType::Int32 => Values::Int32(Vec::new()),
+            DataType::Int64 => Values::Int64(Vec::new()),
+            DataType::Float32 => Values::Float32(Vec::new()),
+            DataType::Float64 => Values::Float64(Vec::new()),
+            DataType::Decimal128(precision, scale) => Values::Decimal {
+                values: Vec::new(),
+                precision: *precision,
+                scale: *scale,
+            },
+            DataType::Utf8 => Values::Utf8(Bytes::new()),
+            DataType::Binary => Values::Binary(Bytes::new()),
+            DataType::Date32 => Values::Date(Vec::new()),
+            DataType::Timestamp(TimeUnit::Microsecond, zone) => Values::Timestamp {
+                values: Vec::new(),
+                zone: zone.clone(),
+            },
+            DataType::Struct(fields) => {
+                Values::Struct(fields.clone(), Box::new(Record::new(fields, None)?))
+            }
+            DataType::List(field) => Values::List {
+                field: Arc::clone(field),
+                offsets: vec![0],
+                items: Box::new(Column::new(field.data_type())?),
+            },
+            DataType::Map(field, _) => {
+                let fields = children(data_type)?;
+                let [key, value] = fields.as_slice() else {
+                    return None;
+                };
+                Values::Map {
+                    field: Arc::clone(field),
+                    offsets: vec![0],
+                    keys: Box::new(Column::new(key.data_type())?),
+                    values: Box::new(Column::new(value.data_type())?),
+                }
+            }
+            _ => return None,
+        })
+    }
+
+    /// Bytes that a row takes, without text and items.
+    fn width(&self) -> usize {
+        match self {
+            Values::Boolean(_) | Values::Int8(_) => 1,
+            Values::Int16(_) => 2,
+            Values::Int32(_)
+            | Values::Date(_)
+            | Values::Float32(_)
+            | Values::Utf8(_)
+            | Values::Binary(_)
+            | Values::List { .. }
+            | Values::Map { .. } => 4,
+            Values::Int64(_) | Values::Timestamp { .. } | Values::Float64(_) => 8,
+            Values::Decimal { .. } => 16,
+            Values::Struct(_, record) => record.width(),
+        }
+    }
+}
+
 /// A column under construction.
 #[derive(Debug)]
 pub(crate) struct Column {
     pub(crate) values: Values,
     nulls: NullBufferBuilder,
+    data_type: DataType,
+    /// What a batch gets that has no value of this column: made once, for batch after batch.
+    empty: Option<ArrayRef>,
+    width: usize,
 }
 
 /// The type that no format can fill, if `data_type` is or contains one.
@@ -164,57 +236,21 @@ pub(crate) fn children(data_type: &DataType) -> Option<Vec<FieldRef>> {
 
 impl Column {
     /// An empty column; `None` for types that [`unsupported`] names.
-    #[expect(
-        clippy::wildcard_enum_match_arm,
-        reason = "Arrow's type list is long and grows"
-    )]
-    pub(crate) fn new(data_type: &DataType, rows: usize) -> Option<Column> {
-        let values = match data_type {
-            DataType::Boolean => Values::Boolean(BooleanBufferBuilder::new(rows)),
-            DataType::Int8 => Values::Int8(Vec::with_capacity(rows)),
-            DataType::Int16 => Values::Int16(Vec::with_capacity(rows)),
-            DataType::Int32 => Values::Int32(Vec::with_capacity(rows)),
-            DataType::Int64 => Values::Int64(Vec::with_capacity(rows)),
-            DataType::Float32 => Values::Float32(Vec::with_capacity(rows)),
-            DataType::Float64 => Values::Float64(Vec::with_capacity(rows)),
-            DataType::Decimal128(precision, scale) => Values::Decimal {
-                values: Vec::with_capacity(rows),
-                precision: *precision,
-                scale: *scale,
-            },
-            DataType::Utf8 => Values::Utf8(Bytes::new(rows)),
-            DataType::Binary => Values::Binary(Bytes::new(rows)),
-            DataType::Date32 => Values::Date(Vec::with_capacity(rows)),
-            DataType::Timestamp(TimeUnit::Microsecond, zone) => Values::Timestamp {
-                values: Vec::with_capacity(rows),
-                zone: zone.clone(),
-            },
-            DataType::Struct(fields) => {
-                Values::Struct(fields.clone(), Box::new(Record::new(fields, None, rows)?))
-            }
-            DataType::List(field) => Values::List {
-                field: Arc::clone(field),
-                offsets: vec![0],
-                items: Box::new(Column::new(field.data_type(), rows)?),
-            },
-            DataType::Map(field, _) => {
-                let fields = children(data_type)?;
-                let [key, value] = fields.as_slice() else {
-                    return None;
-                };
-                Values::Map {
-                    field: Arc::clone(field),
-                    offsets: vec![0],
-                    keys: Box::new(Column::new(key.data_type(), rows)?),
-                    values: Box::new(Column::new(value.data_type(), rows)?),
-                }
-            }
-            _ => return None,
-        };
+    pub(crate) fn new(data_type: &DataType) -> Option<Column> {
+        let values = Values::new(data_type)?;
         Some(Column {
+            width: values.width() + 1,
             values,
-            nulls: NullBufferBuilder::new(rows),
+            nulls: NullBufferBuilder::new(0),
+            data_type: data_type.clone(),
+            empty: None,
         })
+    }
+
+    /// Bytes that a row takes, without text and items.
+    #[inline(always)]
+    pub(crate) fn width(&self) -> usize {
+        self.width
     }
 
     /// Rows so far.
@@ -231,21 +267,37 @@ impl Column {
 
     /// Appends a null.
     pub(crate) fn push_null(&mut self) {
+        self.push_nulls(1);
+    }
+
+    fn push_nulls(&mut self, count: usize) {
+        let rows = self.nulls.len() + count;
         match &mut self.values {
-            Values::Boolean(values) => values.append(false),
-            Values::Int8(values) => values.push(0),
-            Values::Int16(values) => values.push(0),
-            Values::Int32(values) | Values::Date(values) => values.push(0),
-            Values::Int64(values) | Values::Timestamp { values, .. } => values.push(0),
-            Values::Float32(values) => values.push(0.0),
-            Values::Float64(values) => values.push(0.0),
-            Values::Decimal { values, .. } => values.push(0),
-            Values::Utf8(bytes) | Values::Binary(bytes) => bytes.close(),
-            Values::Struct(_, record) => record.push_null(self.nulls.len()),
-            Values::List { offsets, items, .. } => offsets.push(offset(items.len())),
-            Values::Map { offsets, keys, .. } => offsets.push(offset(keys.len())),
+            Values::Boolean(values) => values.append_n(count, false),
+            Values::Int8(values) => values.resize(rows, 0),
+            Values::Int16(values) => values.resize(rows, 0),
+            Values::Int32(values) | Values::Date(values) => values.resize(rows, 0),
+            Values::Int64(values) | Values::Timestamp { values, .. } => values.resize(rows, 0),
+            Values::Float32(values) => values.resize(rows, 0.0),
+            Values::Float64(values) => values.resize(rows, 0.0),
+            Values::Decimal { values, .. } => values.resize(rows, 0),
+            Values::Utf8(bytes) | Values::Binary(bytes) => repeat_last(&mut bytes.offsets, rows),
+            // Its columns lag behind.
+            Values::Struct(..) => {}
+            Values::List { offsets, .. } | Values::Map { offsets, .. } => {
+                repeat_last(offsets, rows);
+            }
         }
-        self.nulls.append_null();
+        self.nulls.append_n_nulls(count);
+    }
+
+    /// Brings the column to `rows` rows: nulls for what is missing, and what is too much goes.
+    #[inline(never)]
+    pub(crate) fn settle(&mut self, rows: usize) {
+        match rows.checked_sub(self.len()) {
+            Some(missing) => self.push_nulls(missing),
+            None => self.truncate(rows),
+        }
     }
 
     /// Appends text; only for columns of type `Utf8`.
@@ -312,9 +364,12 @@ impl Column {
         self.mark_valid();
     }
 
-    /// Takes the rows out as an Arrow array; the column is empty afterwards.
-    pub(crate) fn finish(&mut self) -> Result<ArrayRef, ArrowError> {
-        let rows = self.nulls.len();
+    /// Takes `rows` rows out as an Arrow array; the column is empty afterwards.
+    pub(crate) fn finish(&mut self, rows: usize) -> Result<ArrayRef, ArrowError> {
+        if self.len() == 0 {
+            return Ok(self.all_null(rows));
+        }
+        self.settle(rows);
         let nulls = self.nulls.finish();
         Ok(match &mut self.values {
             Values::Boolean(values) => Arc::new(BooleanArray::new(values.finish(), nulls)),
@@ -346,7 +401,7 @@ impl Column {
                     .with_timezone_opt(zone.clone()),
             ),
             Values::Struct(fields, record) => {
-                let arrays = record.finish()?;
+                let arrays = record.finish(rows)?;
                 Arc::new(StructArray::try_new_with_length(
                     fields.clone(),
                     arrays,
@@ -361,7 +416,7 @@ impl Column {
             } => Arc::new(ListArray::try_new(
                 Arc::clone(field),
                 taken_offsets(offsets),
-                items.finish()?,
+                items.finish(items.len())?,
                 nulls,
             )?),
             Values::Map {
@@ -372,6 +427,34 @@ impl Column {
             } => Arc::new(map_array(field, offsets, keys, values, nulls)?),
         })
     }
+
+    /// Many batches that lack a column share one array: a line of empty objects is cut into
+    /// hundreds of them, which wait for the next operator all at once.
+    fn all_null(&mut self, rows: usize) -> ArrayRef {
+        if let Some(empty) = &self.empty
+            && empty.len() >= rows
+        {
+            return empty.slice(0, rows);
+        }
+        let empty = new_null_array(&self.data_type, rows);
+        if rows <= BATCH_ROWS_MAX {
+            self.empty = Some(Arc::clone(&empty));
+        }
+        empty
+    }
+}
+
+/// Bytes that a row of these columns takes, without text and items.
+pub(crate) fn width(columns: &[Column]) -> usize {
+    columns.iter().map(Column::width).sum()
+}
+
+/// Takes `rows` rows out of columns that stand side by side.
+pub(crate) fn finish(columns: &mut [Column], rows: usize) -> Result<Vec<ArrayRef>, ArrowError> {
+    columns
+        .iter_mut()
+        .map(|column| column.finish(rows))
+        .collect()
 }
 
 fn map_array(
@@ -384,8 +467,9 @@ fn map_array(
     let DataType::Struct(fields) = field.data_type() else {
         return Err(ArrowError::SchemaError("map without entries".to_owned()));
     };
-    let entries =
-        StructArray::try_new(fields.clone(), vec![keys.finish()?, values.finish()?], None)?;
+    let rows = keys.len();
+    let entries = vec![keys.finish(rows)?, values.finish(rows)?];
+    let entries = StructArray::try_new(fields.clone(), entries, None)?;
     MapArray::try_new(
         Arc::clone(field),
         taken_offsets(offsets),
@@ -395,13 +479,21 @@ fn map_array(
     )
 }
 
+/// The values; the next batch expects as many, if they were those of a batch and not of a long line.
 fn taken<T: arrow::datatypes::ArrowNativeType>(values: &mut Vec<T>) -> ScalarBuffer<T> {
-    let capacity = values.len();
+    let capacity = values.len().min(BATCH_ROWS_MAX);
     ScalarBuffer::from(std::mem::replace(values, Vec::with_capacity(capacity)))
 }
 
 fn taken_offsets(offsets: &mut Vec<i32>) -> OffsetBuffer<i32> {
-    OffsetBuffer::new(ScalarBuffer::from(std::mem::replace(offsets, vec![0])))
+    let taken = OffsetBuffer::new(taken(offsets));
+    offsets.push(0);
+    taken
+}
+
+fn repeat_last(offsets: &mut Vec<i32>, rows: usize) {
+    let last = offsets.last().copied().unwrap_or(0);
+    offsets.resize(rows + 1, last);
 }
 
 fn primitive<T: ArrowPrimitiveType>(

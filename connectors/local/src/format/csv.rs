@@ -11,7 +11,9 @@ use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use millstream_connectors_api::{Chunk, ConnectorError, DecodeReport, Decoder};
 
 use super::{
-    BATCH_ROWS_MAX, Dialect, Lines, Mode, Rules, Verdict, batch, cell, column::Column, fields_of,
+    Dialect, Limits, Lines, Mode, Rules, Verdict, batch, cell,
+    column::{self, Column},
+    fields_of,
 };
 
 /// The decoder of CSV.
@@ -24,7 +26,10 @@ pub(crate) struct CsvDecoder {
     targets: Vec<Option<usize>>,
     corrupt: Option<usize>,
     scratch: Vec<u8>,
+    limits: Limits,
     rows: usize,
+    /// Bytes of the lines in the batch.
+    bytes: usize,
 }
 
 impl CsvDecoder {
@@ -35,27 +40,34 @@ impl CsvDecoder {
         rules: Arc<Rules>,
     ) -> Result<CsvDecoder, ConnectorError> {
         let corrupt_in_file = rules.corrupt_column(schema);
-        let targets = (0..schema.fields().len())
-            .filter(|idx| Some(*idx) != corrupt_in_file)
-            .map(|idx| projection.iter().position(|wanted| *wanted == idx))
-            .collect();
+        let mut targets = vec![None; schema.fields().len()];
+        for (column, wanted) in projection.iter().enumerate() {
+            if let Some(target) = targets.get_mut(*wanted) {
+                *target = Some(column);
+            }
+        }
+        if let Some(idx) = corrupt_in_file {
+            targets.remove(idx);
+        }
         let schema = fields_of(schema, projection)?;
         let columns = schema
             .fields()
             .iter()
-            .map(|field| Column::new(field.data_type(), BATCH_ROWS_MAX))
+            .map(|field| Column::new(field.data_type()))
             .collect::<Option<Vec<Column>>>()
             .ok_or(ConnectorError::Internal {
                 what: "a column type was not checked when the source was made",
             })?;
         Ok(CsvDecoder {
             corrupt: rules.corrupt_column(&schema),
+            limits: rules.limits.of_rows(column::width(&columns)),
             schema,
             rules,
             columns,
             targets,
             scratch: Vec::new(),
             rows: 0,
+            bytes: 0,
         })
     }
 
@@ -70,6 +82,10 @@ impl CsvDecoder {
         while let Some((text, quoted)) = fields.next(&mut self.scratch) {
             let target = self.targets.get(position).copied().flatten();
             if let Some(column) = target.and_then(|idx| self.columns.get_mut(idx)) {
+                if column.len() != self.rows {
+                    // Records before it were too short.
+                    column.settle(self.rows);
+                }
                 let null = (!quoted && text.is_empty())
                     || (text == self.rules.dialect.null_value.as_bytes()
                         && !self.rules.dialect.null_value.is_empty());
@@ -84,12 +100,8 @@ impl CsvDecoder {
         if position != self.targets.len() {
             wrong = Some("wrong number of fields");
         }
-        for column in &mut self.columns {
-            if column.len() == self.rows {
-                column.push_null();
-            }
-        }
         self.rows += 1;
+        self.bytes += line.len();
         wrong
     }
 
@@ -106,7 +118,7 @@ impl CsvDecoder {
             Mode::Permissive => {
                 let corrupt = self.corrupt.and_then(|idx| self.columns.get_mut(idx));
                 if let Some(column) = corrupt {
-                    column.truncate(row);
+                    column.settle(row);
                     column.push_text(line);
                 }
             }
@@ -124,9 +136,10 @@ impl CsvDecoder {
     }
 
     fn flush(&mut self, give: &mut dyn FnMut(RecordBatch)) -> Result<(), ConnectorError> {
-        if self.rows > 0 {
-            let columns = self.columns.iter_mut().map(Column::finish).collect();
-            let rows = std::mem::take(&mut self.rows);
+        self.bytes = 0;
+        let rows = std::mem::take(&mut self.rows);
+        if rows > 0 {
+            let columns = column::finish(&mut self.columns, rows);
             give(batch(&self.schema, columns, rows)?);
         }
         Ok(())
@@ -159,7 +172,7 @@ impl Decoder for CsvDecoder {
                 report.malformed += 1;
                 self.malformed(&lines, range.start, &line, reason)?;
             }
-            if self.rows == BATCH_ROWS_MAX {
+            if self.rows >= self.limits.rows || self.bytes >= self.limits.bytes {
                 self.flush(give)?;
             }
         }

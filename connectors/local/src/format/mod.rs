@@ -32,7 +32,37 @@ pub(crate) use pattern::Pattern;
 pub(crate) use scalar::base64_encode;
 
 /// Rows in a batch at most: what the engine takes in one piece.
-pub(crate) const BATCH_ROWS_MAX: usize = 8_192;
+const BATCH_ROWS_MAX: usize = 8_192;
+
+/// Bytes of a batch: the row with which it has as many is its last.
+const BATCH_BYTES_MAX: usize = 16 << 20;
+
+/// When a batch is full.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    rows: usize,
+    bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            rows: BATCH_ROWS_MAX,
+            bytes: BATCH_BYTES_MAX,
+        }
+    }
+}
+
+impl Limits {
+    /// Fewer rows if each of them is wide: `width` bytes without text and items.
+    fn of_rows(self, width: usize) -> Limits {
+        let rows = self.bytes / width.max(1);
+        Limits {
+            rows: self.rows.min(rows).max(1),
+            bytes: self.bytes,
+        }
+    }
+}
 
 /// A text format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,6 +150,7 @@ pub(crate) struct Rules {
     /// Column that takes the text of malformed records, if the schema has it.
     pub(crate) corrupt_name: String,
     pub(crate) dialect: Dialect,
+    pub(crate) limits: Limits,
 }
 
 impl Rules {
@@ -317,6 +348,6 @@ fn plain_decoder(
     Ok(match format {
         Format::Json => Box::new(json::JsonDecoder::new(schema, projection, rules)?),
         Format::Csv => Box::new(csv::CsvDecoder::new(schema, projection, rules)?),
-        Format::Text => Box::new(text::TextDecoder::new(schema, projection)?),
+        Format::Text => Box::new(text::TextDecoder::new(schema, projection, rules.limits)?),
     })
 }

@@ -102,13 +102,13 @@ impl PartitionDecoder {
                 let internal = ConnectorError::Internal {
                     what: "a column type was not checked when the source was made",
                 };
-                let mut column = Column::new(field.data_type(), 1).ok_or(internal)?;
+                let mut column = Column::new(field.data_type()).ok_or(internal)?;
                 if value == NULL_PARTITION {
                     column.push_null();
                 } else {
                     cell::push(&mut column, value.as_bytes(), &self.rules);
                 }
-                let array = column.finish().map_err(|source| ConnectorError::Arrow {
+                let array = column.finish(1).map_err(|source| ConnectorError::Arrow {
                     what: "making a partition column",
                     source,
                 })?;

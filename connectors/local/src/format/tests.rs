@@ -10,7 +10,7 @@ use arrow::{
 use millstream_connectors_api::{Chunk, ChunkBody, ConnectorError, DecodeReport};
 use proptest::prelude::*;
 
-use super::{Dialect, Format, Mode, Pattern, Rules, decoder, scalar, time};
+use super::{Dialect, Format, Limits, Mode, Pattern, Rules, decoder, scalar, time};
 
 fn schema(format: Format) -> SchemaRef {
     if format == Format::Text {
@@ -37,6 +37,17 @@ fn decode(
     projection: &[usize],
     chunks: &[Vec<u8>],
 ) -> Result<(RecordBatch, DecodeReport), ConnectorError> {
+    decode_limited(format, mode, projection, chunks, Limits::default())
+}
+
+/// Decodes chunks into batches that are full when `limits` say so; all rows as one batch.
+fn decode_limited(
+    format: Format,
+    mode: Mode,
+    projection: &[usize],
+    chunks: &[Vec<u8>],
+    limits: Limits,
+) -> Result<(RecordBatch, DecodeReport), ConnectorError> {
     let rules = Arc::new(Rules {
         mode,
         corrupt_name: "bad".to_owned(),
@@ -45,6 +56,7 @@ fn decode(
             comment: Some(b'#'),
             ..Dialect::default()
         },
+        limits,
         ..Rules::default()
     });
     let schema = schema(format);
@@ -61,6 +73,7 @@ fn decode(
         total.rows += report.rows;
         total.malformed += report.malformed;
     }
+    assert!(batches.iter().all(|batch| batch.num_rows() <= limits.rows));
     let projected = Arc::new(schema.project(projection).expect("columns exist"));
     Ok((
         concat_batches(&projected, &batches).expect("one schema"),
@@ -96,6 +109,25 @@ fn cut(text: &[u8], cuts: u64) -> Vec<Vec<u8>> {
     chunks
 }
 
+#[test]
+fn batches_are_cut_by_bytes() {
+    let line = format!("{}\n", "x".repeat(100));
+    for (format, bytes) in [
+        (Format::Text, 1_000),
+        (Format::Csv, 1_000),
+        (Format::Text, 1),
+    ] {
+        let text = vec![b"header\n".to_vec(), line.repeat(40).into_bytes()];
+        let limits = Limits {
+            rows: bytes / 100 + 1,
+            bytes,
+        };
+        let rows = decode_limited(format, Mode::Permissive, &[0], &text, limits);
+        let header = usize::from(format == Format::Text);
+        assert_eq!(rows.expect("decodes").0.num_rows(), 40 + header);
+    }
+}
+
 proptest! {
     #[test]
     fn cuts_and_projections_change_nothing(text in lines(), cuts in any::<u64>(), column in 0_usize..7) {
@@ -107,6 +139,10 @@ proptest! {
             prop_assert_eq!(format!("{whole:?}"), format!("{pieces:?}"));
             prop_assert_eq!(report, again);
             prop_assert_eq!(whole.num_rows() as u64, report.rows);
+            let small = Limits { rows: 3, bytes: 40 };
+            let (small, again) = decode_limited(format, Mode::Permissive, &all, &cut(&text, cuts), small).expect("decodes");
+            prop_assert_eq!(format!("{whole:?}"), format!("{small:?}"));
+            prop_assert_eq!(report, again);
             let (one, _) = decode(format, Mode::Permissive, &[column], &cut(&text, cuts)).expect("decodes");
             prop_assert_eq!(format!("{:?}", one.column(0)), format!("{:?}", whole.column(column)));
             let (kept, report) = decode(format, Mode::DropMalformed, &all, &cut(&text, cuts)).expect("decodes");

@@ -3,7 +3,11 @@
 use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use millstream_connectors_api::{Chunk, ConnectorError, DecodeReport, Decoder};
 
-use super::{BATCH_ROWS_MAX, Lines, batch, column::Column, fields_of};
+use super::{
+    Limits, Lines, batch,
+    column::{self, Column},
+    fields_of,
+};
 
 /// The decoder of text lines.
 #[derive(Debug)]
@@ -12,6 +16,7 @@ pub(crate) struct TextDecoder {
     columns: Vec<Column>,
     /// Where the line goes, if anybody wants it.
     value: Option<usize>,
+    limits: Limits,
 }
 
 impl TextDecoder {
@@ -19,26 +24,27 @@ impl TextDecoder {
     pub(crate) fn new(
         schema: &SchemaRef,
         projection: &[usize],
+        limits: Limits,
     ) -> Result<TextDecoder, ConnectorError> {
         let schema = fields_of(schema, projection)?;
         let columns = schema
             .fields()
             .iter()
-            .map(|field| Column::new(field.data_type(), BATCH_ROWS_MAX))
+            .map(|field| Column::new(field.data_type()))
             .collect::<Option<Vec<Column>>>()
             .ok_or(ConnectorError::Internal {
                 what: "a column type was not checked when the source was made",
             })?;
         Ok(TextDecoder {
             schema,
+            limits: limits.of_rows(column::width(&columns)),
             columns,
             value: projection.iter().position(|idx| *idx == 0),
         })
     }
 
-    fn flush(&mut self, rows: &mut usize) -> Result<RecordBatch, ConnectorError> {
-        let columns = self.columns.iter_mut().map(Column::finish).collect();
-        batch(&self.schema, columns, std::mem::take(rows))
+    fn flush(&mut self, rows: usize) -> Result<RecordBatch, ConnectorError> {
+        batch(&self.schema, column::finish(&mut self.columns, rows), rows)
     }
 }
 
@@ -50,25 +56,25 @@ impl Decoder for TextDecoder {
     ) -> Result<DecodeReport, ConnectorError> {
         let lines = Lines::of(chunk)?;
         let mut report = DecodeReport::default();
-        let mut rows = 0;
+        let (mut rows, mut bytes) = (0, 0);
         for (range, line) in lines.iter() {
-            for (idx, column) in self.columns.iter_mut().enumerate() {
-                if Some(idx) != self.value {
-                    column.push_null();
-                } else if lines.readable(range.start) {
+            if let Some(column) = self.value.and_then(|idx| self.columns.get_mut(idx)) {
+                if lines.readable(range.start) {
                     column.push_text(line);
                 } else {
                     column.push_text(String::from_utf8_lossy(line).as_bytes());
                 }
             }
             rows += 1;
+            bytes += line.len();
             report.rows += 1;
-            if rows == BATCH_ROWS_MAX {
-                give(self.flush(&mut rows)?);
+            if rows >= self.limits.rows || bytes >= self.limits.bytes {
+                give(self.flush(rows)?);
+                (rows, bytes) = (0, 0);
             }
         }
         if rows > 0 {
-            give(self.flush(&mut rows)?);
+            give(self.flush(rows)?);
         }
         Ok(report)
     }

@@ -146,14 +146,24 @@ fn apply(journal: &Journal, op: &Op) -> Result<(), EpochError> {
     }
 }
 
-/// Plays the rest of the script as one process. A call that fails is repeated once.
 fn play(disk: &SimDisk, model: &mut Model) -> Result<(), EpochError> {
+    play_all(disk, model, &script())
+}
+
+/// Plays what is left of a script as one process. A call that fails is repeated once.
+fn play_all(disk: &SimDisk, model: &mut Model, script: &[Op]) -> Result<(), EpochError> {
     let journal = open(disk)?;
     model.check(&journal)?;
     if let Some(Op::Append(_)) = &model.in_flight {
         journal.truncate(count(&model.entries))?;
     }
-    for op in script().into_iter().skip(model.done) {
+    for op in script.iter().skip(model.done) {
+        let kept = journal.entries();
+        let op = match op {
+            Op::Append(_) => op.clone(),
+            Op::Truncate(end) => Op::Truncate(*end.max(&kept.start).min(&kept.end)),
+            Op::Forget(start) => Op::Forget(*start.min(&kept.end)),
+        };
         model.in_flight = Some(op.clone());
         if let Err(error) = apply(&journal, &op) {
             if error.is_disk_full() && matches!(op, Op::Append(_)) {
@@ -247,7 +257,7 @@ fn a_crash_at_any_operation_and_in_the_recovery() {
                 let third =
                     second.survivor(survivals((k * 1000).wrapping_add(j))[index((j / 4 + k) % 4)]);
                 if let Err(error) = play(&third, &mut model) {
-                    unreachable!("k={k} j={j} {survival:?}: {error}\n{:#?}", disk.journal());
+                    unreachable!("k={k} j={j} {survival:?}: {error}\n{:#?}", disk.history());
                 }
                 if is_finished {
                     break;
@@ -286,7 +296,7 @@ fn an_error_at_any_operation_is_survived() {
 #[test]
 fn a_failed_sync_is_the_last_thing_a_process_does() {
     let whole = undisturbed().0;
-    for (k, line) in (1..).zip(whole.journal()) {
+    for (k, line) in (1..).zip(whole.history()) {
         if line.starts_with("sync") {
             let disk = SimDisk::new();
             disk.fail_at(k, Failure::Enospc);
@@ -580,6 +590,37 @@ fn any_op() -> impl Strategy<Value = Option<Op>> {
 }
 
 proptest! {
+    /// Any calls, with two crashes or a failure and a crash, anywhere.
+    #[test]
+    fn any_calls_survive_any_crash(
+        ops in proptest::collection::vec(any_op(), 1..14),
+        [first, second] in any::<[prop::sample::Index; 2]>(),
+        survivals in any::<[u64; 2]>(),
+        failure in prop::sample::select(vec![None, Some(Failure::Eio), Some(Failure::ShortWrite)]),
+    ) {
+        let ops: Vec<Op> = ops.into_iter().flatten().collect();
+        let survival = |seed: u64| super::tests::survivals(seed)[index(seed % 4)];
+        let whole = SimDisk::new();
+        play_all(&whole, &mut Model::default(), &ops).expect("nothing disturbs it");
+        let most = index(whole.ops()) + 1;
+        let (disk, mut model) = (SimDisk::new(), Model::default());
+        let at = u64::try_from(first.index(most)).expect("small");
+        let next = if let Some(failure) = failure {
+            disk.fail_at(at, failure);
+            drop(play_all(&disk, &mut model, &ops));
+            disk.restarted()
+        } else {
+            disk.crash_after(at);
+            drop(play_all(&disk, &mut model, &ops));
+            disk.survivor(survival(survivals[0]))
+        };
+        next.crash_after(u64::try_from(second.index(most)).expect("small"));
+        drop(play_all(&next, &mut model, &ops));
+        let last = next.survivor(survival(survivals[1]));
+        play_all(&last, &mut model, &ops).expect("a restart needs no hand");
+        prop_assert!(verify(&last).expect("readable").is_whole());
+    }
+
     /// Any calls and restarts leave what a list would hold.
     #[test]
     fn a_journal_is_a_list(ops in proptest::collection::vec(any_op(), 0..30), at in any::<[u64; 2]>()) {

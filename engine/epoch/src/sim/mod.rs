@@ -73,7 +73,7 @@ struct State {
     failures: BTreeMap<u64, Failure>,
     read_failures: BTreeSet<u64>,
     /// Operations so far, as `sync log/…`; for finding out which one broke.
-    journal: Vec<String>,
+    history: Vec<String>,
 }
 
 /// A change of names that its directory has not been synced since.
@@ -148,8 +148,8 @@ impl SimDisk {
 
     /// What was done so far, one line each.
     #[must_use]
-    pub fn journal(&self) -> Vec<String> {
-        self.state().journal.clone()
+    pub fn history(&self) -> Vec<String> {
+        self.state().history.clone()
     }
 
     /// Everything after operation `op` (counted from 1 over the life of the disk) fails: the
@@ -255,7 +255,7 @@ impl State {
             return Err(dead());
         }
         self.ops += 1;
-        self.journal.push(what.to_owned());
+        self.history.push(what.to_owned());
         let failure = self.failures.get(&self.ops).copied();
         Ok(failure)
     }

@@ -43,7 +43,7 @@ fn a_crash_after_any_operation_needs_no_hand() {
                 let dead = die_after(k, &sink).expect("k is before the end");
                 let next = dead.survivor(survival);
                 if let Err(fault) = run(&next, &sink, 1) {
-                    unreachable!("{context}: {fault}\n{:#?}", dead.journal());
+                    unreachable!("{context}: {fault}\n{:#?}", dead.history());
                 }
                 sink.check(&context);
             }
@@ -73,7 +73,7 @@ fn a_crash_during_the_recovery_needs_no_hand() {
                     let sink = sink.fork();
                     let third = second.survivor(survival);
                     if let Err(fault) = run(&third, &sink, 2) {
-                        unreachable!("{context} {survival:?}: {fault}\n{:#?}", second.journal());
+                        unreachable!("{context} {survival:?}: {fault}\n{:#?}", second.history());
                     }
                     sink.check(&context);
                 }
@@ -104,7 +104,7 @@ fn an_error_at_any_operation_is_survived() {
                 let is_finished = run(&second, &sink, 1).is_ok();
                 let third = second.survivor(Survival::Synced);
                 if let Err(fault) = run(&third, &sink, 2) {
-                    unreachable!("{context}: {fault}\n{:#?}", second.journal());
+                    unreachable!("{context}: {fault}\n{:#?}", second.history());
                 }
                 sink.check(&context);
                 if is_finished {
@@ -120,7 +120,7 @@ fn an_error_at_any_operation_is_survived() {
 fn a_failed_sync_is_the_last_thing_a_process_does() {
     let whole = undisturbed();
     let mut syncs = 0;
-    for (k, line) in (1..).zip(whole.journal()) {
+    for (k, line) in (1..).zip(whole.history()) {
         if !line.starts_with("sync") {
             continue;
         }

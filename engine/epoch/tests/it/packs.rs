@@ -227,10 +227,10 @@ fn a_full_disk_at_any_operation_pauses() {
     for epoch in 0..4 {
         life(&store, epoch).expect("a good disk");
     }
-    let journal = disk.journal();
+    let history = disk.history();
     let (mut paused, mut ended) = (0, 0);
     for (k, line) in (1..)
-        .zip(&journal)
+        .zip(&history)
         .skip(usize::try_from(first).expect("small") - 1)
     {
         for failure in [Failure::Enospc, Failure::ShortWrite] {

@@ -77,7 +77,7 @@ fn one_append_and_one_sync_carry_a_commit_and_the_next_plan() {
     let (_, planned) = store
         .advance(&mut vec![], &mut vec![chosen(0)])
         .expect("a good disk");
-    let before = disk.journal().len();
+    let before = disk.history().len();
     let mut done: Vec<Sunk> = planned.into_iter().map(sunk).collect();
     let (committed, planned) = store
         .advance(&mut done, &mut vec![chosen(1), chosen(2)])
@@ -85,7 +85,7 @@ fn one_append_and_one_sync_carry_a_commit_and_the_next_plan() {
     assert_eq!(committed.len(), 1);
     assert_eq!(planned.len(), 2);
     assert_eq!(
-        disk.journal()[before..],
+        disk.history()[before..],
         [
             "append log/00000000000000000000.log",
             "sync log/00000000000000000000.log"

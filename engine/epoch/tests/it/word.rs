@@ -78,7 +78,7 @@ fn every_combination_of_plans_commits_words_and_sinks() {
                     }
                     Err(error) => {
                         assert!(!is_open, "{error}");
-                        assert_eq!(error.code().0, "CKP-009");
+                        assert_eq!(error.code().0, "CKP-010");
                         assert_eq!(error.code().entry().class, Class::User);
                         refused += 1;
                         continue;
@@ -164,7 +164,7 @@ fn a_crash_or_an_error_at_any_operation_of_a_word() {
     let undisturbed = before.survivor(Survival::Synced);
     drop_from(&undisturbed, 3).expect("open");
     let ops = undisturbed.ops();
-    assert_eq!(ops, 6, "{:#?}", undisturbed.journal());
+    assert_eq!(ops, 6, "{:#?}", undisturbed.history());
     let check = |disk: &SimDisk| {
         let (_, recovered) = open(disk);
         assert!(matches!(count(recovered.plan_last), 3 | 4));
@@ -217,7 +217,7 @@ fn a_word_needs_a_checkpoint_that_nobody_runs() {
 
 /// A log whose end was lost says nothing about what was committed.
 #[test]
-fn ckp_009_what_a_snapshot_contains_is_not_given_up() {
+fn ckp_010_what_a_snapshot_contains_is_not_given_up() {
     let disk = SimDisk::new();
     let (store, _) = open(&disk);
     pass(&store, 0).expect("a good disk");
@@ -235,9 +235,9 @@ fn ckp_009_what_a_snapshot_contains_is_not_given_up() {
         }
     }
     let error = drop_from(&lost, 2).expect_err("a snapshot contains it");
-    assert_eq!(error.code().0, "CKP-009", "{error}");
+    assert_eq!(error.code().0, "CKP-010", "{error}");
     let error = accept(&lost, 2, 0).expect_err("a snapshot contains it");
-    assert_eq!(error.code().0, "CKP-009", "{error}");
+    assert_eq!(error.code().0, "CKP-010", "{error}");
 }
 
 /// The records of the word live on when the segments around them are collected.
@@ -338,7 +338,7 @@ fn accepted_input_is_handed_to_the_next_start() {
             Ok(()) => assert!(is_fine),
             Err(error) => {
                 assert!(!is_fine, "{error}");
-                assert_eq!(error.code().0, "CKP-009");
+                assert_eq!(error.code().0, "CKP-010");
             }
         }
     }

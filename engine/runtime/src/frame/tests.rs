@@ -67,7 +67,7 @@ fn words() -> Vec<Said> {
         },
         Said::Tapped {
             operator: OperatorId(u32::MAX),
-            changes: vec![change(Some(rows())), change(None)],
+            changes: vec![change(vec![rows(), rows()]), change(Vec::new())],
         },
         Said::Marked(MarkReport {
             epoch: Epoch(11),

@@ -10,7 +10,7 @@ use arrow::{
     array::{Array, ArrayRef, StructArray, TimestampMicrosecondArray},
     datatypes::{DataType, Field, FieldRef},
 };
-use chrono::{DateTime, Duration, NaiveDate, NaiveTime, TimeZone};
+use chrono::{DateTime, Duration, NaiveDate, NaiveTime, TimeZone, Utc};
 use chrono_tz::Tz;
 use datafusion::{
     common::{Result, ScalarValue},
@@ -22,7 +22,7 @@ use datafusion::{
 
 use super::{
     civil::{Civil, DAY},
-    window::{event_times, time_of, window_fields, window_type, with_zone},
+    window::{beyond, event_times, time_of, window_fields, window_type, with_zone},
 };
 use crate::{SqlError, ddl::parse_interval, types::timestamp};
 
@@ -81,23 +81,38 @@ impl Calendar {
         Ok(Calendar { length, zone })
     }
 
+    /// Instants whose days and zones chrono can tell: it panics where an offset leads out of its years.
+    /// All others are more than 262 000 years away.
+    fn reaches(at: i64) -> bool {
+        let within = |limit: DateTime<Utc>, inwards: i64| limit.timestamp_micros() + inwards;
+        (within(DateTime::<Utc>::MIN_UTC, 2 * DAY)..=within(DateTime::<Utc>::MAX_UTC, -2 * DAY))
+            .contains(&at)
+    }
+
     /// Midnight of a day, given by its number after 1970-01-01. Where the clock jumps over midnight
     /// the day begins when the clock goes on; where midnight comes twice, with the first.
     fn midnight(&self, day: i64) -> Option<i64> {
-        let date = NaiveDate::from_ymd_opt(1970, 1, 1)?.checked_add_signed(Duration::days(day))?;
+        let date = NaiveDate::from_ymd_opt(1970, 1, 1)?;
+        let date = date.checked_add_signed(Duration::try_days(day)?)?;
+        if !Calendar::reaches(date.and_time(NaiveTime::MIN).and_utc().timestamp_micros()) {
+            return None;
+        }
         let mut local = date.and_time(NaiveTime::MIN);
         // A place that moved over the date line has skipped a whole day.
         for _ in 0..=24 * 60 {
             if let Some(at) = self.zone.from_local_datetime(&local).earliest() {
                 return Some(at.timestamp_micros());
             }
-            local += Duration::minutes(1);
+            local = local.checked_add_signed(Duration::minutes(1))?;
         }
         None
     }
 
-    /// The window that holds an instant.
+    /// The window that holds an instant; `None` if its days have no names here.
     fn around(&self, at: i64) -> Option<(i64, i64)> {
+        if !Calendar::reaches(at) {
+            return None;
+        }
         let utc = DateTime::from_timestamp_micros(at)?.naive_utc();
         let local = self.zone.from_utc_datetime(&utc).naive_local().date();
         let day = local.signed_duration_since(NaiveDate::from_ymd_opt(1970, 1, 1)?);
@@ -125,13 +140,12 @@ impl Calendar {
     fn windows(&self, times: &TimestampMicrosecondArray, time: &DataType) -> Result<ArrayRef> {
         let mut last: Option<(i64, i64)> = None;
         let mut window = |at: i64| {
-            if last.is_none_or(|(start, end)| at < start || end <= at) {
-                last = self.around(at);
-            }
-            last
+            let held = last.filter(|(start, end)| *start <= at && at < *end);
+            last = Some(held.or_else(|| self.around(at)).ok_or_else(beyond)?);
+            Ok(last)
         };
-        let windows: Vec<Option<(i64, i64)>> =
-            times.iter().map(|at| at.and_then(&mut window)).collect();
+        let windows = times.iter().map(|at| at.map_or(Ok(None), &mut window));
+        let windows: Vec<Option<(i64, i64)>> = windows.collect::<Result<_>>()?;
         let start: TimestampMicrosecondArray =
             windows.iter().map(|w| w.map(|(start, _)| start)).collect();
         let end: TimestampMicrosecondArray =

@@ -20,7 +20,7 @@ use arrow::{
     },
 };
 use datafusion::{
-    common::{Result, ScalarValue},
+    common::{DataFusionError, Result, ScalarValue},
     logical_expr::{
         ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl,
         Signature, Volatility, expr::ScalarFunction,
@@ -29,7 +29,7 @@ use datafusion::{
 use millstream_operators::aggregate::WindowSpec;
 use millstream_types::EventTime;
 
-use super::calendar;
+use super::{calendar, simple::failed};
 use crate::{SqlError, ddl::parse_interval, types::timestamp};
 
 /// Which of the functions.
@@ -202,7 +202,29 @@ fn window_spec(durations: &[&ScalarValue]) -> Result<WindowSpec, SqlError> {
     if start.checked_abs().is_none_or(|start| start >= slide) {
         return impossible("the start must be less than the slide");
     }
-    Ok(WindowSpec { size, slide, start })
+    let spec = WindowSpec { size, slide, start };
+    if spec.overlap() > OVERLAP_MAX {
+        return impossible("a row would be in more than a million windows");
+    }
+    Ok(spec)
+}
+
+/// Windows that may hold one row: each may become a row of the result. [INV-07]
+const OVERLAP_MAX: i64 = 1_000_000;
+
+/// The error of a row of which a window begins or ends beyond what a timestamp can say.
+pub(crate) fn beyond() -> DataFusionError {
+    failed("[ARITHMETIC_OVERFLOW] a window reaches beyond the first or last timestamp")
+}
+
+/// Fails if a time is not among those whose windows can all be written.
+pub(crate) fn check_instants(times: &TimestampMicrosecondArray, spec: WindowSpec) -> Result<()> {
+    let instants = spec.instants();
+    if times.iter().flatten().all(|at| instants.contains(&at)) {
+        Ok(())
+    } else {
+        Err(beyond())
+    }
 }
 
 /// A duration without months, in microseconds.
@@ -222,18 +244,26 @@ pub(crate) fn duration_micros(value: &ScalarValue) -> Result<i64, SqlError> {
             }
         }
         ScalarValue::IntervalMonthDayNano(Some(value)) if value.months == 0 => {
-            Ok(i64::from(value.days) * 86_400_000_000 + value.nanoseconds / 1000)
+            days_and_micros(value.days, value.nanoseconds / 1000)
         }
         ScalarValue::IntervalMonthDayNano(Some(_)) | ScalarValue::IntervalYearMonth(Some(_)) => {
             Err(months)
         }
         ScalarValue::IntervalDayTime(Some(value)) => {
-            Ok(i64::from(value.days) * 86_400_000_000 + i64::from(value.milliseconds) * 1000)
+            days_and_micros(value.days, i64::from(value.milliseconds) * 1000)
         }
         other => Err(SqlError::Interval {
             text: other.to_string(),
         }),
     }
+}
+
+fn days_and_micros(days: i32, micros: i64) -> Result<i64, SqlError> {
+    let whole = i64::from(days).checked_mul(86_400_000_000);
+    let whole = whole.and_then(|whole| whole.checked_add(micros));
+    whole.ok_or_else(|| SqlError::Interval {
+        text: format!("{days} days {micros} microseconds"),
+    })
 }
 
 /// `STRUCT<start, end>` over timestamps of one kind.
@@ -420,6 +450,9 @@ pub(crate) fn event_times(input: &ArrayRef) -> Result<TimestampMicrosecondArray>
         return naked(input);
     };
     let end = naked(window.column(1))?;
+    if end.iter().flatten().any(|end| end == i64::MIN) {
+        return Err(beyond());
+    }
     let last = end.unary::<_, TimestampMicrosecondType>(|end| end.wrapping_sub(1));
     let nulls = NullBuffer::union(window.nulls(), last.nulls());
     Ok(TimestampMicrosecondArray::new(last.values().clone(), nulls))
@@ -430,7 +463,10 @@ fn windows(
     spec: WindowSpec,
     zone: &DataType,
 ) -> Result<ArrayRef> {
-    let start = time.unary::<_, TimestampMicrosecondType>(|at| spec.last_start(EventTime(at)));
+    check_instants(time, spec)?;
+    // What stands where there is no time counts for nothing, so it may be anything.
+    let start = time
+        .unary::<_, TimestampMicrosecondType>(|at| spec.last_start(EventTime(at)).unwrap_or(at));
     let end = start.unary::<_, TimestampMicrosecondType>(|start| start.wrapping_add(spec.size));
     let columns: Vec<ArrayRef> = vec![with_zone(start, zone)?, with_zone(end, zone)?];
     let nulls = time.nulls().cloned();

@@ -5,7 +5,7 @@ use std::{fmt::Write, sync::Arc};
 use arrow::datatypes::SchemaRef;
 use millstream_connectors_api::{
     Capabilities, ConnectorError, ConnectorFactory, OptionSpec, Sink, SinkRequest, Source,
-    SourceRequest,
+    SourceContext, SourceRequest,
 };
 use millstream_sql::{
     Catalog, ExplainFormat, PlanSettings, Planner, QueryText, SqlError, Statement,
@@ -46,7 +46,11 @@ impl ConnectorFactory for Memory {
             })
     }
 
-    fn source(&self, _request: &SourceRequest) -> Result<Box<dyn Source>, ConnectorError> {
+    fn source(
+        &self,
+        _request: &SourceRequest,
+        _context: SourceContext,
+    ) -> Result<Box<dyn Source>, ConnectorError> {
         Err(ConnectorError::Internal {
             what: "planning opens nothing",
         })

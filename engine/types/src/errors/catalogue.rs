@@ -81,18 +81,18 @@ pub const CATALOGUE: &[ErrorEntry] = &[
     ErrorEntry {
         code: "CKP-009",
         condition: None,
-        class: Class::User,
-        title: "nothing can be decided about this epoch",
-        why: "A plan can be given up as long as its epoch is not committed, and changed input can be accepted as long as a restart would read it. This epoch is committed, or was never planned, or a snapshot contains it.",
-        action: "See the plans and commits with `millstream checkpoint show`, and name another epoch.",
-    },
-    ErrorEntry {
-        code: "CKP-010",
-        condition: None,
         class: Class::Corrupt,
         title: "an epoch gives something else than before",
         why: "An epoch that ran before a restart runs again to rebuild state, and its rows or its watermark are not what the log says: its input was changed, although sizes and times agree.",
         action: "Restore the input, or start with a new checkpoint and a new sink.",
+    },
+    ErrorEntry {
+        code: "CKP-010",
+        condition: None,
+        class: Class::User,
+        title: "nothing can be decided about this epoch",
+        why: "A plan can be given up as long as its epoch is not committed, and changed input can be accepted as long as a restart would read it. This epoch is committed, or was never planned, or a snapshot contains it.",
+        action: "See the plans and commits with `millstream checkpoint show`, and name another epoch.",
     },
     ErrorEntry {
         code: "CON-001",
@@ -180,7 +180,7 @@ pub const CATALOGUE: &[ErrorEntry] = &[
         class: Class::Corrupt,
         title: "input that a plan names is gone or changed",
         why: "A file that belongs to an unfinished epoch was deleted or rewritten, so the epoch cannot be repeated exactly.",
-        action: "Put the file back as it was, or start with a new checkpoint.",
+        action: "Put the file back as it was, or accept the change: `millstream checkpoint accept`. For files that go before they are read there is ignoreMissingFiles.",
     },
     ErrorEntry {
         code: "CON-012",

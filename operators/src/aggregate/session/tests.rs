@@ -63,9 +63,7 @@ fn sessions(epochs: &[Vec<(i64, i64)>], gather_after: usize) -> Vec<(i64, i64, i
             operator.pending.push(delta(&spec, some));
             operator.gather(epoch).expect("gathers");
         }
-        operator
-            .absorb(epoch, &mut Emitter::default())
-            .expect("absorbs");
+        operator.absorb(epoch).expect("absorbs");
     }
     let all = operator.all();
     let ids: Vec<u32> = all.iter().map(|(key, _)| *key).collect();

@@ -1,5 +1,7 @@
 //! What happens to files between a listing, a plan, a reading and the next one.
 
+use millstream_connectors_api::Prefetch;
+
 use super::*;
 
 #[test]
@@ -256,4 +258,54 @@ fn changes_may_be_accepted() {
     );
     world.put("2", "Two and more\n", 9);
     assert_eq!(code(read(source.as_ref(), &range)), "CON-011");
+}
+
+#[test]
+fn what_comes_next_is_read_ahead() {
+    let world = World::new();
+    for (name, at) in [("1", 1), ("2", 2), ("3", 3), ("4", 4)] {
+        world.put(name, &format!("{name}\n"), at);
+    }
+    let mut source = world.open(&[("maxFilesPerTrigger", "1")]);
+    let mut reader = source.reader().expect("a reader");
+    assert_eq!(reader.prefetch(1 << 24), Prefetch::Nothing);
+    let first = plan(source.as_mut()).expect("first");
+    // No room for a piece.
+    assert_eq!(reader.prefetch(1 << 10), Prefetch::Nothing);
+    let mut steps = 0;
+    while reader.prefetch(1 << 24) == Prefetch::Some {
+        steps += 1;
+    }
+    // Each file and its end.
+    assert_eq!(steps, 6);
+    // What was read ahead counts as long as size and time agree.
+    world.put("2", "B\n", 2);
+    world.put("3", "C\n", 30);
+    fs::remove_file(world.path("4")).expect("remove");
+    assert_eq!(read(source.as_ref(), &first).expect("reads"), "1\n");
+    for expected in ["2\n", "C\n"] {
+        let range = plan(source.as_mut()).expect("a file");
+        assert_eq!(read(source.as_ref(), &range).expect("reads"), expected);
+    }
+    assert_eq!(plan(source.as_mut()), None);
+}
+
+#[test]
+fn reading_ahead_keeps_to_its_room_and_goes_on_where_it_was() {
+    let world = World::new();
+    let long = "some line\n".repeat(400_000);
+    world.put("1", "one\n", 1);
+    world.put("2", &long, 2);
+    let mut source = world.open(&[("maxFilesPerTrigger", "1")]);
+    plan(source.as_mut()).expect("first");
+    let mut reader = source.reader().expect("a reader");
+    let mut steps = 0;
+    while reader.prefetch(3 << 20) == Prefetch::Some {
+        steps += 1;
+    }
+    assert_eq!(steps, 2);
+    let range = plan(source.as_mut()).expect("second");
+    assert!(read(source.as_ref(), &range).expect("reads") == long);
+    // What was found is what a file read in one go gives.
+    assert!(read(source.as_ref(), &range).expect("reads again") == long);
 }

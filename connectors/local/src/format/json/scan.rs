@@ -7,6 +7,13 @@
 /// How deep values may be nested.
 pub(crate) const DEPTH_MAX: u8 = 64;
 
+/// Memory that the items of lists and maps in one record may take, without their text. An item may
+/// be `{}` and have a thousand columns; a record that needs more than this and [`UNFOLDED_FACTOR`]
+/// times its line is malformed.
+const UNFOLDED_BYTES_MAX: usize = 64 << 20;
+/// See [`UNFOLDED_BYTES_MAX`].
+const UNFOLDED_FACTOR: usize = 8;
+
 /// Why a line is not JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Syntax(pub(crate) &'static str);
@@ -16,6 +23,9 @@ pub(crate) struct Syntax(pub(crate) &'static str);
 pub(crate) struct Scan<'a> {
     text: &'a [u8],
     at: usize,
+    start: usize,
+    unfolded: usize,
+    unfolded_max: usize,
 }
 
 /// The inside of a string literal.
@@ -43,9 +53,42 @@ fn stops(word: u64) -> u64 {
 }
 
 impl<'a> Scan<'a> {
-    /// A scanner that begins at `at`.
+    /// A scanner of the line that begins at `at`.
     pub(crate) fn new(text: &'a [u8], at: usize) -> Scan<'a> {
-        Scan { text, at }
+        Scan {
+            text,
+            at,
+            start: at,
+            unfolded: 0,
+            unfolded_max: UNFOLDED_BYTES_MAX,
+        }
+    }
+
+    /// Says that an item takes this much memory, without its text.
+    #[inline(always)]
+    pub(crate) fn unfold(&mut self, bytes: usize) -> Result<(), Syntax> {
+        self.unfolded += bytes;
+        if self.unfolded > self.unfolded_max {
+            return self.unfold_more();
+        }
+        Ok(())
+    }
+
+    #[cold]
+    fn unfold_more(&mut self) -> Result<(), Syntax> {
+        let rest = self.text.get(self.start..).unwrap_or(&[]);
+        let line = memchr::memchr(b'\n', rest).unwrap_or(rest.len());
+        self.unfolded_max = UNFOLDED_BYTES_MAX + line.saturating_mul(UNFOLDED_FACTOR);
+        if self.unfolded > self.unfolded_max {
+            return Err(Syntax("items of lists need too much memory"));
+        }
+        Ok(())
+    }
+
+    /// What the items of the record took; the next record of the line begins anew.
+    #[inline(always)]
+    pub(crate) fn take_unfolded(&mut self) -> usize {
+        std::mem::take(&mut self.unfolded)
     }
 
     /// Where it stands.

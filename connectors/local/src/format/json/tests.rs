@@ -14,11 +14,11 @@ use proptest::prelude::*;
 
 use super::JsonDecoder;
 use crate::{
-    format::{Dialect, Format, Mode, Rules},
+    format::{Dialect, Format, Limits, Mode, Rules},
     write::RowWriter,
 };
 
-fn schema(fields: &[(&str, DataType)]) -> SchemaRef {
+pub(super) fn schema(fields: &[(&str, DataType)]) -> SchemaRef {
     let fields: Vec<Field> = fields
         .iter()
         .map(|(name, data_type)| Field::new(*name, data_type.clone(), true))
@@ -45,14 +45,27 @@ fn rules(mode: Mode) -> Arc<Rules> {
     })
 }
 
-/// Decodes chunks; all rows as one batch.
-fn decode(
+/// All rows as one batch, and how many the longest had.
+#[derive(Debug)]
+pub(super) struct Limited {
+    pub(super) batch: RecordBatch,
+    pub(super) report: DecodeReport,
+    pub(super) longest: usize,
+}
+
+/// Decodes chunks into batches that are full when `limits` say so.
+pub(super) fn decode_limited(
     schema: &SchemaRef,
     mode: Mode,
     chunks: &[&[u8]],
-) -> Result<(RecordBatch, DecodeReport), ConnectorError> {
+    limits: Limits,
+) -> Result<Limited, ConnectorError> {
     let all: Vec<usize> = (0..schema.fields().len()).collect();
-    let mut decoder = JsonDecoder::new(schema, &all, rules(mode))?;
+    let rules = Arc::new(Rules {
+        limits,
+        ..Rules::clone(&rules(mode))
+    });
+    let mut decoder = JsonDecoder::new(schema, &all, rules)?;
     let mut batches = Vec::new();
     let mut total = DecodeReport::default();
     let mut offset = 0;
@@ -62,14 +75,31 @@ fn decode(
         total.rows += report.rows;
         total.malformed += report.malformed;
     }
-    for batch in &batches {
-        assert!(batch.num_rows() <= crate::format::BATCH_ROWS_MAX);
-    }
-    let whole = concat_batches(schema, &batches).expect("batches of one schema");
-    Ok((whole, total))
+    let longest = batches.iter().map(RecordBatch::num_rows).max();
+    Ok(Limited {
+        batch: concat_batches(schema, &batches).expect("batches of one schema"),
+        report: total,
+        longest: longest.unwrap_or(0),
+    })
 }
 
-fn shown(batch: &RecordBatch) -> String {
+/// Decodes chunks; all rows as one batch.
+fn decode(
+    schema: &SchemaRef,
+    mode: Mode,
+    chunks: &[&[u8]],
+) -> Result<(RecordBatch, DecodeReport), ConnectorError> {
+    let limits = Limits::default();
+    let Limited {
+        batch,
+        report,
+        longest,
+    } = decode_limited(schema, mode, chunks, limits)?;
+    assert!(longest <= limits.rows);
+    Ok((batch, report))
+}
+
+pub(super) fn shown(batch: &RecordBatch) -> String {
     let mut out = Vec::new();
     RowWriter::new(Format::Json, Dialect::default())
         .rows(batch, &mut out)
@@ -285,7 +315,7 @@ fn keys_in_any_order_twice_or_escaped() {
     );
 }
 
-fn nested() -> Vec<(&'static str, DataType)> {
+pub(super) fn nested() -> Vec<(&'static str, DataType)> {
     let inner = DataType::Struct(
         vec![
             Field::new("x", DataType::Int64, true),
@@ -366,6 +396,32 @@ fn a_count_needs_no_columns() {
         })
         .expect("decodes");
     assert_eq!(rows, 20_000);
+}
+
+#[test]
+fn batches_are_cut_by_bytes_and_by_the_width_of_rows() {
+    let text = format!("{{\"s\":\"{}\"}}\n", "x".repeat(91)).repeat(40);
+    let limits = Limits {
+        rows: 1_000,
+        bytes: 1_000,
+    };
+    let longest = |schema: &SchemaRef, text: &str| {
+        let text = [text.as_bytes()];
+        let limited = decode_limited(schema, Mode::FailFast, &text, limits).expect("decodes");
+        (limited.batch.num_rows(), limited.longest)
+    };
+    let texts = schema(&[("s", DataType::Utf8)]);
+    assert_eq!(longest(&texts, &text), (40, 10));
+    let fields: Vec<String> = (0..20).map(|idx| format!("c{idx}")).collect();
+    let fields: Vec<(&str, DataType)> = fields
+        .iter()
+        .map(|name| (name.as_str(), DataType::Int64))
+        .collect();
+    // Eight bytes and a bit for each of twenty columns.
+    assert_eq!(longest(&schema(&fields), &"{}\n".repeat(40)), (40, 5));
+    let items = "{\"l\":[{},{},{},{},{},{},{},{}]}\n".repeat(40);
+    let (rows, longest) = longest(&schema(&nested()), &items);
+    assert_eq!((rows, longest), (40, 7));
 }
 
 /// A line made of pieces that are often JSON and often just not.

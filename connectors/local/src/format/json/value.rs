@@ -203,6 +203,7 @@ fn list(
         return Ok(typed);
     }
     loop {
+        scan.unfold(items.width())?;
         typed = typed.and(read(items, scan, depth, rules)?);
         if !scan.more(b']')? {
             return Ok(typed);
@@ -229,6 +230,7 @@ fn map(
         if scan.peek() != b'"' {
             return Err(Syntax("object key is no string"));
         }
+        scan.unfold(keys.width() + values.width())?;
         read(keys, scan, depth, rules)?;
         scan.skip_blanks();
         scan.expect(b':', "no colon after an object key")?;

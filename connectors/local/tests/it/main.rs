@@ -1,0 +1,5 @@
+//! The connectors from outside, with every allocation counted.
+
+mod hostile;
+mod lines;
+mod memory;
