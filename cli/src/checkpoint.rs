@@ -4,8 +4,8 @@
 use std::{path::Path, sync::Arc};
 
 use millstream_epoch::{
-    Accepted, CheckpointReport, Dropped, EpochError, FileState, Plan, RealDisk, accept_input,
-    drop_plans, inspect, verify,
+    Accepted, CheckpointReport, Dropped, EpochError, FileState, Plan, RealDisk, RelPath,
+    accept_input, drop_plans, inspect, verify,
 };
 use millstream_types::Epoch;
 
@@ -55,6 +55,10 @@ fn look(report: Result<CheckpointReport, EpochError>) -> Result<Exit, Failure> {
 /// Epochs that are planned and that no snapshot contains, and whether each has its commit.
 fn open_plans(disk: &RealDisk) -> Result<Vec<(Plan, bool)>, Failure> {
     let report = inspect(disk).map_err(|error| coded(&error))?;
+    if report.metadata.is_none() {
+        let found = RelPath::root();
+        return Err(coded(&EpochError::NoMetadata { found }));
+    }
     if let Some(problem) = report.problem {
         return Err(problem.into());
     }

@@ -103,6 +103,12 @@ impl Planner {
         }
     }
 
+    /// An earlier start captured state after this epoch, when these ranges were the newest.
+    pub(crate) fn captured_before(&mut self, epoch: Epoch, ranges: Vec<Option<PlannedRange>>) {
+        self.settling.planned(&ranges);
+        self.settling.captured(epoch);
+    }
+
     /// Runs an epoch of an earlier start again.
     ///
     /// # Errors

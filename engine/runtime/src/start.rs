@@ -362,21 +362,8 @@ impl Builder {
         let committer = to_committer.clone();
         let workers = start_workers(blueprint, tools, channels, committer, schedule)?;
         let desks = sources.into_iter().zip(intakes);
-        let desk = Desk {
-            plan: self.plan.clone(),
-            control: self.control.clone(),
-            sources: desks
-                .map(|(source, intake)| SourceDesk { source, intake })
-                .collect(),
-            next: start,
-            open: 0,
-            marks: self.from.marks.clone(),
-            captured_at: self.settings.clock.monotonic(),
-            is_capturing: false,
-            is_changed: false,
-            is_durable: self.from.log.is_some(),
-            settings: self.settings.clone(),
-        };
+        let desks = desks.map(|(source, intake)| SourceDesk { source, intake });
+        let desk = self.desk(desks.collect(), start);
         let reach = Reach {
             log: self.from.log.clone(),
             board,
@@ -388,6 +375,22 @@ impl Builder {
         let mut planner = Planner::new(desk, reach, Threads { workers, others });
         self.replay(&mut planner)?;
         Ok(planner)
+    }
+
+    fn desk(&self, sources: Vec<SourceDesk>, start: Epoch) -> Desk {
+        Desk {
+            plan: self.plan.clone(),
+            control: self.control.clone(),
+            sources,
+            next: start,
+            open: 0,
+            marks: self.from.marks.clone(),
+            captured_at: self.settings.clock.monotonic(),
+            is_capturing: false,
+            is_changed: false,
+            is_durable: self.from.log.is_some(),
+            settings: self.settings.clone(),
+        }
     }
 
     /// Decoders and encoders of each worker.
@@ -502,6 +505,11 @@ impl Builder {
         let Some(recovered) = &self.from.recovered else {
             return Ok(());
         };
+        if let Some(snapshot) = &self.from.snapshot {
+            let captured = recovered.captured.iter();
+            let ranges = captured.map(|range| range.as_ref().map(planned_range));
+            planner.captured_before(snapshot.epoch, ranges.collect());
+        }
         let steps = &self.from.resume.replay;
         assert_eq!(self.from.plans.len(), steps.len(), "every plan is replayed");
         for (planned, step) in recovered.planned().into_iter().zip(steps) {

@@ -364,3 +364,30 @@ fn a_repeated_epoch_filters_by_the_time_of_its_plan() {
     second.process_all_available_blocking().expect("runs");
     assert_eq!(place.taken(), [(98, 98)]);
 }
+
+/// Input that changed behind a committed epoch is noticed when the epoch runs again, by the number of
+/// its rows: state would silently be another.
+#[test]
+fn a_replay_that_reads_other_rows_is_refused() {
+    let mut place = Place::new(
+        Trigger::AvailableNow,
+        "CREATE TABLE e (n INT) WITH (connector = 'memory')",
+    );
+    place.settings.snapshot_interval = Duration::from_secs(86_400);
+    let frame = place
+        .session
+        .sql("SELECT n, count(*) AS c FROM e GROUP BY n");
+    let frame = frame.expect("plans");
+    place.add(&[1, 2, 3]);
+    let query = place.start(&frame, OutputMode::Update, Some(KillPoint::Committed));
+    let _killed = query.await_termination_blocking(None);
+    assert!(query.is_killed());
+    place.session.memory().drop_input("e");
+    place.add(&[1, 2]);
+    let query = place.start(&frame, OutputMode::Update, None);
+    let ended = query.await_termination_blocking(None);
+    let error = ended.expect_err("the epoch gives something else");
+    let fault = query.exception().expect("an error ended it");
+    assert_eq!(fault.code.0, "CKP-009", "{error}");
+    assert!(fault.message.contains("rows read: was=3 is=2"), "{fault}");
+}
