@@ -35,8 +35,8 @@ use crate::{
     write::{RowEncoder, RowWriter},
 };
 
-/// Bytes that are collected before they are written.
-const BUFFER_BYTES: usize = 1 << 18;
+/// Bytes that are collected before they are written; in tests so few that writes come between rows.
+const BUFFER_BYTES: usize = if cfg!(test) { 50 } else { 1 << 18 };
 
 /// A directory as the end of a query.
 #[derive(Debug)]
