@@ -466,6 +466,11 @@ impl Function for Multiset {
         }
     }
 
+    fn bytes_of(&self, group: u32) -> usize {
+        let values = &self.groups[group as usize];
+        values.keys().map(|value| value.len() + 16).sum()
+    }
+
     fn bytes(&self) -> usize {
         self.bytes + self.groups.capacity() * size_of::<Values>()
     }
