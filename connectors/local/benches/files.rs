@@ -118,8 +118,9 @@ fn fingerprints(files: u64, io: &tokio::runtime::Runtime) -> Result<(), Failure>
     std::fs::create_dir(&small)?;
     let journals = Counted::new(files);
     let now = now_ms();
+    let horizon = now - 7 * 86_400_000;
     let state = format!(
-        "{{\"v\":2,\"planned\":1,\"files\":0,\"known\":[0,{files}],\"newest_ms\":{now},\"horizon_ms\":0,\"swept_ms\":0}}"
+        "{{\"v\":2,\"planned\":1,\"files\":0,\"known\":[0,{files}],\"newest_ms\":{now},\"horizon_ms\":{horizon},\"swept_ms\":{horizon}}}"
     );
     let mut source = open(dir.path(), &journals, io)?;
     let before = resident()?;
