@@ -302,6 +302,7 @@ impl Flow {
         for part in parts.take() {
             self.total.on_delta(context, 0, part, out)?;
         }
+        Ok(())
     }
 
     /// Ends the operator and starts another from a snapshot of the last epoch.
