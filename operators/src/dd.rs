@@ -4,7 +4,14 @@
 //! differential's stock spine. Versions are pinned exactly because each release breaks; an upgrade
 //! is work in this file.
 
-use std::{ops::Range, rc::Rc};
+use std::{
+    ops::Range,
+    rc::Rc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
 use differential_dataflow::trace::{
     Builder, Cursor, Description, Span, Trace, TraceReader,
@@ -459,6 +466,8 @@ impl Arrangement {
 struct Spined {
     spine: Spine<Rc<RowBatch>>,
     upper: u64,
+    /// Updates in batches that are being merged: what becomes of them has its room already.
+    merging: Arc<AtomicUsize>,
 }
 
 impl std::fmt::Debug for Spined {
@@ -473,9 +482,22 @@ impl Spined {
     fn new() -> Spined {
         // The spine wants an operator to belong to for its logging, which we do not use.
         let nobody = OperatorInfo::new(0, 0, Rc::from([]));
+        let merging = Arc::<AtomicUsize>::default();
+        let noted = merging.clone();
+        let mut spine = Spine::new(nobody, None, None);
+        // The spine shows its levels to whoever wants more effort. Nobody does here.
+        spine.set_exert_logic(Arc::new(move |levels| {
+            let double = levels.iter().filter(|(_, batches, _)| *batches > 1);
+            noted.store(
+                double.map(|(_, _, updates)| updates).sum(),
+                Ordering::Relaxed,
+            );
+            None
+        }));
         Spined {
-            spine: Spine::new(nobody, None, None),
+            spine,
             upper: 0,
+            merging,
         }
     }
 
@@ -492,6 +514,7 @@ impl Spined {
         let description = Description::new(lower, upper.clone(), Antichain::from_elem(0));
         let batch = (stored > 0).then(|| batch_of(consolidated)).flatten();
         self.spine.insert(Span::new(description, batch));
+        self.spine.exert();
         self.upper = time + 1;
         self.spine.set_logical_compaction(upper.borrow());
         self.spine.set_physical_compaction(upper.borrow());
@@ -573,7 +596,8 @@ impl Spined {
             bytes += size_of::<RowBatch>() + BATCH_BYTES + storage.keys.bytes();
             bytes += storage.vals.vals.bytes() + offsets.iter().sum::<usize>() + words * 8;
         });
-        bytes
+        let merging = self.merging.load(Ordering::Relaxed);
+        bytes + bytes * merging / self.stored().max(1)
     }
 }
 

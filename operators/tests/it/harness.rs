@@ -19,6 +19,7 @@ use millstream_operators::{
     board::EpochKind,
     delta::{BATCH_ROWS_MAX, Delta},
     driver::{Emitter, EpochContext, EpochOperator, OperatorReport, Progress},
+    error::Result,
     state::{Bucket, Ownership, Snapshots},
 };
 use millstream_types::{Epoch, Marks, OutputMode, Watermark};
@@ -226,12 +227,17 @@ impl Flow {
     }
 
     /// Runs an epoch whose windows up to `mark_ms` close; `each` sees what leaves.
-    pub(crate) fn epoch(
+    pub(crate) fn epoch(&mut self, rows: &[Row], mark_ms: i64, each: impl FnMut(&Delta)) -> Done {
+        self.try_epoch(rows, mark_ms, each).expect("runs an epoch")
+    }
+
+    /// The same with rows that may be refused.
+    pub(crate) fn try_epoch(
         &mut self,
         rows: &[Row],
         mark_ms: i64,
         mut each: impl FnMut(&Delta),
-    ) -> Done {
+    ) -> Result<Done> {
         let evict = Watermark::from_ms(mark_ms).max(self.late);
         let context = EpochContext {
             epoch: self.epoch,
@@ -255,24 +261,19 @@ impl Flow {
                 self.place += count;
                 let delta = delta.with_origin(Some(places.into()));
                 match &mut self.partial {
-                    Some(partial) => partial
-                        .on_delta(&context, 0, delta, &mut parts)
-                        .expect("takes rows"),
-                    None => self
-                        .total
-                        .on_delta(&context, 0, delta, &mut out)
-                        .expect("takes rows"),
+                    Some(partial) => partial.on_delta(&context, 0, delta, &mut parts)?,
+                    None => self.total.on_delta(&context, 0, delta, &mut out)?,
                 }
             }
-            self.pass_on(&context, &mut parts, &mut out);
+            self.pass_on(&context, &mut parts, &mut out)?;
         }
         if let Some(partial) = &mut self.partial {
-            while partial.on_close(&context, &mut parts).expect("closes") == Progress::More {}
-            self.pass_on(&context, &mut parts, &mut out);
+            while partial.on_close(&context, &mut parts)? == Progress::More {}
+            self.pass_on(&context, &mut parts, &mut out)?;
         }
         let (mut count, mut rows_a_turn) = (0, 0);
         loop {
-            let progress = self.total.on_close(&context, &mut out).expect("closes");
+            let progress = self.total.on_close(&context, &mut out)?;
             let turn = out.take();
             rows_a_turn = rows_a_turn.max(turn.iter().map(Delta::rows).sum());
             for delta in &turn {
@@ -285,19 +286,23 @@ impl Flow {
         }
         self.epoch = self.epoch.next();
         self.late = evict;
-        Done {
+        Ok(Done {
             rows: count,
             rows_a_turn,
             report: self.total.report().unwrap_or_default(),
-        }
+        })
     }
 
-    fn pass_on(&mut self, context: &EpochContext, parts: &mut Emitter, out: &mut Emitter) {
+    fn pass_on(
+        &mut self,
+        context: &EpochContext,
+        parts: &mut Emitter,
+        out: &mut Emitter,
+    ) -> Result<()> {
         for part in parts.take() {
-            self.total
-                .on_delta(context, 0, part, out)
-                .expect("takes parts");
+            self.total.on_delta(context, 0, part, out)?;
         }
+        Ok(())
     }
 
     /// Ends the operator and starts another from a snapshot of the last epoch.

@@ -4,6 +4,7 @@ use std::{alloc::System, sync::RwLock};
 
 use cap::Cap;
 
+mod extremes;
 mod harness;
 mod memory;
 mod sessions;
