@@ -466,6 +466,11 @@ impl Function for Multiset {
         }
     }
 
+    fn bytes_of(&self, group: u32) -> usize {
+        let values = self.groups[group as usize].keys();
+        values.map(|value| value.len() + size_of::<i64>()).sum()
+    }
+
     fn bytes(&self) -> usize {
         self.bytes + self.groups.capacity() * size_of::<Values>()
     }
