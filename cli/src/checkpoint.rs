@@ -4,8 +4,8 @@
 use std::{path::Path, sync::Arc};
 
 use millstream_epoch::{
-    Accepted, CheckpointReport, EpochError, FileState, Plan, RealDisk, accept_input, drop_plans,
-    inspect, verify,
+    Accepted, CheckpointReport, Dropped, EpochError, FileState, Plan, RealDisk, accept_input,
+    drop_plans, inspect, verify,
 };
 use millstream_types::Epoch;
 
@@ -151,6 +151,17 @@ fn show(report: &CheckpointReport) {
         "commits     {}",
         range(report.commits.iter().map(|commit| commit.epoch))
     ));
+    show_words(report);
+    for journal in &report.journals {
+        let entries = &journal.entries;
+        print(&format!(
+            "journal     source {}, {}: {} entries from {} on",
+            journal.source,
+            journal.name,
+            entries.end.saturating_sub(entries.start),
+            entries.start
+        ));
+    }
     for snapshot in &report.snapshots {
         let rows: u64 = snapshot.pieces.iter().map(|piece| piece.rows).sum();
         print(&format!(
@@ -173,6 +184,19 @@ fn show(report: &CheckpointReport) {
         .collect();
     print("");
     print(&table(&["file", "bytes", "state"], &rows));
+}
+
+/// What the user decided.
+fn show_words(report: &CheckpointReport) {
+    for Dropped { from, reason } in &report.dropped {
+        print(&format!("gave up     from epoch {from} on: {reason:?}"));
+    }
+    for accepted in &report.accepted {
+        print(&format!(
+            "accepted    epoch {}, source {}: {:?}",
+            accepted.epoch, accepted.source, accepted.what
+        ));
+    }
 }
 
 fn range(epochs: impl Iterator<Item = Epoch> + Clone) -> String {

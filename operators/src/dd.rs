@@ -52,6 +52,10 @@ impl RowBytes {
         self.push(back);
     }
 
+    fn bytes(&self) -> usize {
+        self.ends.capacity() * size_of::<usize>() + self.data.capacity()
+    }
+
     /// The rows in order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &[u8]> {
         (0..self.count()).map(|index| self.at(index))
@@ -332,28 +336,144 @@ fn batch_of(mut updates: Updates) -> Option<Rc<RowBatch>> {
     builder.done().map(Rc::new)
 }
 
-/// An arrangement that is written by hand: one batch an append, read by cursors.
-///
-/// Times are epochs; readers only ever ask for everything, so history is compacted at once.
+/// Rows of an arrangement that stand in a plain list.
+const FEW_MAX: usize = 16;
+
+/// A key, a value and a count.
+type Entry = (Box<[u8]>, Box<[u8]>, i64);
+
+/// Sorted bytes by key and value, with counts: a list while it is short, then a spine. A spine costs
+/// kilobytes before its first row, and there may be hundreds of thousands of windows with one group each.
+#[derive(Debug)]
 pub(crate) struct Arrangement {
-    spine: Spine<Rc<RowBatch>>,
-    upper: u64,
+    held: Held,
 }
 
-impl std::fmt::Debug for Arrangement {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Arrangement")
-            .field("upper", &self.upper)
-            .finish_non_exhaustive()
-    }
+#[derive(Debug)]
+enum Held {
+    Few(Vec<Entry>),
+    Many(Box<Spined>),
 }
 
 impl Arrangement {
     /// An empty arrangement.
     pub(crate) fn new() -> Arrangement {
+        Arrangement {
+            held: Held::Few(Vec::new()),
+        }
+    }
+
+    /// Adds the updates of `epoch`; what cancels out is not stored. Says how many were.
+    pub(crate) fn append(&mut self, epoch: u64, updates: Updates) -> usize {
+        let few = match &mut self.held {
+            Held::Many(spined) => return spined.append(epoch, updates),
+            Held::Few(few) => few,
+        };
+        let updates = updates.consolidated(epoch);
+        if few.len() + updates.len() > FEW_MAX {
+            let mut spined = Spined::new();
+            if !few.is_empty() {
+                let mut before = Updates::default();
+                few.iter()
+                    .for_each(|(key, value, count)| before.push(key, value, epoch, *count));
+                spined.append(epoch, before);
+            }
+            let stored = spined.append(epoch, updates);
+            self.held = Held::Many(Box::new(spined));
+            return stored;
+        }
+        few.reserve_exact(updates.len());
+        for (key, value, diff) in updates.iter(0..updates.len()) {
+            let found =
+                few.binary_search_by(|(held, of, _)| (&held[..], &of[..]).cmp(&(key, value)));
+            match found {
+                Ok(at) => {
+                    few[at].2 += diff;
+                    if few[at].2 == 0 {
+                        few.remove(at);
+                    }
+                }
+                Err(at) => few.insert(at, (key.into(), value.into(), diff)),
+            }
+        }
+        updates.len()
+    }
+
+    /// For each of the sorted `keys`, in their order, its values that have a count.
+    pub(crate) fn probe<'k>(
+        &mut self,
+        keys: impl Iterator<Item = &'k [u8]>,
+        mut each: impl FnMut(&'k [u8], &Values),
+    ) {
+        let few = match &mut self.held {
+            Held::Many(spined) => return spined.probe(keys, each),
+            Held::Few(few) => few,
+        };
+        let mut values = Values::default();
+        for key in keys {
+            values.clear();
+            let from = few.partition_point(|(held, _, _)| &held[..] < key);
+            for (_, value, count) in few[from..]
+                .iter()
+                .take_while(|(held, _, _)| &held[..] == key)
+            {
+                values.push(value, *count);
+            }
+            each(key, &values);
+        }
+    }
+
+    /// Everything it holds, by key and value.
+    pub(crate) fn scan(&mut self, mut row: impl FnMut(&[u8], &[u8], i64)) {
+        match &mut self.held {
+            Held::Many(spined) => spined.scan(row),
+            Held::Few(few) => few
+                .iter()
+                .for_each(|(key, value, count)| row(key, value, *count)),
+        }
+    }
+
+    /// Updates that it holds, merged or not.
+    pub(crate) fn stored(&self) -> usize {
+        match &self.held {
+            Held::Many(spined) => spined.stored(),
+            Held::Few(few) => few.len(),
+        }
+    }
+
+    /// Bytes held, about.
+    pub(crate) fn bytes(&self) -> usize {
+        match &self.held {
+            Held::Many(spined) => spined.bytes(),
+            Held::Few(few) => {
+                let rows = few.iter().map(|(key, value, _)| key.len() + value.len());
+                few.capacity() * size_of::<Entry>() + rows.sum::<usize>()
+            }
+        }
+    }
+}
+
+/// A spine that is written by hand: one batch an append, read by cursors.
+///
+/// Times are epochs; readers only ever ask for everything, so history is compacted at once.
+struct Spined {
+    spine: Spine<Rc<RowBatch>>,
+    upper: u64,
+}
+
+impl std::fmt::Debug for Spined {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Spined")
+            .field("upper", &self.upper)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Spined {
+    fn new() -> Spined {
         // The spine wants an operator to belong to for its logging, which we do not use.
         let nobody = OperatorInfo::new(0, 0, Rc::from([]));
-        Arrangement {
+        Spined {
             spine: Spine::new(nobody, None, None),
             upper: 0,
         }
@@ -361,7 +481,7 @@ impl Arrangement {
 
     /// Adds the updates of `epoch` as one batch; what cancels out is not stored. Several batches of
     /// one epoch stand at times of their own: nobody reads between them.
-    pub(crate) fn append(&mut self, epoch: u64, updates: Updates) -> usize {
+    fn append(&mut self, epoch: u64, updates: Updates) -> usize {
         let time = epoch.max(self.upper);
         let consolidated = updates.consolidated(time);
         let stored = consolidated.len();
@@ -387,7 +507,7 @@ impl Arrangement {
     }
 
     /// For each of the sorted `keys`, in their order, its values that have a count.
-    pub(crate) fn probe<'k>(
+    fn probe<'k>(
         &mut self,
         keys: impl Iterator<Item = &'k [u8]>,
         mut each: impl FnMut(&'k [u8], &Values),
@@ -412,7 +532,7 @@ impl Arrangement {
     }
 
     /// Everything it holds, by key and value.
-    pub(crate) fn scan(&mut self, mut row: impl FnMut(&[u8], &[u8], i64)) {
+    fn scan(&mut self, mut row: impl FnMut(&[u8], &[u8], i64)) {
         let (mut cursor, storage) = self.cursor();
         while let Some(key) = cursor.get_key(&storage) {
             while let Some(value) = cursor.get_val(&storage) {
@@ -436,22 +556,32 @@ impl Arrangement {
     }
 
     /// Updates in all batches, before merging.
-    pub(crate) fn stored(&self) -> usize {
+    fn stored(&self) -> usize {
         let mut stored = 0;
         self.map_batches(|batch| stored += batch.len());
         stored
     }
 
-    /// Bytes in the flat buffers of all batches.
-    pub(crate) fn bytes(&self) -> usize {
-        let mut bytes = 0;
+    /// Bytes of all batches.
+    fn bytes(&self) -> usize {
+        let mut bytes = SPINE_BYTES;
         self.map_batches(|batch| {
             let storage = &batch.storage;
-            bytes += storage.keys.data.len() + storage.vals.vals.data.len() + 24 * batch.len();
+            let offsets = [&storage.vals.offs, &storage.upds.offs];
+            let offsets = offsets.map(|list| list.smol.capacity() * 4 + list.chonk.capacity() * 8);
+            let words = storage.upds.times.capacity() + storage.upds.diffs.capacity();
+            bytes += size_of::<RowBatch>() + BATCH_BYTES + storage.keys.bytes();
+            bytes += storage.vals.vals.bytes() + offsets.iter().sum::<usize>() + words * 8;
         });
         bytes
     }
 }
+
+/// What a spine costs that holds nothing, about.
+const SPINE_BYTES: usize = 500;
+
+/// What a batch costs beside its buffers, about: its description, and its place in the spine.
+const BATCH_BYTES: usize = 250;
 
 #[cfg(test)]
 mod tests {

@@ -131,9 +131,9 @@ impl KeyTable {
     pub fn bytes(&self) -> usize {
         match &self.shape {
             Shape::Single { .. } => 0,
-            Shape::Words(words) => words.words.capacity() * 8 + words.table.capacity() * 5,
+            Shape::Words(words) => words.words.capacity() * 8 + words.table.allocation_size(),
             Shape::Rows(rows) => {
-                rows.bytes.capacity() + rows.ends.capacity() * 8 + rows.table.capacity() * 17
+                rows.bytes.capacity() + rows.ends.capacity() * 8 + rows.table.allocation_size()
             }
         }
     }

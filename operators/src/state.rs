@@ -43,6 +43,10 @@ const PIECE_BYTES_MAX: usize = 32 << 20;
 #[cfg(test)]
 const PIECE_BYTES_MAX: usize = 120;
 
+/// What a place in a tree of boxes costs, about: such trees are filled in order, which leaves their nodes
+/// half empty.
+pub(crate) const PLACE_BYTES: usize = 36;
+
 /// A slice of event time. What the number means is the operator's affair.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Bucket(pub i64);
@@ -79,7 +83,7 @@ pub struct StateTable {
     spread: Spread,
     /// How many leading key columns decide who owns a row.
     owned_by: usize,
-    buckets: BTreeMap<Bucket, Stored>,
+    buckets: BTreeMap<Bucket, Box<Stored>>,
     /// Bytes of all buckets.
     bytes: usize,
 }
@@ -144,7 +148,7 @@ impl Stored {
 
     /// Bytes held: row bytes, what was appended, and what every bucket costs.
     fn bytes(&self) -> usize {
-        self.arrangement.bytes() + self.fresh_bytes + size_of::<(Bucket, Stored)>() * 3 / 2
+        self.arrangement.bytes() + self.fresh_bytes + size_of::<Stored>() + PLACE_BYTES
     }
 
     /// All it holds, in pieces.
@@ -316,7 +320,10 @@ impl StateTable {
     ) -> Result<()> {
         let (keys, order) = self.sorted_keys(bucket, keys, rows)?;
         let is_new = !self.buckets.contains_key(&bucket);
-        let stored = self.buckets.entry(bucket).or_insert_with(Stored::new);
+        let stored = self
+            .buckets
+            .entry(bucket)
+            .or_insert_with(|| Box::new(Stored::new()));
         let mut updates = Updates::default();
         let mut live_change = 0i64;
         let mut at = order.iter();
@@ -515,7 +522,7 @@ impl StateTable {
         }
         if stored.live > 0 {
             self.bytes += stored.bytes();
-            self.buckets.insert(bucket, stored);
+            self.buckets.insert(bucket, Box::new(stored));
         }
         Ok(held)
     }

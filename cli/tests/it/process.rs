@@ -48,6 +48,20 @@ impl Place {
         fs::hard_link(self.root.join(whole), self.root.join(visible)).expect("links work");
     }
 
+    /// The folder itself.
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Names of the files of input that are there.
+    pub(crate) fn inputs(&self) -> Vec<String> {
+        let entries = fs::read_dir(self.root.join("in")).expect("invariant: it was made");
+        let names = entries.map(|entry| entry.expect("can be listed").file_name());
+        names
+            .map(|name| name.to_string_lossy().into_owned())
+            .collect()
+    }
+
     /// Windows of so many seconds from the input into the output.
     pub(crate) fn sql(&self, seconds: u64) -> String {
         let root = self.root.display();

@@ -125,7 +125,7 @@ pub enum ConnectorError {
         connector: &'static str,
         /// The place.
         path: String,
-        /// Who has it, as `query=…`, or that a process has it open.
+        /// Who has it: `query=…`, or `open=now` if it is in use.
         owner: String,
     },
     /// CON-014 · Corrupt · the sink's own record of what it has written is damaged.
@@ -254,6 +254,14 @@ impl Coded for ConnectorError {
             )),
             ConnectorError::Journal(fault) => fault.hint.clone(),
             ConnectorError::UnsupportedMode { allowed, .. } => Some(format!("it takes {allowed}")),
+            ConnectorError::OwnedByOther { owner, .. } => Some(
+                if owner.starts_with("open=") {
+                    "end the process that has it open, or give this query a place of its own"
+                } else {
+                    "give each query a place of its own; the id of this one is in its checkpoint"
+                }
+                .to_owned(),
+            ),
             _ => None,
         }
     }

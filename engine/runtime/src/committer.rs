@@ -234,13 +234,12 @@ impl Committer {
         heard.0 += u64::from(said.is_counted());
         match said {
             Said::Closed { words } => heard.1 = Some(words),
-            Said::Rows { port, body } => {
-                let bytes = body.size();
+            Said::Rows { port, body, held } => {
                 if port == Port::Result {
                     running.counted.rows_out += body.rows();
                 }
                 self.write(port, EpochWrite { epoch, body })?;
-                self.around.shared.sub_backlog(bytes);
+                self.around.shared.sub_backlog(held);
             }
             Said::Counted { rows } => running.counted.rows_out += rows,
             Said::Operator { operator, report } => running.counted.operator(operator, &report),

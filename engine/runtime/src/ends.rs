@@ -187,9 +187,9 @@ impl Output {
                 }
             },
         };
-        self.shared.add_backlog(body.size());
-        let port = self.port;
-        self.speaker.say(epoch, Said::Rows { port, body });
+        let (port, held) = (self.port, body.size());
+        self.shared.add_backlog(held);
+        self.speaker.say(epoch, Said::Rows { port, body, held });
     }
 }
 

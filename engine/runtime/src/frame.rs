@@ -131,9 +131,10 @@ pub(crate) fn encode(word: &Word) -> Result<Vec<u8>, ArrowError> {
             out.u8(1);
             out.u64(*givers);
         }
-        Said::Rows { port, body } => {
+        Said::Rows { port, body, held } => {
             out.u8(2);
             out.u8(u8::from(*port == Port::Late));
+            out.u64(*held as u64);
             write_body(&mut out, body)?;
         }
         Said::Counted { rows } => {
@@ -275,6 +276,7 @@ fn read_said(from: &mut In<'_>) -> Option<Said> {
                 1 => Port::Late,
                 _ => return None,
             },
+            held: usize::try_from(from.u64()?).ok()?,
             body: read_body(from)?,
         },
         3 => Said::Counted { rows: from.u64()? },

@@ -75,7 +75,10 @@ pub(crate) enum Todo {
     /// A split to read. [`Intake::done`] must be called after it.
     Read(PlacedSplit),
     /// Nothing now.
-    Nothing,
+    Nothing {
+        /// An epoch was found to have no more splits: workers may have waited for that.
+        is_news: bool,
+    },
     /// The query is stopping.
     Stop,
 }
@@ -141,10 +144,12 @@ impl Intake {
         if state.stopped {
             return Ok(Todo::Stop);
         }
+        let mut is_news = false;
         while let Some(waiting) = state.waiting.front_mut() {
             let (epoch, base) = (waiting.epoch, waiting.base);
             let Some(split) = waiting.splits.next() else {
                 state.waiting.pop_front();
+                is_news = true;
                 continue;
             };
             let split = split?;
@@ -152,7 +157,7 @@ impl Intake {
             *state.reading.entry(epoch).or_default() += 1;
             return Ok(Todo::Read(PlacedSplit { epoch, base, split }));
         }
-        Ok(Todo::Nothing)
+        Ok(Todo::Nothing { is_news })
     }
 
     /// Waits until there may be something to take. Not for threads of a schedule.
@@ -312,7 +317,7 @@ mod tests {
         intake.done(Epoch(3));
         let polled = intake.poll();
         assert_eq!((polled.open, polled.chunk.is_some()), (Epoch(3), true));
-        assert!(matches!(intake.take(), Ok(Todo::Nothing)));
+        assert!(matches!(intake.take(), Ok(Todo::Nothing { is_news: true })));
         assert_eq!(intake.poll().open, Epoch(6));
         intake.stop();
         assert!(matches!(intake.take(), Ok(Todo::Stop)));

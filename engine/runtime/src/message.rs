@@ -5,7 +5,7 @@
 //! everything, whatever way the words took. The form of words between processes is in `frame`.
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     collections::BTreeMap,
     sync::{
         Arc, Mutex, PoisonError,
@@ -82,7 +82,13 @@ pub(crate) enum Said {
     /// asked for. Said once, of the first epoch, and not counted.
     Built { givers: u64 },
     /// Rows for a sink.
-    Rows { port: Port, body: WriteBody },
+    Rows {
+        port: Port,
+        body: WriteBody,
+        /// Bytes that the worker added to the backlog for them. Said and not measured again: rows
+        /// that were framed take other bytes.
+        held: usize,
+    },
     /// Rows for a sink that only counts.
     Counted { rows: u64 },
     /// The last word: it said so much before, this one not counted.
@@ -156,6 +162,8 @@ pub(crate) struct Speaker {
     channels: Channels,
     out: Sender<ToCommitter>,
     words: RefCell<BTreeMap<Epoch, u64>>,
+    /// Words of all epochs, for a schedule.
+    total: Cell<u64>,
 }
 
 impl Speaker {
@@ -165,11 +173,18 @@ impl Speaker {
             channels,
             out,
             words: RefCell::default(),
+            total: Cell::default(),
         }
+    }
+
+    /// How many words were said so far.
+    pub(crate) fn total(&self) -> u64 {
+        self.total.get()
     }
 
     /// Says something of an epoch that is not closed.
     pub(crate) fn say(&self, epoch: Epoch, said: Said) {
+        self.total.set(self.total.get() + 1);
         if said.is_counted() {
             *self.words.borrow_mut().entry(epoch).or_default() += 1;
         }

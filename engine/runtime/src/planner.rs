@@ -81,6 +81,8 @@ pub(crate) struct Planner {
     reach: Reach,
     threads: Option<Threads>,
     settling: Settling,
+    /// How often state was asked for.
+    captures: u64,
     /// The snapshot at the end was asked for.
     is_finishing: bool,
     seat: Seat,
@@ -95,6 +97,7 @@ impl Planner {
             reach,
             threads: Some(threads),
             settling: Settling::default(),
+            captures: 0,
             is_finishing: false,
             seat,
         }
@@ -203,6 +206,7 @@ impl Planner {
             }
             work = Work::Done;
             let mut is_idle = true;
+            let before = self.captures;
             while let Ok(word) = self.reach.inbox.try_recv() {
                 self.take(word)?;
                 is_idle = false;
@@ -218,6 +222,7 @@ impl Planner {
             }
             let Some(wait) = wish.wait else { continue };
             let wait = self.capture_idle(wait, is_idle);
+            is_idle &= self.captures == before;
             if !self.seat.is_scheduled() {
                 match self.reach.inbox.recv_timeout(wait) {
                     Ok(word) => self.take(word)?,
@@ -322,6 +327,7 @@ impl Planner {
 
     /// State was asked for: the committer is to gather it.
     fn asked(&mut self, asked: Asked) {
+        self.captures += 1;
         self.settling.captured(asked.epoch);
         self.tell(ToCommitter::Capture(asked));
         self.desk.is_capturing = true;

@@ -7,7 +7,6 @@ use std::{
     time::Duration,
 };
 
-use millstream_connectors_api::Wake;
 use millstream_epoch::Disk;
 use millstream_types::Coded;
 
@@ -98,7 +97,7 @@ impl Query {
     /// What ended the query, if it ended before.
     pub fn process_all_available(&self) -> Result<(), Termination> {
         let asked = self.control.ask_all();
-        self.bell.wake();
+        self.bell.ask();
         self.control.wait_served(asked)
     }
 
@@ -106,13 +105,13 @@ impl Query {
     /// captured, so that the input that was committed is not needed again.
     pub fn stop(&self) {
         self.control.ask_stop();
-        self.bell.wake();
+        self.bell.ask();
     }
 
     /// Ends the query where it stands; what is not committed runs again at the next start.
     pub fn kill(&self) {
         self.control.ask_kill();
-        self.bell.wake();
+        self.bell.ask();
     }
 
     /// What it is doing.

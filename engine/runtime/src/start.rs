@@ -72,15 +72,23 @@ pub(crate) struct Bell {
     is_spent: AtomicBool,
 }
 
+impl Bell {
+    /// Wakes the planner because the session asks for something.
+    pub(crate) fn ask(&self) {
+        self.wake();
+        if let Some(schedule) = &self.schedule {
+            schedule.poke();
+        }
+    }
+}
+
 impl Wake for Bell {
+    /// A source has something new. A schedule is not told: it may be another thread that fills the
+    /// source, and two that poke would race. Whoever fills it asks the query, too.
     fn wake(&self) {
         let planner = self.planner.lock().unwrap_or_else(PoisonError::into_inner);
         if planner.send(ToPlanner::Poke).is_err() {
             self.is_spent.store(true, Ordering::SeqCst);
-        }
-        drop(planner);
-        if let Some(schedule) = &self.schedule {
-            schedule.poke();
         }
     }
 

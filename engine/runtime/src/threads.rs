@@ -101,7 +101,6 @@ fn run_worker(
     if let Err(error) = build(worker, blueprint, tools, speaker.clone()) {
         speaker.say(blueprint.start, Said::Failed(error.fault()));
     }
-    drop(speaker);
     let mut work = Work::Done;
     loop {
         seat.turn(work);
@@ -109,8 +108,13 @@ fn run_worker(
             break;
         }
         if seat.is_scheduled() {
+            let before = speaker.total();
             worker.step();
             work = work_of_step(worker);
+            if speaker.total() != before {
+                // An operator that only said something leaves nothing to be run.
+                work = Work::Done;
+            }
         } else {
             worker.step_or_park(Some(PARK_MAX));
         }
@@ -176,11 +180,12 @@ pub(crate) fn read_splits(
                     read_split(reader.as_mut(), placed, intake, shared, seat)?;
                     seat.turn(Work::Done);
                 }
-                Todo::Nothing => {
-                    // The last split of an epoch may have been found read only now.
-                    shared.wake();
+                Todo::Nothing { is_news } => {
+                    if is_news {
+                        shared.wake();
+                    }
                     if seat.is_scheduled() {
-                        seat.turn(Work::Nothing);
+                        seat.turn(if is_news { Work::Done } else { Work::Nothing });
                     } else if reader.prefetch(AHEAD_BYTES_MAX) == Prefetch::Nothing {
                         intake.wait();
                     }

@@ -24,9 +24,6 @@ use crate::{
     keys::KeyTable,
 };
 
-/// Bytes of a pair in the table and in the list of its group.
-const PAIR_BYTES: usize = 16;
-
 /// Numbers of values, pairs of group and value, and the values of each group.
 pub(super) struct CountDistinct {
     call: AggregateCall,
@@ -34,6 +31,8 @@ pub(super) struct CountDistinct {
     values: KeyTable,
     pairs: HashTable<u64>,
     groups: Vec<Vec<u32>>,
+    /// Numbers that all lists have room for.
+    listed: usize,
     /// Numbers of the values of a batch; its memory is used again.
     numbers: Vec<u32>,
 }
@@ -70,6 +69,7 @@ impl CountDistinct {
             call: call.clone(),
             pairs: HashTable::new(),
             groups: Vec::new(),
+            listed: 0,
             numbers: Vec::new(),
         })
     }
@@ -87,7 +87,10 @@ impl CountDistinct {
                 .entry(spread(pair), |held| *held == pair, |held| spread(*held));
             if let hashbrown::hash_table::Entry::Vacant(place) = entry {
                 place.insert(pair);
-                self.groups[group as usize].push(*number);
+                let numbers = &mut self.groups[group as usize];
+                let room = numbers.capacity();
+                numbers.push(*number);
+                self.listed += numbers.capacity() - room;
             }
         }
         Ok(())
@@ -174,8 +177,15 @@ impl Function for CountDistinct {
 
     fn bytes(&self) -> usize {
         self.values.bytes()
-            + self.pairs.len() * PAIR_BYTES
-            + self.groups.len() * size_of::<Vec<u32>>()
+            + self.pairs.allocation_size()
+            + self.listed * size_of::<u32>()
+            + self.numbers.capacity() * size_of::<u32>()
+            + self.groups.capacity() * size_of::<Vec<u32>>()
+    }
+
+    fn bytes_of(&self, group: u32) -> usize {
+        let of_value = self.values.bytes() / self.values.len().max(1);
+        self.groups[group as usize].len() * of_value
     }
 }
 

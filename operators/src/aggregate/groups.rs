@@ -250,13 +250,12 @@ impl Groups {
 
     /// Bytes held, about.
     pub(super) fn bytes(&self) -> usize {
+        let boxed = |function: &Box<dyn Function>| size_of_val(&**function) + function.bytes();
         self.keys.bytes()
-            + self.rows.capacity() * 8
-            + self
-                .functions
-                .iter()
-                .map(|function| function.bytes())
-                .sum::<usize>()
+            + self.rows.capacity() * size_of::<i64>()
+            + self.scratch.capacity() * size_of::<u32>()
+            + self.functions.capacity() * size_of::<Box<dyn Function>>()
+            + self.functions.iter().map(boxed).sum::<usize>()
     }
 }
 

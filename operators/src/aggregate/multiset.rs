@@ -467,8 +467,8 @@ impl Function for Multiset {
     }
 
     fn bytes_of(&self, group: u32) -> usize {
-        let values = self.groups[group as usize].keys();
-        values.map(|value| value.len() + size_of::<i64>()).sum()
+        let values = &self.groups[group as usize];
+        values.keys().map(|value| value.len() + 16).sum()
     }
 
     fn bytes(&self) -> usize {

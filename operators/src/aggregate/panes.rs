@@ -30,6 +30,7 @@ use super::{
 use crate::{
     error::{OperatorError, Result},
     keys::KeyTable,
+    state::PLACE_BYTES,
 };
 
 /// Windows of fewer panes are added up pane by pane.
@@ -82,7 +83,7 @@ pub(super) struct Panes {
     keys: KeyTable,
     holders: Vec<Holder>,
     vacant: usize,
-    panes: BTreeMap<i64, Pane>,
+    panes: BTreeMap<i64, Box<Pane>>,
     /// Ends of the panes that were touched in this epoch.
     touched: BTreeSet<i64>,
     entries: usize,
@@ -293,7 +294,7 @@ impl Panes {
             Err(_) => Bound::Unbounded,
         };
         let panes = self.panes.range((Bound::Included(first), last));
-        panes.map(|(end, pane)| (*end, pane))
+        panes.map(|(end, pane)| (*end, &**pane))
     }
 
     /// The spans from one to before another that have panes: numbers.
@@ -438,7 +439,7 @@ impl Panes {
     }
 
     pub(super) fn get(&self, end: i64) -> Option<&Pane> {
-        self.panes.get(&end)
+        self.panes.get(&end).map(|pane| &**pane)
     }
 
     /// Windows that closed before this life began are none that close in it.
@@ -517,9 +518,8 @@ impl Panes {
             .iter()
             .map(|holder| holder.panes.capacity() * 8);
         let holders = self.holders.capacity() * size_of::<Holder>() + lists.sum::<usize>();
-        let trees = self.panes.len() * size_of::<Pane>() + self.spans.len() * size_of::<Groups>();
-        // Nodes of a tree are two thirds full on average, less where they are filled in order.
-        self.bytes + spans + holders + trees * 3 / 2 + self.keys.bytes() + self.counts.bytes()
+        let trees = self.spans.len() * size_of::<Groups>() * 3 / 2;
+        self.bytes + spans + holders + trees + self.keys.bytes() + self.counts.bytes()
     }
 }
 
@@ -552,19 +552,19 @@ pub(super) fn next_window(
 }
 
 fn pane<'a>(
-    panes: &'a mut BTreeMap<i64, Pane>,
+    panes: &'a mut BTreeMap<i64, Box<Pane>>,
     calls: &[AggregateCall],
     end: i64,
 ) -> Result<&'a mut Pane> {
     use std::collections::btree_map::Entry;
     Ok(match panes.entry(end) {
-        Entry::Occupied(pane) => pane.into_mut(),
-        Entry::Vacant(place) => place.insert(Pane {
+        Entry::Occupied(pane) => &mut **pane.into_mut(),
+        Entry::Vacant(place) => &mut **place.insert(Box::new(Pane {
             groups: Groups::new(&[DataType::Int64], calls)?,
             touched: Marked::default(),
             dirty: Marked::default(),
             before: None,
-        }),
+        })),
     })
 }
 
@@ -595,7 +595,12 @@ impl Pane {
 
     fn bytes(&self) -> usize {
         let before = self.before.as_ref().map_or(0, Groups::bytes);
-        self.groups.bytes() + self.touched.bytes() + self.dirty.bytes() + before
+        size_of::<Pane>()
+            + PLACE_BYTES
+            + self.groups.bytes()
+            + self.touched.bytes()
+            + self.dirty.bytes()
+            + before
     }
 
     /// What some keys had in this pane at a time: tables, and the group of each key there.

@@ -105,7 +105,7 @@ const BYTES_MAX: usize = 32 << 20;
 const BYTES_MAX: usize = 600;
 
 /// Bytes of a session in its list, in the tree of ends and in the lists of what changed, about.
-const SESSION_BYTES: usize = size_of::<Session>() + 40;
+const SESSION_BYTES: usize = size_of::<Session>() + 44;
 
 /// A session of a key.
 #[derive(Clone, Copy, Debug)]
@@ -312,7 +312,12 @@ impl SessionAggregate {
 
     fn insert(&mut self, key: u32, session: Session) {
         self.ends.insert((session.end, key, session.start));
-        self.sessions[key as usize].push(session);
+        let of_key = &mut self.sessions[key as usize];
+        if of_key.is_empty() {
+            // Most keys have one session, and a list that grows by itself begins with four.
+            of_key.reserve_exact(1);
+        }
+        of_key.push(session);
         self.live += 1;
     }
 
@@ -711,7 +716,7 @@ impl EpochOperator for SessionAggregate {
             report.oldest_end = self.ends.first().map(|(end, _, _)| *end);
         }
         let lists = self.sessions.capacity() * size_of::<Vec<Session>>();
-        let dirty = self.dirty.len() * size_of::<(u32, i64)>() * 3 / 2;
+        let dirty = self.dirty.len() * size_of::<(u32, i64)>() * 2;
         report.bytes = (self.groups.bytes()
             + self.keys.bytes()
             + lists

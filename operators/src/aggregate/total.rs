@@ -27,7 +27,7 @@ use crate::{
     driver::{Emitter, EpochContext, EpochOperator, OperatorReport, Progress},
     error::{OperatorError, Result},
     rows::RowCodec,
-    state::{Bucket, BucketChange, Ownership, StateTable},
+    state::{Bucket, BucketChange, Ownership, PLACE_BYTES, StateTable},
 };
 
 /// The groups of one bucket.
@@ -60,7 +60,7 @@ pub struct TotalAggregate {
     spec: AggregateSpec,
     buckets: Buckets,
     key_types: Vec<DataType>,
-    tables: BTreeMap<Bucket, BucketGroups>,
+    tables: BTreeMap<Bucket, Box<BucketGroups>>,
     /// Buckets with groups that were touched in this epoch.
     touched: BTreeSet<Bucket>,
     /// Groups with rows and bytes of all tables, so that many buckets need not be counted each epoch.
@@ -146,7 +146,7 @@ impl TotalAggregate {
         )?;
         total.state = state;
         total.live = total.tables.values().map(|table| table.live).sum();
-        total.bytes = total.tables.values().map(BucketGroups::bytes).sum();
+        total.bytes = total.tables.values().map(|table| table.bytes()).sum();
         Ok(total)
     }
 
@@ -154,10 +154,10 @@ impl TotalAggregate {
         use std::collections::btree_map::Entry;
         let holds_all = self.holds_all;
         match self.tables.entry(bucket) {
-            Entry::Occupied(table) => Ok(table.into_mut()),
+            Entry::Occupied(table) => Ok(&mut **table.into_mut()),
             Entry::Vacant(place) => {
                 let groups = Groups::new(&self.key_types, &self.spec.calls)?;
-                Ok(place.insert(BucketGroups {
+                Ok(&mut **place.insert(Box::new(BucketGroups {
                     groups: if holds_all {
                         groups.always_there()
                     } else {
@@ -167,7 +167,7 @@ impl TotalAggregate {
                     dirty: Marked::default(),
                     before: VecDeque::new(),
                     live: 0,
-                }))
+                })))
             }
         }
     }
@@ -491,7 +491,8 @@ impl BucketGroups {
         self.groups.bytes()
             + self.touched.bytes()
             + self.dirty.bytes()
-            + size_of::<(Bucket, BucketGroups)>() * 3 / 2
+            + size_of::<BucketGroups>()
+            + PLACE_BYTES
     }
 }
 
@@ -535,6 +536,7 @@ impl EpochOperator for TotalAggregate {
 
     fn tap(&mut self, epoch: Epoch) -> Result<Vec<BucketChange>> {
         for (bucket, table) in &mut self.tables {
+            let table = &mut **table;
             let before = table.bytes();
             let changed = table.dirty.take();
             self.bytes = self.bytes + table.bytes() - before;

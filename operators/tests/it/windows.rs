@@ -239,6 +239,7 @@ proptest! {
         mode in mode(),
         epochs in epochs(400, 120),
     ) {
+        let _not_alone = crate::QUIET.read().expect("no test that counts bytes failed");
         check(spec, mode, &epochs)?;
     }
 }

@@ -4,7 +4,7 @@
 //! still count are written again at its end, two for each new one while it holds more than twice
 //! what counts. So its length follows the number of files that count, whatever their order.
 
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
 use millstream_connectors_api::{ConnectorError, Flow, Journal};
 
@@ -49,38 +49,41 @@ impl Known {
         (first, end): (u64, u64),
         swept_ms: i64,
     ) -> Result<(), ConnectorError> {
-        self.seen = Seen::default();
         self.unwritten = false;
         self.swept_ms = swept_ms;
         let first = first.max(self.journal.entries().start).min(end);
-        self.visit(first, end, &mut |seen, file| {
-            if file.reaches(swept_ms) {
-                seen.insert(file);
-            }
-        })
+        let kept = end.min(self.journal.entries().end).saturating_sub(first);
+        let files = usize::try_from(kept).unwrap_or(usize::MAX);
+        self.seen = Seen::filled(files, |add| {
+            self.visit(first..end, &mut |file| {
+                if file.reaches(swept_ms) {
+                    add(file);
+                }
+            })
+        })?;
+        Ok(())
     }
 
     fn visit(
-        &mut self,
-        first: u64,
-        end: u64,
-        take: &mut dyn FnMut(&mut Seen, SeenFile),
+        &self,
+        entries: Range<u64>,
+        take: &mut dyn FnMut(SeenFile),
     ) -> Result<(), ConnectorError> {
-        if first >= end {
+        if entries.is_empty() {
             return Ok(());
         }
         let mut failure = None;
-        self.journal.read(first..end, &mut |_, entry| {
-            match SeenFile::of_entry(entry) {
-                Ok(file) => take(&mut self.seen, file),
-                Err(error) => failure = Some(error),
-            }
-            if failure.is_some() {
-                Flow::Stop
-            } else {
-                Flow::More
-            }
-        })?;
+        self.journal
+            .read(entries, &mut |_, entry| match SeenFile::of_entry(entry) {
+                Ok(file) => {
+                    take(file);
+                    Flow::More
+                }
+                Err(error) => {
+                    failure = Some(error);
+                    Flow::Stop
+                }
+            })?;
         failure.map_or(Ok(()), Err)
     }
 
@@ -136,7 +139,7 @@ impl Known {
             let added = files.clone().count() as u64;
             let looked = added.saturating_mul(PACE).saturating_add(PACE);
             after = end.min(first.saturating_add(looked));
-            self.visit(first, after, &mut |_, file| {
+            self.visit(first..after, &mut |file| {
                 if file.reaches(swept_ms) {
                     again.push(file);
                 }

@@ -76,6 +76,8 @@ pub(super) struct Look {
     pub(super) listed: BTreeSet<u32>,
     /// Names that were gone through.
     pub(super) names: u64,
+    /// Nothing of earlier looks counts.
+    pub(super) anew: bool,
 }
 
 /// What a look needs to know.
@@ -185,8 +187,10 @@ impl Listing {
     /// at the same directory.
     pub(super) fn look(&mut self, question: Question<'_>) -> Result<Look, ConnectorError> {
         let settings = question.settings;
-        if self.doubt {
-            *self = Listing::default();
+        let anew = self.doubt;
+        if anew {
+            self.trees.clear();
+            self.doubt = false;
         }
         // A file may really be called like a pattern; Spark looks for it first, too.
         let literal = settings.patterns.is_empty() || files::stat(&settings.root)?.is_some();
@@ -205,7 +209,10 @@ impl Listing {
             directories: &mut self.directories,
             settling_before: &self.settling,
             settling: BTreeMap::new(),
-            look: Look::default(),
+            look: Look {
+                anew,
+                ..Look::default()
+            },
             above: Vec::new(),
             path: String::new(),
         };

@@ -119,6 +119,14 @@ impl Fingerprint {
     pub(super) fn of(key: &str) -> Fingerprint {
         Fingerprint(xxh3_128(key.as_bytes()).to_be_bytes())
     }
+
+    /// Its first half, as a number of the same order.
+    pub(super) fn first(self) -> u64 {
+        let [first, _] = self.0.as_chunks::<8>().0 else {
+            return 0;
+        };
+        u64::from_be_bytes(*first)
+    }
 }
 
 /// A file that counts as seen. Also the entry of the journal `known`.

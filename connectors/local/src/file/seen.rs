@@ -1,9 +1,12 @@
-//! The files that count as seen, in about 22 bytes each: sorted runs of fingerprints, no paths.
+//! The files that count as seen, in about 22 bytes each: fingerprints in sorted runs, no paths.
+//!
+//! Fingerprints are evenly spread, so their first bits say which run they are in. There are twice as
+//! many runs when they become long: adding a file moves half a run.
 
 use super::records::{Fingerprint, SeenFile};
 
-/// Files in a run at most. Adding one moves half a run, so runs are short.
-const RUN_MAX: usize = 512;
+/// Files in a run on average, at most.
+const RUN_MEAN: usize = 384;
 
 /// Room is made for so many files at a time, not for twice as many as there are.
 const ROOM_STEP: usize = 32;
@@ -11,12 +14,41 @@ const ROOM_STEP: usize = 32;
 /// A set of files by fingerprint.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
-    /// In order, none empty.
+    /// None, or a power of two: each holds the fingerprints that begin with its number.
     runs: Vec<Vec<SeenFile>>,
     files: usize,
 }
 
 impl Seen {
+    /// A set of what `fill` adds, which is about `files` many.
+    pub(super) fn filled<E>(
+        files: usize,
+        fill: impl FnOnce(&mut dyn FnMut(SeenFile)) -> Result<(), E>,
+    ) -> Result<Seen, E> {
+        let runs = files.div_ceil(RUN_MEAN).next_power_of_two();
+        let mut seen = Seen {
+            runs: vec![Vec::new(); runs],
+            files: 0,
+        };
+        fill(&mut |file| {
+            let at = seen.run_of(file.fingerprint);
+            if let Some(run) = seen.runs.get_mut(at) {
+                make_room(run);
+                run.push(file);
+            }
+        })?;
+        for run in &mut seen.runs {
+            run.sort_unstable();
+            // Of two times of a file the later one counts.
+            run.reverse();
+            run.dedup_by_key(|file| file.fingerprint);
+            run.reverse();
+            seen.files += run.len();
+        }
+        seen.thin_out();
+        Ok(seen)
+    }
+
     pub(super) fn len(&self) -> usize {
         self.files
     }
@@ -29,26 +61,26 @@ impl Seen {
     }
 
     pub(super) fn contains(&self, fingerprint: Fingerprint) -> bool {
-        self.run_of(fingerprint)
-            .and_then(|run| self.runs.get(run))
-            .is_some_and(|run| place(run, fingerprint).is_ok())
+        let run = self.runs.get(self.run_of(fingerprint));
+        run.is_some_and(|run| place(run, fingerprint).is_ok())
     }
 
-    /// The run that a fingerprint belongs to; `None` if there is none yet.
-    fn run_of(&self, fingerprint: Fingerprint) -> Option<usize> {
-        let after = self.runs.partition_point(|run| {
-            run.first()
-                .is_some_and(|first| first.fingerprint <= fingerprint)
-        });
-        (!self.runs.is_empty()).then(|| after.saturating_sub(1))
+    /// The run that a fingerprint belongs to.
+    fn run_of(&self, fingerprint: Fingerprint) -> usize {
+        match self.runs.len().checked_ilog2() {
+            None | Some(0) => 0,
+            Some(bits) => usize::try_from(fingerprint.first() >> (64 - bits)).unwrap_or(usize::MAX),
+        }
     }
 
     /// Adds a file; one that is there already gets the new time.
     pub(super) fn insert(&mut self, file: SeenFile) {
-        let at = self.run_of(file.fingerprint).unwrap_or_else(|| {
+        if self.runs.is_empty() {
             self.runs.push(Vec::new());
-            0
-        });
+        } else if self.files >= self.runs.len() * RUN_MEAN {
+            self.divide();
+        }
+        let at = self.run_of(file.fingerprint);
         let Some(run) = self.runs.get_mut(at) else {
             return;
         };
@@ -59,43 +91,63 @@ impl Seen {
                 }
             }
             Err(gap) => {
-                if run.len() == run.capacity() {
-                    run.reserve_exact(ROOM_STEP);
-                }
+                make_room(run);
                 run.insert(gap, file);
                 self.files += 1;
-                if run.len() > RUN_MAX {
-                    let upper = run.split_off(RUN_MAX / 2);
-                    run.shrink_to_fit();
-                    self.runs.insert(at + 1, upper);
-                }
             }
+        }
+    }
+
+    /// Makes two runs of each.
+    fn divide(&mut self) {
+        let before = std::mem::take(&mut self.runs);
+        let bits = before.len().ilog2() + 1;
+        self.runs.reserve_exact(before.len() * 2);
+        for mut lower in before {
+            let next = |file: &SeenFile| file.fingerprint.first() >> (64 - bits) & 1;
+            let upper = lower.split_off(lower.partition_point(|file| next(file) == 0));
+            lower.shrink_to_fit();
+            self.runs.push(lower);
+            self.runs.push(upper);
+        }
+    }
+
+    /// Makes one run of two while there are too many.
+    fn thin_out(&mut self) {
+        if self.files == 0 {
+            *self = Seen::default();
+        }
+        while self.runs.len() > 1 && self.files < self.runs.len() * RUN_MEAN / 4 {
+            let mut before = std::mem::take(&mut self.runs).into_iter();
+            while let (Some(mut lower), Some(upper)) = (before.next(), before.next()) {
+                lower.reserve_exact(upper.len());
+                lower.extend(upper);
+                self.runs.push(lower);
+            }
+            self.runs.shrink_to_fit();
         }
     }
 
     /// Forgets the files that are older than an instant.
     pub(super) fn sweep(&mut self, horizon_ms: i64) {
-        let before = std::mem::take(self);
-        let kept = before.runs.into_iter().flatten();
-        for file in kept.filter(|file| file.reaches(horizon_ms)) {
-            match self.runs.last_mut() {
-                Some(run) if run.len() < RUN_MAX * 3 / 4 => run.push(file),
-                Some(_) | None => {
-                    let mut run = Vec::with_capacity(RUN_MAX * 3 / 4);
-                    run.push(file);
-                    self.runs.push(run);
-                }
-            }
-            self.files += 1;
-        }
-        if let Some(run) = self.runs.last_mut() {
+        self.files = 0;
+        for run in &mut self.runs {
+            run.retain(|file| file.reaches(horizon_ms));
             run.shrink_to_fit();
+            self.files += run.len();
         }
+        self.thin_out();
     }
 
     /// All files, in order of their fingerprints.
     pub(super) fn iter(&self) -> impl Iterator<Item = SeenFile> {
         self.runs.iter().flatten().copied()
+    }
+}
+
+fn make_room(run: &mut Vec<SeenFile>) {
+    if run.len() == run.capacity() {
+        run.reserve_exact(ROOM_STEP);
     }
 }
 
@@ -113,7 +165,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn it_is_a_set(steps in prop::collection::vec((0..400_u32, 0..100_i64, 0..40_u8), 0..3_000)) {
+        fn it_is_a_set(steps in prop::collection::vec((0..4_000_u32, 0..100_i64, 0..400_u32), 0..6_000)) {
             let mut seen = Seen::default();
             let mut model = BTreeMap::new();
             for (name, at_s, sweep) in steps {
@@ -127,9 +179,17 @@ mod tests {
                 }
             }
             prop_assert_eq!(seen.len(), model.len());
+            let again = Seen::filled(model.len() / 3, |add| {
+                seen.iter().for_each(&mut *add);
+                for file in seen.iter() {
+                    add(file);
+                }
+                Ok::<(), ()>(())
+            });
+            prop_assert!(again.expect("filled").iter().eq(seen.iter()));
             let expected = model.iter().map(|(key, at)| SeenFile::new(*key, at * 1_000));
             prop_assert!(seen.iter().eq(expected));
-            for name in 0..400_u32 {
+            for name in 0..4_000_u32 {
                 let fingerprint = Fingerprint::of(&name.to_string());
                 prop_assert_eq!(seen.contains(fingerprint), model.contains_key(&fingerprint));
             }

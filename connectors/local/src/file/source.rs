@@ -131,7 +131,9 @@ impl FileSource {
         let look = looked.inspect_err(|_| self.listing.doubt())?;
         self.idle.names = look.names;
         let before = self.unread.len();
-        if !look.listed.is_empty() {
+        if look.anew {
+            self.unread.clear();
+        } else if !look.listed.is_empty() {
             self.unread
                 .retain(|found| !look.listed.contains(&found.directory));
         }
@@ -139,9 +141,14 @@ impl FileSource {
         if self.unread.len() == before && look.found.is_empty() {
             return Ok(fresh);
         }
-        let mut all: Vec<Found> = self.unread.drain(..).chain(look.found).collect();
+        // What was found now comes first: it is what counts if a path was found twice.
+        let mut all: Vec<Found> = look.found;
+        all.extend(self.unread.drain(..));
+        if !fresh || self.settings.patterns.len() > 1 {
+            all.sort_by(|a, b| a.file.path.cmp(&b.file.path));
+            all.dedup_by(|later, first| later.file.path == first.file.path);
+        }
         all.sort_by(Found::order);
-        all.dedup_by(|a, b| a.file.path == b.file.path);
         if self.settings.latest_first {
             all.reverse();
         }

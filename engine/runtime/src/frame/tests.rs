@@ -44,6 +44,7 @@ fn words() -> Vec<Said> {
                 bytes: b"x\n".to_vec(),
                 rows: 1,
             }),
+            held: 77,
         },
         Said::Rows {
             port: Port::Result,
@@ -51,6 +52,7 @@ fn words() -> Vec<Said> {
                 rows: rows(),
                 signs: Some(Int64Array::from(vec![1, -1, 1])),
             }),
+            held: 0,
         },
         Said::Counted { rows: 8 },
         Said::Closed { words: u64::MAX },

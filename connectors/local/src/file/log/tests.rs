@@ -157,6 +157,8 @@ fn check_log_from(first: u64) {
             assert_eq!(log.latest(), Some(Epoch(epoch)));
         }
     }
+    let left = names(dir.path()).len();
+    assert!(left < 40, "{first}: {left} entries left");
 }
 
 #[test]
@@ -223,6 +225,27 @@ fn what_a_compact_entry_makes_superfluous_goes() {
         found(dir.path(), None).expect("reads"),
         (0..30).collect::<Vec<u64>>()
     );
+}
+
+#[test]
+fn a_reader_that_is_overtaken_begins_again() {
+    fault::without(|| {
+        let dir = dir();
+        fill(dir.path(), 0..15);
+        let mut log = LogWriter::open(dir.path(), None).expect("opens");
+        let mut found = BTreeSet::new();
+        let end = follow(dir.path(), None, &mut |path| {
+            // The plain entries that it is about to read go away meanwhile.
+            for epoch in log.latest().map_or(0, |Epoch(latest)| latest + 1)..60 {
+                log.append(Epoch(epoch), &lines(dir.path(), epoch, 0))?;
+            }
+            found.insert(path);
+            Ok(())
+        });
+        assert_eq!(end.expect("reads"), Followed::UpTo(Some(Epoch(59))));
+        assert_eq!(found.len(), 60);
+        assert!(!names(dir.path()).contains("10"));
+    });
 }
 
 #[test]

@@ -70,9 +70,10 @@ impl LogWriter {
         for path in leftovers {
             files::remove(&path)?;
         }
+        let oldest = names.plain.first().or(names.compact.first());
         let mut writer = LogWriter {
             latest: names.latest(),
-            superfluous: names.plain.first().copied().unwrap_or(0)..schedule.plain_from(),
+            superfluous: oldest.copied().unwrap_or(0)..schedule.plain_from(),
             compact_bytes: 0,
             ahead: None,
             log,
@@ -108,6 +109,9 @@ impl LogWriter {
             return Err(ConnectorError::Internal {
                 what: "an epoch is missing before the one that a sink is to commit",
             });
+        }
+        if self.latest.is_none() {
+            self.superfluous.start = number;
         }
         if self.schedule.is_compact(number, self.latest) {
             self.append_compact(number, lines)?;

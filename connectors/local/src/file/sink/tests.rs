@@ -178,6 +178,12 @@ fn a_sink_writes_an_epoch_once() {
 fn refusal(dir: &Path, query: &str) -> String {
     let error = sink(dir, query).err().expect("is refused");
     assert_eq!(error.code().0, "CON-013");
+    assert!(
+        error
+            .hint()
+            .expect("what to do")
+            .contains("a place of its own")
+    );
     let text = error.to_string();
     text.split_once("\" ").expect("a path").1.to_owned()
 }
