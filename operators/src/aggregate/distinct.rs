@@ -168,13 +168,6 @@ impl Function for CountDistinct {
         Ok(Arc::new(Int64Array::from_iter_values(counts)))
     }
 
-    fn bytes_of(&self, group: u32) -> usize {
-        let values = self.groups[group as usize].iter();
-        values
-            .map(|value| self.values.bytes_of(*value) + size_of::<i64>())
-            .sum()
-    }
-
     fn bytes(&self) -> usize {
         self.values.bytes()
             + self.pairs.allocation_size()
