@@ -511,6 +511,13 @@ impl Function for Moments {
         Ok(Arc::new(results.collect::<Float64Array>()))
     }
 
+    fn bytes_of(&self, group: u32) -> usize {
+        let sums = self.sums(group).sums.iter();
+        16 + sums
+            .map(|sum| size_of::<Exact>() + sum.heap_bytes())
+            .sum::<usize>()
+    }
+
     fn bytes(&self) -> usize {
         self.counts.capacity() * size_of::<i64>()
             + self.sums.capacity() * size_of::<Exact>()

@@ -17,14 +17,15 @@
 use std::sync::Arc;
 
 use arrow::{
-    array::{ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, RecordBatchOptions},
-    datatypes::{DataType, Int64Type},
+    array::{ArrayRef, BooleanArray, Int64Array, RecordBatch, RecordBatchOptions},
+    datatypes::DataType,
 };
 use millstream_types::{Epoch, OutputMode, Watermark};
 
 use super::{
     AggregateSpec, Seed, TimeKey, WindowSpec,
     buckets::{Buckets, window_struct},
+    exchange::PartialGroups,
     groups::{Groups, state_schema},
     held,
     panes::Panes,
@@ -260,26 +261,23 @@ impl EpochOperator for SlidingAggregate {
         delta: Delta,
         _out: &mut Emitter,
     ) -> Result<()> {
-        let batch = delta.batch();
-        if batch.num_rows() == 0 {
+        let Some((bucket, groups)) = PartialGroups::read(delta.batch(), self.key_columns) else {
             return Ok(());
-        }
-        let end = batch.column(0).as_primitive::<Int64Type>().value(0);
+        };
+        let end = bucket.0;
         let late = self.closing_at(context.marks.late);
         if let Some(mark) = late {
             self.panes.begin_after(mark);
         }
         let (closed, all) = self.panes.closed_over(end, late);
-        let (keys, states) = batch.columns()[1..].split_at(self.key_columns);
         if closed > 0 {
-            let rows = states[states.len() - 1].as_primitive::<Int64Type>();
-            let rows: u64 = rows.values().iter().map(|rows| rows.unsigned_abs()).sum();
-            self.report.rows_late += closed * rows;
+            self.report.rows_late += closed * groups.rows();
         }
         if closed == all {
             return Ok(());
         }
-        self.panes.merge(end, keys, states, batch.num_rows())
+        self.panes
+            .merge(end, groups.keys(), groups.states(), groups.len())
     }
 
     fn on_close(&mut self, context: &EpochContext, out: &mut Emitter) -> Result<Progress> {
