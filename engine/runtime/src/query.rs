@@ -369,6 +369,8 @@ impl Start {
             marks: self.marks.clone(),
             seeds: self.seeds,
             only_counts: sinks.result().discards_rows(),
+            // The id is in the checkpoint, so a restart draws what the first start drew.
+            query_seed: xxh3_64(self.id.as_bytes()),
             snapshots: if self.durable.is_some() {
                 Snapshots::Taken
             } else {

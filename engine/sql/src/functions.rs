@@ -28,6 +28,7 @@ mod math;
 pub(crate) mod ordered;
 mod pattern;
 pub(crate) mod percentile;
+pub(crate) mod random;
 pub(crate) mod rounding;
 mod several;
 pub(crate) mod simple;
@@ -86,6 +87,9 @@ pub(crate) struct Registry {
 
 /// Spark's package has these for doubles or with other results than Spark 4; DataFusion's are right.
 const NOT_FROM_SPARK: &[&str] = &["avg", "modulus", "negative"];
+
+/// DataFusion knows these only in plans that it runs itself; here they would fail at the first row.
+const NOT_FROM_DATAFUSION: &[&str] = &["current_time", "file_row_index", "input_file_name"];
 
 /// Spark's names of functions that DataFusion has under another one.
 const SCALAR_ALIASES: &[(&str, &str)] = &[
@@ -148,7 +152,9 @@ impl Registry {
 
     fn add_data_fusions(&mut self) {
         for function in SessionStateDefaults::default_scalar_functions() {
-            self.add_scalar(&function, FunctionOrigin::DataFusion);
+            if !NOT_FROM_DATAFUSION.contains(&function.name()) {
+                self.add_scalar(&function, FunctionOrigin::DataFusion);
+            }
         }
         for function in SessionStateDefaults::default_aggregate_functions() {
             self.add_aggregate(&function, FunctionOrigin::DataFusion);
@@ -180,7 +186,8 @@ impl Registry {
 
     fn add_ours(&mut self) {
         let ours = FunctionOrigin::Millstream;
-        for function in window::functions().iter().chain(&clock::functions()) {
+        let of_context = [window::functions(), clock::functions(), random::functions()];
+        for function in of_context.iter().flatten() {
             self.add_scalar(function, ours);
         }
         for function in higher::functions() {
@@ -331,6 +338,7 @@ pub fn scalar(name: &str) -> Option<Arc<ScalarUDF>> {
     let own = [
         window::functions(),
         clock::functions(),
+        random::functions(),
         datetime::functions(),
         text::functions(),
         json::functions(),
