@@ -88,6 +88,13 @@ impl ChainSpec {
             .any(|step| matches!(step, Step::Mark { .. }))
     }
 
+    /// Whether an expression reads the epoch's clock.
+    #[must_use]
+    pub fn reads_clock(&self) -> bool {
+        let mut expressions = self.steps.iter().flat_map(Step::expressions);
+        expressions.any(reads_clock)
+    }
+
     /// Whether an expression draws random values.
     #[must_use]
     pub fn draws(&self) -> bool {
@@ -182,11 +189,9 @@ impl Chain {
     /// When an expression cannot be bound to its clock or its draws.
     pub fn new(spec: &ChainSpec, source: DrawSource) -> Result<Chain> {
         let cell = Arc::new(AtomicI64::new(0));
-        let mut expressions = spec.steps.iter().flat_map(Step::expressions);
-        let uses_clock = expressions.any(reads_clock);
         Ok(Chain {
             steps: spec.bound(&cell, &source)?,
-            clock: uses_clock.then_some(cell),
+            clock: spec.reads_clock().then_some(cell),
             source,
             draws: spec.draws(),
         })

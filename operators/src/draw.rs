@@ -128,6 +128,18 @@ impl Draw {
         }
     }
 
+    /// The name for people and the arguments, the seed not among them.
+    #[must_use]
+    pub fn call(&self) -> (&str, &[Arc<dyn PhysicalExpr>]) {
+        (&self.name, &self.arguments)
+    }
+
+    /// Which stream of values it reads.
+    #[must_use]
+    pub fn seed(&self) -> DrawSeed {
+        self.seed
+    }
+
     fn argument(&self, at: usize, batch: &RecordBatch) -> Result<ArrayRef> {
         match self.arguments.get(at) {
             Some(argument) => argument.evaluate(batch)?.into_array(batch.num_rows()),

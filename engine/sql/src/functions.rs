@@ -5,7 +5,9 @@ use std::{collections::BTreeMap, sync::Arc};
 use datafusion::{
     execution::SessionStateDefaults,
     functions_aggregate::first_last,
-    logical_expr::{AggregateUDF, HigherOrderUDF, ScalarUDF, WindowUDF, planner::ExprPlanner},
+    logical_expr::{
+        AggregateUDF, HigherOrderUDF, ScalarUDF, Volatility, WindowUDF, planner::ExprPlanner,
+    },
 };
 use datafusion_spark::planner::SparkFunctionPlanner;
 
@@ -72,6 +74,8 @@ pub struct FunctionInfo {
     pub kind: FunctionKind,
     /// Whose it is.
     pub origin: FunctionOrigin,
+    /// Whether its value depends on more than its arguments: on the epoch's clock or on the row.
+    pub volatile: bool,
 }
 
 /// All functions by name.
@@ -316,8 +320,28 @@ impl Registry {
                 name: name.clone(),
                 kind: *kind,
                 origin: *origin,
+                volatile: self.is_volatile(name, *kind),
             })
             .collect()
+    }
+
+    fn is_volatile(&self, name: &str, kind: FunctionKind) -> bool {
+        let of_rows = || {
+            let scalar = self.scalar.get(name).map(|f| f.signature().volatility);
+            scalar.or_else(|| Some(self.higher_order.get(name)?.signature().volatility))
+        };
+        let volatility = match kind {
+            FunctionKind::Scalar => of_rows(),
+            FunctionKind::Aggregate => {
+                let function = self.aggregate.get(name);
+                function.map(|function| function.signature().volatility)
+            }
+            FunctionKind::Window => {
+                let function = self.window.get(name);
+                function.map(|function| function.signature().volatility)
+            }
+        };
+        volatility.is_some_and(|volatility| volatility != Volatility::Immutable)
     }
 
     /// Names of functions for hints.
@@ -345,4 +369,31 @@ pub fn scalar(name: &str) -> Option<Arc<ScalarUDF>> {
     ];
     let named = |function: &&Arc<ScalarUDF>| function.name() == name;
     own.iter().flatten().find(named).cloned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A function that answers as it likes would give other rows when an epoch runs again: each one
+    /// must be known here, and lowered to the clock or to a draw. [INV-02]
+    #[test]
+    fn what_depends_on_more_than_its_arguments_is_the_clock_or_a_draw() {
+        let registry = Registry::new();
+        for (name, function) in &registry.scalar {
+            if function.signature().volatility != Volatility::Immutable {
+                let known = clock::is_clock(function) || random::is_random(function);
+                assert!(known, "{name}");
+            }
+        }
+        for (name, function) in &registry.higher_order {
+            assert_eq!(function.signature().volatility, Volatility::Immutable, "{name}");
+        }
+        for (name, function) in &registry.aggregate {
+            assert_eq!(function.signature().volatility, Volatility::Immutable, "{name}");
+        }
+        for (name, function) in &registry.window {
+            assert_eq!(function.signature().volatility, Volatility::Immutable, "{name}");
+        }
+    }
 }

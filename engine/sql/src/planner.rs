@@ -57,7 +57,10 @@ use crate::{
 const GENERATORS: [&str; 2] = ["inline", "stack"];
 
 /// Functions that number rows and partitions: another number of workers would give other answers.
-const UNORDERED: [&str; 2] = ["monotonically_increasing_id", "spark_partition_id"];
+const UNORDERED: [(&str, &str); 2] = [
+    ("monotonically_increasing_id", "use uuid()"),
+    ("spark_partition_id", "rows are in no partition; group by a key"),
+];
 
 /// Passes of the optimizer; plans settle in two or three.
 const PASSES_MAX: u8 = 5;
@@ -396,10 +399,10 @@ impl Planner {
         if GENERATORS.contains(&name.as_str()) {
             return SqlError::unsupported(format!("{name} in a streaming query"));
         }
-        if UNORDERED.contains(&name.as_str()) {
+        if let Some((_, hint)) = UNORDERED.iter().find(|(known, _)| *known == name) {
             return SqlError::NotOnStream {
                 what: format!("Expression(s): {name} is not supported with streaming"),
-                hint: "use uuid()",
+                hint,
             };
         }
         let near = did_you_mean(&name, self.registry.names()).map(str::to_owned);

@@ -86,6 +86,12 @@ fn random(function: &ScalarUDF) -> Option<&RandomFunction> {
     function.inner().downcast_ref::<RandomFunction>()
 }
 
+/// Whether the function draws.
+#[cfg(test)]
+pub(super) fn is_random(function: &ScalarUDF) -> bool {
+    random(function).is_some()
+}
+
 /// Calls of a plan over late rows have the numbers from here on: their rows are rows of the query, too.
 pub(crate) const LATE_SITES: u32 = 1 << 16;
 

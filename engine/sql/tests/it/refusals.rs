@@ -403,6 +403,65 @@ fn tables() {
 }
 
 #[test]
+fn what_differs_from_run_to_run() {
+    check(
+        Append,
+        "SELECT spark_partition_id() FROM clicks",
+        &expect![[""]],
+    );
+    check(
+        Append,
+        "SELECT rand(n) FROM clicks",
+        &expect![[""]],
+    );
+    check(
+        Append,
+        "SELECT rand('a') FROM clicks",
+        &expect![[""]],
+    );
+    check(
+        Append,
+        "SELECT rand(1, 2) FROM clicks",
+        &expect![[""]],
+    );
+    check(
+        Append,
+        "SELECT uniform(1, who) FROM clicks",
+        &expect![[""]],
+    );
+    check(
+        Append,
+        "SELECT shuffle(who) FROM clicks",
+        &expect![[""]],
+    );
+    check(
+        Append,
+        "SELECT transform(tags, x -> rand()) FROM plain",
+        &expect![[""]],
+    );
+    check(
+        Append,
+        "SELECT current_time() FROM clicks",
+        &expect![[""]],
+    );
+    check(
+        Append,
+        "SELECT input_file_name() FROM clicks",
+        &expect![[""]],
+    );
+    check(
+        Changes,
+        "SELECT who, count(*) AS c, now() AS at FROM clicks GROUP BY who",
+        &expect![[""]],
+    );
+    check(
+        Changes,
+        "SELECT who FROM (SELECT * FROM clicks ORDER BY n LIMIT 3) WHERE at < now()",
+        &expect![[""]],
+    );
+}
+
+#[test]
 fn clauses_that_would_be_passed_over() {
     check(
         Append,
