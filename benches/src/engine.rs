@@ -12,7 +12,7 @@ use arrow::{
 use millstream::{Checkpoint, OutputMode, Session, Trigger};
 use millstream_connectors_api::{
     Capabilities, ConnectorError, ConnectorFactory, EpochWrite, Guarantee, OptionSpec, Sink,
-    SinkReceipt, SinkRequest, Source, SourceRequest,
+    SinkContext, SinkReceipt, SinkRequest, Source, SourceContext, SourceRequest,
 };
 use millstream_operators::keyhash::hash_keys;
 use millstream_types::Epoch;
@@ -127,7 +127,11 @@ impl ConnectorFactory for Dropping {
     fn schema(&self, _request: &SourceRequest) -> Result<SchemaRef, ConnectorError> {
         Err(no_source())
     }
-    fn source(&self, _request: &SourceRequest) -> Result<Box<dyn Source>, ConnectorError> {
+    fn source(
+        &self,
+        _request: &SourceRequest,
+        _context: SourceContext,
+    ) -> Result<Box<dyn Source>, ConnectorError> {
         Err(no_source())
     }
     fn sink(&self, _request: &SinkRequest) -> Result<Box<dyn Sink>, ConnectorError> {
@@ -164,16 +168,17 @@ impl Sink for DroppingSink {
     fn guarantee(&self) -> Guarantee {
         Guarantee::AtLeastOnce
     }
-    fn open(&mut self, _schema: &SchemaRef, _mode: OutputMode) -> Result<(), ConnectorError> {
+    fn open(&mut self, _context: &SinkContext) -> Result<(), ConnectorError> {
         Ok(())
     }
     fn last_committed(&mut self) -> Result<Option<Epoch>, ConnectorError> {
         Ok(None)
     }
-    fn write(&mut self, write: EpochWrite) -> Result<(), ConnectorError> {
-        let checksum = checksum(&write.rows)?;
+    fn write(&mut self, write: &EpochWrite) -> Result<(), ConnectorError> {
+        let rows = &write.body.as_rows()?.rows;
+        let checksum = checksum(rows)?;
         let mut outcome = self.outcome.lock().unwrap_or_else(PoisonError::into_inner);
-        outcome.rows_out += write.rows.num_rows() as u64;
+        outcome.rows_out += rows.num_rows() as u64;
         outcome.checksum = outcome.checksum.wrapping_add(checksum);
         Ok(())
     }

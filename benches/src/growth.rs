@@ -13,9 +13,9 @@ use arrow::{
 };
 use millstream::OutputMode;
 use millstream_connectors_api::{
-    Capabilities, Chunk, ChunkBody, ConnectorError, ConnectorFactory, Decoder, Flow, OptionSpec,
-    PlannedRange, Position, ReadLimit, RowDecoder, Sink, SinkRequest, Source, SourceReader,
-    SourceRequest,
+    Ask, Capabilities, Chunk, ChunkBody, ConnectorError, ConnectorFactory, Decoder, Flow,
+    OptionSpec, PlannedRange, Position, ReadLimit, RowDecoder, Sink, SinkRequest, Source,
+    SourceContext, SourceReader, SourceRequest, Split, Splits,
 };
 use serde::{Deserialize, Serialize};
 
@@ -204,7 +204,11 @@ impl ConnectorFactory for Shaped {
     fn schema(&self, _request: &SourceRequest) -> Result<SchemaRef, ConnectorError> {
         Ok(schema())
     }
-    fn source(&self, _request: &SourceRequest) -> Result<Box<dyn Source>, ConnectorError> {
+    fn source(
+        &self,
+        _request: &SourceRequest,
+        _context: SourceContext,
+    ) -> Result<Box<dyn Source>, ConnectorError> {
         Ok(Box::new(ShapedSource {
             shape: self.shape,
             planned: 0,
@@ -227,8 +231,8 @@ fn damaged<E>(_: E) -> ConnectorError {
     }
 }
 
-fn rows_of(range: &PlannedRange) -> Result<(u64, u64), ConnectorError> {
-    serde_json::from_slice(&range.detail).map_err(damaged)
+fn rows_of(detail: &[u8]) -> Result<(u64, u64), ConnectorError> {
+    serde_json::from_slice(detail).map_err(damaged)
 }
 
 impl Source for ShapedSource {
@@ -270,8 +274,19 @@ impl Source for ShapedSource {
         Ok(())
     }
     fn replay(&mut self, range: &PlannedRange) -> Result<(), ConnectorError> {
-        self.planned = rows_of(range)?.1;
+        self.planned = rows_of(&range.detail)?.1;
         Ok(())
+    }
+    fn ask_again(&self, _now_ms: i64) -> Ask {
+        Ask::WhenWoken
+    }
+    fn splits(&self, range: &PlannedRange) -> Result<Splits, ConnectorError> {
+        let (first, last) = rows_of(&range.detail)?;
+        let split = Split {
+            extent: last - first,
+            detail: range.detail.clone(),
+        };
+        Ok(Box::new(std::iter::once(Ok(split))))
     }
     fn reader(&self) -> Result<Box<dyn SourceReader>, ConnectorError> {
         Ok(Box::new(ShapedReader(self.shape)))
@@ -279,7 +294,7 @@ impl Source for ShapedSource {
     fn decoder(&self, projection: &[usize]) -> Result<Box<dyn Decoder>, ConnectorError> {
         Ok(Box::new(RowDecoder::new(projection)))
     }
-    fn committed(&mut self, _range: &PlannedRange) -> Result<(), ConnectorError> {
+    fn settled(&mut self, _range: &PlannedRange) -> Result<(), ConnectorError> {
         Ok(())
     }
 }
@@ -289,18 +304,18 @@ struct ShapedReader(Shape);
 impl SourceReader for ShapedReader {
     fn read(
         &mut self,
-        range: &PlannedRange,
+        split: &Split,
         give: &mut dyn FnMut(Chunk) -> Flow,
     ) -> Result<(), ConnectorError> {
-        let (mut start, last) = rows_of(range)?;
-        let mut ordinal = 0;
+        let (first, last) = rows_of(&split.detail)?;
+        let mut start = first;
         while start < last {
             let end = last.min(start + CHUNK_ROWS);
             let body = ChunkBody::Rows(rows(&self.0, start, end)?);
-            if give(Chunk { ordinal, body }) == Flow::Stop {
+            let position = start - first;
+            if give(Chunk { position, body }) == Flow::Stop {
                 return Ok(());
             }
-            ordinal += 1;
             start = end;
         }
         Ok(())

@@ -3,11 +3,15 @@
 mod buckets;
 mod counted;
 mod distinct;
+mod doubles;
+mod exact;
+mod exchange;
 mod extreme;
 mod function;
 mod general;
 mod groups;
 mod marked;
+mod moments;
 mod multiset;
 mod native;
 mod partial;
@@ -16,6 +20,7 @@ mod resession;
 mod session;
 mod sliding;
 mod spec;
+mod sums;
 mod total;
 
 pub use counted::CountedAggregate;

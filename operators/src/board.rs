@@ -28,33 +28,79 @@ pub struct EpochFacts {
     pub snapshot_after: bool,
 }
 
-/// The planned epochs of this process; one board a query, written by the pacer before any row of
-/// the epoch exists, read by operators.
-#[derive(Debug, Default)]
+/// Called when there are new facts.
+type Bell = Box<dyn Fn() + Send + Sync>;
+
+/// What this process knows of the plan: epochs, and snapshots asked for. One board a query. Written
+/// in the order of the log, before any row of an epoch exists; read by operators.
+#[derive(Default)]
 pub struct EpochBoard {
-    facts: Mutex<BTreeMap<Epoch, EpochFacts>>,
+    state: Mutex<State>,
+    /// Operators that may be waiting for facts. Apart, so that ringing them holds up nobody.
+    bells: Mutex<Vec<Bell>>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    facts: BTreeMap<Epoch, EpochFacts>,
+    /// The newest epoch after which a snapshot was asked for when it had already been planned.
+    captured_after: Option<Epoch>,
+}
+
+impl std::fmt::Debug for EpochBoard {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("EpochBoard")
+            .field("state", &self.state)
+            .finish_non_exhaustive()
+    }
 }
 
 impl EpochBoard {
-    /// Announces a planned epoch.
+    /// Announces a planned epoch. Epochs are announced in order.
     pub fn publish(&self, epoch: Epoch, facts: EpochFacts) {
-        self.lock().insert(epoch, facts);
+        self.lock().facts.insert(epoch, facts);
+        self.ring();
+    }
+
+    /// Asks for state as of the end of `after`, the newest epoch that was announced: for a query
+    /// that is idle, and at its end. No epoch is needed for it, so no sink sees an empty one.
+    pub fn capture_after(&self, after: Epoch) {
+        self.lock().captured_after = Some(after);
+        self.ring();
     }
 
     /// The facts of an epoch; none if it was not planned or is forgotten.
     #[must_use]
     pub fn facts(&self, epoch: Epoch) -> Option<EpochFacts> {
-        self.lock().get(&epoch).copied()
+        self.lock().facts.get(&epoch).copied()
+    }
+
+    /// The newest epoch after which [`capture_after`](EpochBoard::capture_after) asked for state. An
+    /// operator that stands behind that epoch gives it before it begins the next one.
+    #[must_use]
+    pub fn captured_after(&self) -> Option<Epoch> {
+        self.lock().captured_after
+    }
+
+    /// Registers a bell: it rings whenever there are new facts.
+    pub fn on_news(&self, bell: impl Fn() + Send + Sync + 'static) {
+        let mut bells = self.bells.lock().unwrap_or_else(PoisonError::into_inner);
+        bells.push(Box::new(bell));
     }
 
     /// Forgets committed epochs.
     pub fn forget_through(&self, epoch: Epoch) {
-        let mut facts = self.lock();
-        *facts = facts.split_off(&epoch.next());
+        let mut state = self.lock();
+        state.facts = state.facts.split_off(&epoch.next());
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<Epoch, EpochFacts>> {
-        // A map of plain values is whole even if a holder panicked.
-        self.facts.lock().unwrap_or_else(PoisonError::into_inner)
+    fn ring(&self) {
+        let bells = self.bells.lock().unwrap_or_else(PoisonError::into_inner);
+        bells.iter().for_each(|bell| bell());
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Plain values are whole even if a holder panicked.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

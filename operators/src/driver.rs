@@ -10,7 +10,7 @@
 //! Scenario: an operator fails in epoch 7. The driver reports the fault and keeps its capability
 //! at 7 for ever, so nothing downstream sees 7 close and nothing of it is committed.
 
-use std::{collections::BTreeMap, rc::Rc, sync::Arc};
+use std::{cell::Cell, collections::BTreeMap, rc::Rc, sync::Arc};
 
 use millstream_types::{Coded, Epoch, Fault, Marks, OperatorId, Watermark};
 use timely::{
@@ -99,7 +99,7 @@ pub enum OperatorEvent {
         /// What was counted in it.
         report: OperatorReport,
     },
-    /// State after an epoch whose plan asked for it.
+    /// State after an epoch whose plan asked for it, or for which it was asked afterwards.
     Tapped {
         /// Who.
         operator: OperatorId,
@@ -166,6 +166,9 @@ pub struct OperatorEnvironment {
     pub start: Epoch,
     /// Facts of planned epochs.
     pub board: Arc<EpochBoard>,
+    /// How many operators under a driver this worker has: each of them answers when state is asked
+    /// for.
+    pub drivers: Rc<Cell<u32>>,
     /// Where events go.
     pub reporter: Reporter,
 }
@@ -232,7 +235,14 @@ pub fn epoch_operator<'s, O: EpochOperator>(
     operator: O,
 ) -> DeltaStream<'s> {
     let mut builder = OperatorBuilder::new(name.to_owned(), scope);
-    let activator = scope.activator_for(builder.operator_info().address);
+    let address = builder.operator_info().address;
+    let activator = scope.activator_for(address.clone());
+    let bell = scope.worker().sync_activator_for(address.to_vec());
+    environment.board.on_news(move || {
+        // A worker that is gone needs no ringing.
+        let _gone = bell.activate();
+    });
+    environment.drivers.set(environment.drivers.get() + 1);
     let (output, stream) = builder.new_output::<Delta>();
     let mut output = OutputBuilder::<u64, CapacityContainerBuilder<Delta>>::from(output);
     let ports = inputs.len();
@@ -288,6 +298,8 @@ struct Driver<O> {
     emitter: Emitter,
     failed: bool,
     wants_a_turn: bool,
+    /// The epoch after which state was given last.
+    tapped: Option<Epoch>,
     ports: usize,
 }
 
@@ -310,6 +322,7 @@ impl<O: EpochOperator> Driver<O> {
             emitter: Emitter::default(),
             failed: false,
             wants_a_turn: false,
+            tapped: None,
             ports,
         }
     }
@@ -345,6 +358,11 @@ impl<O: EpochOperator> Driver<O> {
             let Some(held) = capability.as_mut() else {
                 return;
             };
+            // Before the next epoch changes it: state is as of the end of the one before.
+            if let Err(error) = self.tap_late() {
+                self.fail(&error);
+                return;
+            }
             let Some(context) = self.context() else { break };
             let closing = passed.is_none_or(|passed| passed > self.current);
             let result = self.work(&context, closing);
@@ -416,14 +434,30 @@ impl<O: EpochOperator> Driver<O> {
             .facts(context.epoch)
             .unwrap_or_default();
         if facts.snapshot_after {
-            let changes = self.operator.tap(context.epoch)?;
-            self.tell(OperatorEvent::Tapped {
-                operator: self.id,
-                epoch: context.epoch,
-                changes,
-            });
+            self.tap(context.epoch)?;
         }
         Ok(Progress::Done)
+    }
+
+    /// Gives state after an epoch that is closed already, if that was asked for.
+    fn tap_late(&mut self) -> Result<()> {
+        match self.environment.board.captured_after() {
+            Some(after) if after.next() == self.current && self.tapped != Some(after) => {
+                self.tap(after)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn tap(&mut self, epoch: Epoch) -> Result<()> {
+        let changes = self.operator.tap(epoch)?;
+        self.tapped = Some(epoch);
+        self.tell(OperatorEvent::Tapped {
+            operator: self.id,
+            epoch,
+            changes,
+        });
+        Ok(())
     }
 
     fn fail(&mut self, error: &OperatorError) {

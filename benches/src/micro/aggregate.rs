@@ -150,6 +150,7 @@ fn spec() -> Result<AggregateSpec> {
                 function: Arc::new(function),
                 arguments: vec![1],
                 argument_types: vec![DataType::Int64],
+                distinct: false,
                 filter: None,
                 retracting: false,
             })
@@ -179,6 +180,7 @@ fn ours(keys: u64, epoch_rows: u64, taps: bool) -> Result<f64> {
         let failed = Rc::new(RefCell::new(None));
         let theirs = failed.clone();
         let environment = OperatorEnvironment {
+            drivers: std::rc::Rc::default(),
             start: Epoch::FIRST,
             board: Arc::new(EpochBoard::default()),
             reporter: Rc::new(move |event| {

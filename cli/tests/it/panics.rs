@@ -15,6 +15,12 @@ use millstream::{
 };
 use millstream_testkit::baton::{Baton, Policy};
 
+/// The reader of the only source.
+const READER: Participant = Participant::Reader {
+    source: 0,
+    reader: 0,
+};
+
 /// Set in a process that is to end in a panic.
 const CHILD: &str = "MILLSTREAM_TEST_CHILD";
 
@@ -99,7 +105,7 @@ fn run(panics: Option<Participant>, listener: Option<Fragile>) -> Result<(), Fau
 
 #[test]
 fn a_reader_that_panics_ends_its_query() {
-    let fault = run(Some(Participant::Reader(0)), None).expect_err("it panics");
+    let fault = run(Some(READER), None).expect_err("it panics");
     assert_eq!(fault.code.0, "EXE-002", "{fault}");
 }
 

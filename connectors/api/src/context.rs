@@ -25,18 +25,33 @@ impl std::fmt::Debug for SourceContext {
 /// Tells the pacer of a query that a source has something new. May be called from any thread and at
 /// any time, also when nothing is new; a call while the pacer is busy is not lost.
 #[derive(Clone)]
-pub struct Waker(Arc<dyn Fn() + Send + Sync>);
+pub struct Waker(Arc<dyn Wake>);
+
+/// What a [`Waker`] rings.
+pub trait Wake: Send + Sync {
+    /// Something may be new.
+    fn wake(&self);
+
+    /// Nobody listens any more: the query has ended.
+    fn is_spent(&self) -> bool;
+}
 
 impl Waker {
-    /// A waker that calls a function.
+    /// A waker for a query.
     #[must_use]
-    pub fn new(wake: impl Fn() + Send + Sync + 'static) -> Waker {
-        Waker(Arc::new(wake))
+    pub fn new(wake: Arc<dyn Wake>) -> Waker {
+        Waker(wake)
     }
 
     /// Wakes the pacer.
     pub fn wake(&self) {
-        (self.0)();
+        self.0.wake();
+    }
+
+    /// Whether the query has ended, so that the waker may be forgotten.
+    #[must_use]
+    pub fn is_spent(&self) -> bool {
+        self.0.is_spent()
     }
 }
 

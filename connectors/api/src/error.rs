@@ -1,6 +1,6 @@
 //! What goes wrong between Millstream and the outside.
 
-use millstream_types::{Code, Coded, did_you_mean};
+use millstream_types::{Code, Coded, Fault, did_you_mean};
 
 /// An error of a connector. Texts name options and paths, never row contents.
 #[derive(Debug, thiserror::Error)]
@@ -136,6 +136,37 @@ pub enum ConnectorError {
         /// What is wrong.
         reason: String,
     },
+    /// Its own code · what the checkpoint says of a source's journal.
+    #[error("{}", .0.message)]
+    Journal(Fault),
+    /// CON-015 · Data · something in a directory is no input.
+    #[error("passed over in a directory count={count} first={path:?} reason={reason}")]
+    PassedOver {
+        /// How many so far.
+        count: u64,
+        /// The first of them.
+        path: String,
+        /// Why.
+        reason: &'static str,
+    },
+    /// CON-016 · Data · a planned file is not read as it was planned.
+    #[error("planned input {reason} count={count} first={path:?}")]
+    NotAsPlanned {
+        /// How many so far.
+        count: u64,
+        /// The first of them.
+        path: String,
+        /// What became of it.
+        reason: &'static str,
+    },
+    /// CON-017 · External · a file that was read could not be cleaned.
+    #[error("input that was read could not be archived or deleted count={count} first={path:?}")]
+    NotCleaned {
+        /// How many so far.
+        count: u64,
+        /// The first of them.
+        path: String,
+    },
     /// EXE-003 · Bug · a record of our own cannot be read back, or a contract was broken.
     #[error("internal: {what}")]
     Internal {
@@ -195,6 +226,10 @@ impl Coded for ConnectorError {
             ConnectorError::LineTooLong { .. } => "CON-012",
             ConnectorError::OwnedByOther { .. } => "CON-013",
             ConnectorError::SinkDamaged { .. } => "CON-014",
+            ConnectorError::Journal(fault) => fault.code.0,
+            ConnectorError::PassedOver { .. } => "CON-015",
+            ConnectorError::NotAsPlanned { .. } => "CON-016",
+            ConnectorError::NotCleaned { .. } => "CON-017",
             ConnectorError::Internal { .. } | ConnectorError::Arrow { .. } => "EXE-003",
         })
     }
@@ -217,6 +252,7 @@ impl Coded for ConnectorError {
                 || format!("`millstream options {connector}` lists them"),
                 |near| format!("did you mean {near:?}?"),
             )),
+            ConnectorError::Journal(fault) => fault.hint.clone(),
             ConnectorError::UnsupportedMode { allowed, .. } => Some(format!("it takes {allowed}")),
             _ => None,
         }

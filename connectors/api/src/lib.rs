@@ -7,13 +7,15 @@
 mod context;
 mod error;
 mod factory;
+mod journal;
 mod options;
 mod sink;
 mod source;
 
-pub use context::{Journal, Journals, SourceContext, Waker};
+pub use context::{Journal, Journals, SourceContext, Wake, Waker};
 pub use error::ConnectorError;
 pub use factory::{Capabilities, ConnectorFactory, SinkRequest, SourceRequest};
+pub use journal::MemoryJournals;
 pub use options::{OptionSpec, Options};
 pub use sink::{
     Encoded, EpochWrite, Guarantee, Sink, SinkContext, SinkEncoder, SinkReceipt, SinkRows,

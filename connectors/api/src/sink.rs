@@ -76,7 +76,7 @@ impl WriteBody {
     ///
     /// # Errors
     /// [`ConnectorError::Internal`] if they are encoded all the same.
-    pub fn into_rows(self) -> Result<SinkRows, ConnectorError> {
+    pub fn as_rows(&self) -> Result<&SinkRows, ConnectorError> {
         match self {
             WriteBody::Rows(rows) => Ok(rows),
             WriteBody::Encoded(_) => Err(ConnectorError::Internal {
@@ -157,11 +157,12 @@ pub trait Sink: Send {
     /// When the outside cannot be asked.
     fn last_committed(&mut self) -> Result<Option<Epoch>, ConnectorError>;
 
-    /// Takes rows of an epoch. Nothing becomes visible.
+    /// Takes rows of an epoch. Nothing becomes visible. The rows stay the caller's, who gives them
+    /// again if there was no room.
     ///
     /// # Errors
     /// When the rows cannot be stored.
-    fn write(&mut self, write: EpochWrite) -> Result<(), ConnectorError>;
+    fn write(&mut self, write: &EpochWrite) -> Result<(), ConnectorError>;
 
     /// All rows of the epoch were written; make them as durable as they must be before a commit.
     ///

@@ -11,6 +11,8 @@ use std::{sync::Arc, time::Duration};
 
 use arrow::{array::RecordBatch, datatypes::SchemaRef};
 
+use millstream_types::Fault;
+
 use crate::ConnectorError;
 
 /// A place in a source, as JSON text in the shape that Spark prints for the connector
@@ -90,7 +92,8 @@ pub trait Source: Send {
     /// `now_ms` is the engine's clock, milliseconds since 1970: sources read no other.
     ///
     /// # Errors
-    /// When the outside cannot be asked, or an option turns out to be impossible.
+    /// When the outside cannot be asked, or an option turns out to be impossible. After
+    /// [`ConnectorError::is_disk_full`] nothing was planned and the call may be repeated.
     fn plan(
         &mut self,
         limit: ReadLimit,
@@ -117,7 +120,7 @@ pub trait Source: Send {
 
     /// When to ask again after [`plan`](Source::plan) had nothing. A source that must look for
     /// itself (a directory) should look less often the longer nothing comes.
-    fn ask_again(&self) -> Ask;
+    fn ask_again(&self, now_ms: i64) -> Ask;
 
     /// The splits of a range that was planned, in this run or an earlier one.
     ///
@@ -142,6 +145,24 @@ pub trait Source: Send {
     /// # Errors
     /// When the projection names a column that does not exist.
     fn decoder(&self, projection: &[usize]) -> Result<Box<dyn Decoder>, ConnectorError>;
+
+    /// What somebody should know and what does not end the query, since the last call: a file that
+    /// was passed over, cleaning that failed. Each is said once, however often it happens.
+    fn notices(&mut self) -> Vec<Fault> {
+        Vec::new()
+    }
+
+    /// The user accepts that the input of this range has changed since it was planned: its splits
+    /// give what is there now, and what is gone gives nothing. Called before the range is replayed.
+    ///
+    /// # Errors
+    /// When the source cannot do that.
+    fn accept_changes(&mut self, range: &PlannedRange) -> Result<(), ConnectorError> {
+        let _ = range;
+        Err(ConnectorError::Internal {
+            what: "this source cannot accept changed input",
+        })
+    }
 
     /// This range and all before it will never be read again: the older of the two snapshots that
     /// are kept lies behind them. Clean up behind them; what a crash leaves is cleaned by the next

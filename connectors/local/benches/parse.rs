@@ -15,7 +15,8 @@ use std::{
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use millstream_connectors::FileConnector;
 use millstream_connectors_api::{
-    Chunk, ChunkBody, ConnectorFactory, DecodeReport, Options, SourceRequest,
+    Chunk, ChunkBody, ConnectorFactory, DecodeReport, MemoryJournals, Options, SourceContext,
+    SourceRequest, Wake, Waker,
 };
 use nexmark::{
     EventGenerator,
@@ -164,6 +165,17 @@ fn csv_line(bid: &Bid, out: &mut String) -> std::fmt::Result {
     )
 }
 
+/// Nothing listens: a benchmark asks by itself.
+struct Nobody;
+
+impl Wake for Nobody {
+    fn wake(&self) {}
+
+    fn is_spent(&self) -> bool {
+        false
+    }
+}
+
 /// CPU seconds of this thread for one pass over `text`.
 fn run(case: &Case, text: &[u8]) -> Result<f64, Box<dyn std::error::Error>> {
     let request = SourceRequest {
@@ -171,8 +183,14 @@ fn run(case: &Case, text: &[u8]) -> Result<f64, Box<dyn std::error::Error>> {
         schema: (case.format != "text").then(schema),
         options: Options::from_iter([("path", "."), ("format", case.format), ("mode", "FAILFAST")]),
     };
+    let io = tokio::runtime::Builder::new_current_thread().build()?;
+    let context = SourceContext {
+        journals: Arc::new(MemoryJournals::new()),
+        waker: Waker::new(Arc::new(Nobody)),
+        io: io.handle().clone(),
+    };
     let mut decoder = FileConnector::new()
-        .source(&request)?
+        .source(&request, context)?
         .decoder(case.columns)?;
     let origin: Arc<str> = "bids".into();
     let chunks: Vec<Chunk> = (0..PASSES).flat_map(|_| chunks(text, &origin)).collect();
@@ -202,7 +220,7 @@ fn chunks(text: &[u8], origin: &Arc<str>) -> Vec<Chunk> {
         let (bytes, tail) = rest.split_at(end);
         rest = tail;
         chunks.push(Chunk {
-            ordinal: chunks.len() as u64,
+            position: chunks.len() as u64,
             body: ChunkBody::Bytes {
                 bytes: bytes.to_vec(),
                 origin: Arc::clone(origin),

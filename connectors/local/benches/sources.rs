@@ -6,11 +6,15 @@
 //!
 //! `cargo bench -p millstream-connectors --bench sources`
 
-use std::io::{self, Write as _};
+use std::{
+    io::{self, Write as _},
+    sync::Arc,
+};
 
 use millstream_connectors::{FileConnector, NexmarkConnector};
 use millstream_connectors_api::{
-    ConnectorFactory, Flow, Options, ReadLimit, Source, SourceRequest,
+    ConnectorFactory, Flow, MemoryJournals, Options, ReadLimit, Source, SourceContext,
+    SourceRequest, Wake, Waker,
 };
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -50,11 +54,29 @@ fn open(
     schema: Option<arrow::datatypes::Schema>,
     options: &[(&str, &str)],
 ) -> Result<Box<dyn Source>, Box<dyn std::error::Error>> {
-    Ok(connector.source(&SourceRequest {
+    let request = SourceRequest {
         table: "t".to_owned(),
         schema: schema.map(Into::into),
         options: Options::from_iter(options.iter().copied()),
-    })?)
+    };
+    let io = tokio::runtime::Builder::new_current_thread().build()?;
+    let context = SourceContext {
+        journals: Arc::new(MemoryJournals::new()),
+        waker: Waker::new(Arc::new(Nobody)),
+        io: io.handle().clone(),
+    };
+    Ok(connector.source(&request, context)?)
+}
+
+/// Nothing listens: a benchmark asks by itself.
+struct Nobody;
+
+impl Wake for Nobody {
+    fn wake(&self) {}
+
+    fn is_spent(&self) -> bool {
+        false
+    }
 }
 
 /// Rows of the first range and the CPU seconds that they took.
@@ -65,15 +87,18 @@ fn drain(source: &mut dyn Source) -> Result<(u64, f64), Box<dyn std::error::Erro
     let mut rows = 0;
     let mut failed = None;
     let start_ns = cpu_ns()?;
-    source.reader()?.read(&range, &mut |chunk| {
-        let done = decoder.decode(chunk, &mut |batch| rows += batch.num_rows() as u64);
-        failed = done.err();
-        if failed.is_some() {
-            Flow::Stop
-        } else {
-            Flow::More
-        }
-    })?;
+    let mut reader = source.reader()?;
+    for split in source.splits(&range)? {
+        reader.read(&split?, &mut |chunk| {
+            let done = decoder.decode(chunk, &mut |batch| rows += batch.num_rows() as u64);
+            failed = done.err();
+            if failed.is_some() {
+                Flow::Stop
+            } else {
+                Flow::More
+            }
+        })?;
+    }
     let seconds = (cpu_ns()? - start_ns) as f64 / 1e9;
     failed.map_or(Ok((rows, seconds)), |error| Err(error.into()))
 }

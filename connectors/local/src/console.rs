@@ -15,7 +15,7 @@ use arrow::{
 };
 use millstream_connectors_api::{
     Capabilities, ConnectorError, ConnectorFactory, EpochWrite, Guarantee, OptionSpec, Sink,
-    SinkReceipt, SinkRequest, Source, SourceRequest,
+    SinkContext, SinkReceipt, SinkRequest, SinkRows, Source, SourceContext, SourceRequest,
 };
 use millstream_types::{Epoch, OutputMode};
 
@@ -93,7 +93,11 @@ impl ConnectorFactory for ConsoleConnector {
         Err(no_source(NAME))
     }
 
-    fn source(&self, _request: &SourceRequest) -> Result<Box<dyn Source>, ConnectorError> {
+    fn source(
+        &self,
+        _request: &SourceRequest,
+        _context: SourceContext,
+    ) -> Result<Box<dyn Source>, ConnectorError> {
         Err(no_source(NAME))
     }
 
@@ -259,9 +263,9 @@ impl Sink for ConsoleSink {
         Guarantee::AtLeastOnce
     }
 
-    fn open(&mut self, schema: &SchemaRef, mode: OutputMode) -> Result<(), ConnectorError> {
-        self.schema = Some(SchemaRef::clone(schema));
-        self.mode = mode;
+    fn open(&mut self, context: &SinkContext) -> Result<(), ConnectorError> {
+        self.schema = Some(SchemaRef::clone(&context.schema));
+        self.mode = context.mode;
         Ok(())
     }
 
@@ -270,15 +274,16 @@ impl Sink for ConsoleSink {
         Ok(None)
     }
 
-    fn write(&mut self, write: EpochWrite) -> Result<(), ConnectorError> {
+    fn write(&mut self, write: &EpochWrite) -> Result<(), ConnectorError> {
         let held = self.epochs.entry(write.epoch).or_default();
-        let rows = write.rows.num_rows();
+        let SinkRows { rows: batch, signs } = write.body.as_rows()?;
+        let rows = batch.num_rows();
         held.rows += rows as u64;
         let shown = rows.min(self.rows_max.saturating_sub(held.shown));
         if shown > 0 {
             held.shown += shown;
-            let signs = write.signs.map(|signs| signs.slice(0, shown));
-            held.parts.push((write.rows.slice(0, shown), signs));
+            let signs = signs.as_ref().map(|signs| signs.slice(0, shown));
+            held.parts.push((batch.slice(0, shown), signs));
         }
         Ok(())
     }

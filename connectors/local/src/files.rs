@@ -1,36 +1,57 @@
 //! Every operation on files that this crate makes, and nothing else: the place where another disk
 //! can be slotted under.
 //!
-//! What is published is durable and whole: written under a hidden name, synced, renamed, and the
-//! directory synced. A failed sync is never retried.
+//! What changes the disk is in `writing`; `fault` lets tests say which of it fails.
+
+#[cfg(test)]
+pub(crate) mod fault;
+#[cfg(not(test))]
+mod fault;
+mod writing;
+
+pub(crate) use writing::{
+    Named, create, create_dirs, empty, link, lock, remove, rename, sync, sync_dir, sync_once, write,
+};
 
 use std::{
     fs::{self, File},
-    io::{self, Read, Write},
+    io,
     path::{Path, PathBuf},
     time::UNIX_EPOCH,
 };
 
 use millstream_connectors_api::ConnectorError;
 
-/// Largest log file that is read into memory, in bytes.
-const LOG_BYTES_MAX: u64 = 1 << 30;
-
-/// What a listing says of a file.
+/// What the system says of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Stat {
     pub(crate) size: u64,
     /// Milliseconds since 1970.
     pub(crate) modified_ms: i64,
+    /// The same in nanoseconds.
+    pub(crate) modified_ns: i64,
     pub(crate) is_dir: bool,
+    /// Whether it is a file that can be read to its end: no pipe, socket or device.
+    pub(crate) is_regular: bool,
+    pub(crate) id: FileId,
 }
 
-/// A name in a directory.
-#[derive(Clone, Debug)]
-pub(crate) struct Entry {
-    pub(crate) name: String,
-    pub(crate) path: PathBuf,
-    pub(crate) is_dir: bool,
+/// What tells two names of one thing from two things.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct FileId {
+    pub(crate) device: u64,
+    pub(crate) inode: u64,
+}
+
+/// What a directory says of an entry without looking at it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum EntryKind {
+    Regular,
+    Directory,
+    /// A link, or something that is gone already: only a look tells.
+    Unclear,
+    /// A pipe, socket or device.
+    Special,
 }
 
 /// The error for an operation that the system refused.
@@ -67,42 +88,115 @@ fn is_absent(error: &io::Error) -> bool {
     )
 }
 
+/// Whether a name leads nowhere because links go round in circles or it became too long on the way.
+pub(crate) fn is_endless(error: &io::Error) -> bool {
+    // ELOOP and ENAMETOOLONG; the standard library has no stable names for them.
+    let codes = if cfg!(target_os = "linux") {
+        [40, 36]
+    } else {
+        [62, 63]
+    };
+    error
+        .raw_os_error()
+        .is_some_and(|code| codes.contains(&code))
+}
+
 fn stat_of(metadata: &fs::Metadata) -> Stat {
     let modified = metadata.modified().unwrap_or(UNIX_EPOCH);
-    let modified_ms = match modified.duration_since(UNIX_EPOCH) {
-        Ok(after) => i64::try_from(after.as_millis()).unwrap_or(i64::MAX),
-        Err(before) => i64::try_from(before.duration().as_millis()).map_or(i64::MIN, |ms| -ms),
+    let modified_ns = match modified.duration_since(UNIX_EPOCH) {
+        Ok(after) => i64::try_from(after.as_nanos()).unwrap_or(i64::MAX),
+        Err(before) => i64::try_from(before.duration().as_nanos()).map_or(i64::MIN, |ns| -ns),
     };
     Stat {
         size: metadata.len(),
-        modified_ms,
+        // Towards 1970, as the milliseconds of older checkpoints were.
+        modified_ms: modified_ns / 1_000_000,
+        modified_ns,
         is_dir: metadata.is_dir(),
+        is_regular: metadata.is_file(),
+        id: id_of(metadata),
     }
 }
 
-/// The entries of a directory, in order of their names; none if it does not exist. Names that are
-/// not UTF-8 are left out. Files are not looked at: a directory may hold very many.
-pub(crate) fn list(dir: &Path) -> Result<Vec<Entry>, ConnectorError> {
+#[cfg(unix)]
+fn id_of(metadata: &fs::Metadata) -> FileId {
+    use std::os::unix::fs::MetadataExt;
+    FileId {
+        device: metadata.dev(),
+        inode: metadata.ino(),
+    }
+}
+
+/// Nothing is known to be the same thing.
+#[cfg(not(unix))]
+fn id_of(_metadata: &fs::Metadata) -> FileId {
+    FileId {
+        device: 0,
+        inode: 0,
+    }
+}
+
+/// The path without links, `.` and `..`, as far as it exists; what does not exist yet stays as it
+/// is written.
+pub(crate) fn canonical(path: &Path) -> Result<PathBuf, ConnectorError> {
+    let mut missing = Vec::new();
+    let mut existing = path;
+    loop {
+        match fs::canonicalize(existing) {
+            Ok(mut found) => {
+                found.extend(missing.iter().rev());
+                return Ok(found);
+            }
+            Err(error) if is_absent(&error) => {}
+            Err(error) => return Err(refused("resolve", path, error)),
+        }
+        let (Some(parent), Some(name)) = (existing.parent(), existing.file_name()) else {
+            return Ok(path.to_owned());
+        };
+        missing.push(name);
+        existing = parent;
+    }
+}
+
+/// Hands over the entries of a directory in no order: names that are not UTF-8 as `Err`. False if
+/// there is no such directory.
+pub(crate) fn scan(
+    dir: &Path,
+    take: &mut dyn FnMut(Result<&str, &Path>, EntryKind),
+) -> Result<bool, ConnectorError> {
     let entries = match fs::read_dir(dir) {
         Ok(entries) => entries,
-        Err(error) if is_absent(&error) => return Ok(Vec::new()),
+        Err(error) if is_absent(&error) => return Ok(false),
         Err(error) => return Err(refused("list", dir, error)),
     };
-    let mut found = Vec::new();
     for entry in entries {
         let entry = entry.map_err(|error| refused("list", dir, error))?;
-        let path = entry.path();
-        let Ok(name) = entry.file_name().into_string() else {
-            continue;
+        let kind = match entry.file_type() {
+            Ok(kind) if kind.is_file() => EntryKind::Regular,
+            Ok(kind) if kind.is_dir() => EntryKind::Directory,
+            Ok(kind) if !kind.is_symlink() => EntryKind::Special,
+            Ok(_) | Err(_) => EntryKind::Unclear,
         };
-        let is_dir = match entry.file_type() {
-            Ok(kind) if !kind.is_symlink() => kind.is_dir(),
-            _ => stat(&path)?.is_some_and(|stat| stat.is_dir),
-        };
-        found.push(Entry { name, path, is_dir });
+        let name = entry.file_name();
+        take(name.to_str().ok_or(Path::new(&name)), kind);
     }
-    found.sort_by(|a, b| a.name.cmp(&b.name));
-    Ok(found)
+    Ok(true)
+}
+
+/// Calls `take` with each name in a directory, in no order. For directories
+/// of so many names that a list of them would be too long. Names that are not UTF-8 are left out.
+pub(crate) fn each_name(
+    dir: &Path,
+    take: &mut dyn FnMut(&str) -> Result<(), ConnectorError>,
+) -> Result<(), ConnectorError> {
+    let entries = fs::read_dir(dir).map_err(|error| refused("list", dir, error))?;
+    for entry in entries {
+        let entry = entry.map_err(|error| refused("list", dir, error))?;
+        if let Some(name) = entry.file_name().to_str() {
+            take(name)?;
+        }
+    }
+    Ok(())
 }
 
 /// A file to read, and what it is now; `None` if it is gone.
@@ -118,71 +212,14 @@ pub(crate) fn open(path: &Path) -> Result<Option<(File, Stat)>, ConnectorError> 
     Ok(Some((file, stat_of(&metadata))))
 }
 
-/// A small file as text; `None` if there is none.
-pub(crate) fn read_text(path: &Path) -> Result<Option<String>, ConnectorError> {
-    let Some((file, _)) = open(path)? else {
+/// A regular file to read, and what it is now; `None` if it is gone or is none. A pipe is never
+/// opened: that would wait for whoever writes into it.
+pub(crate) fn open_regular(path: &Path) -> Result<Option<(File, Stat)>, ConnectorError> {
+    if !stat(path)?.is_some_and(|stat| stat.is_regular) {
         return Ok(None);
-    };
-    let mut text = String::new();
-    file.take(LOG_BYTES_MAX)
-        .read_to_string(&mut text)
-        .map_err(|error| refused("read", path, error))?;
-    Ok(Some(text))
-}
-
-/// A new file to write, emptied if it exists.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "this module is the real disk of this crate"
-)]
-pub(crate) fn create(path: &Path) -> Result<File, ConnectorError> {
-    File::create(path).map_err(|error| refused("create", path, error))
-}
-
-/// Makes what was written to `file` durable.
-pub(crate) fn sync(file: &File, path: &Path) -> Result<(), ConnectorError> {
-    file.sync_all()
-        .map_err(|error| refused("sync", path, error))
-}
-
-/// Makes the names in a directory durable.
-pub(crate) fn sync_dir(dir: &Path) -> Result<(), ConnectorError> {
-    let handle = File::open(dir).map_err(|error| refused("sync", dir, error))?;
-    sync(&handle, dir)
-}
-
-/// Makes a directory and those above it.
-pub(crate) fn create_dirs(dir: &Path) -> Result<(), ConnectorError> {
-    fs::create_dir_all(dir).map_err(|error| refused("create", dir, error))
-}
-
-/// Gives a file its name, replacing what had it.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "this module is the real disk of this crate"
-)]
-pub(crate) fn rename(from: &Path, to: &Path) -> Result<(), ConnectorError> {
-    fs::rename(from, to).map_err(|error| refused("rename", from, error))
-}
-
-/// Removes a file; none is fine.
-pub(crate) fn remove(path: &Path) -> Result<(), ConnectorError> {
-    match fs::remove_file(path) {
-        Ok(()) => Ok(()),
-        Err(error) if is_absent(&error) => Ok(()),
-        Err(error) => Err(refused("remove", path, error)),
     }
-}
-
-/// Puts `bytes` at `dir/name` in one atomic and durable act.
-pub(crate) fn publish(dir: &Path, name: &str, bytes: &[u8]) -> Result<(), ConnectorError> {
-    let hidden = dir.join(format!(".{name}.tmp"));
-    let mut file = create(&hidden)?;
-    file.write_all(bytes)
-        .map_err(|error| refused("write", &hidden, error))?;
-    sync(&file, &hidden)?;
-    rename(&hidden, &dir.join(name))?;
-    sync_dir(dir)
+    let opened = open(path)?;
+    Ok(opened.filter(|(_, stat)| stat.is_regular))
 }
 
 /// The `file:` address of an absolute path.
@@ -253,10 +290,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("temporary directory");
         let error = create(&dir.path().join("no/such/dir")).expect_err("no parent");
         assert_eq!(millstream_types::Coded::code(&error).0, "CON-006");
-        assert!(
-            list(&dir.path().join("nothing"))
-                .expect("absent is empty")
-                .is_empty()
-        );
+        let there = scan(&dir.path().join("nothing"), &mut |_, _| {});
+        assert!(!there.expect("absent is nothing"));
     }
 }

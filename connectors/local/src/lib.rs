@@ -16,6 +16,8 @@ mod memory;
 mod noop;
 mod position;
 mod registry;
+#[cfg(test)]
+mod testing;
 mod write;
 
 pub use console::{ConsoleConnector, SharedWriter};

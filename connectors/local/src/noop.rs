@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use arrow::datatypes::SchemaRef;
 use millstream_connectors_api::{
     Capabilities, ConnectorError, ConnectorFactory, EpochWrite, Guarantee, OptionSpec, Sink,
-    SinkReceipt, SinkRequest, Source, SourceRequest,
+    SinkContext, SinkReceipt, SinkRequest, Source, SourceContext, SourceRequest,
 };
-use millstream_types::{Epoch, OutputMode};
+use millstream_types::Epoch;
 
 const NAME: &str = "noop";
 
@@ -50,7 +50,11 @@ impl ConnectorFactory for NoopConnector {
         Err(no_source(NAME))
     }
 
-    fn source(&self, _request: &SourceRequest) -> Result<Box<dyn Source>, ConnectorError> {
+    fn source(
+        &self,
+        _request: &SourceRequest,
+        _context: SourceContext,
+    ) -> Result<Box<dyn Source>, ConnectorError> {
         Err(no_source(NAME))
     }
 
@@ -73,7 +77,7 @@ impl Sink for NoopSink {
         true
     }
 
-    fn open(&mut self, _schema: &SchemaRef, _mode: OutputMode) -> Result<(), ConnectorError> {
+    fn open(&mut self, _context: &SinkContext) -> Result<(), ConnectorError> {
         Ok(())
     }
 
@@ -81,8 +85,8 @@ impl Sink for NoopSink {
         Ok(None)
     }
 
-    fn write(&mut self, write: EpochWrite) -> Result<(), ConnectorError> {
-        *self.rows.entry(write.epoch).or_default() += write.rows.num_rows() as u64;
+    fn write(&mut self, write: &EpochWrite) -> Result<(), ConnectorError> {
+        *self.rows.entry(write.epoch).or_default() += write.body.rows();
         Ok(())
     }
 

@@ -86,7 +86,10 @@ mod tests {
             };
             let name = connector.name();
             if !sides.source {
-                let error = connector.source(&source).err().expect("no source side");
+                let error = connector
+                    .source(&source, crate::testing::context())
+                    .err()
+                    .expect("no source side");
                 assert_eq!(error.code().0, "CON-008", "{name}");
             }
             if !sides.sink {

@@ -44,6 +44,14 @@ pub enum DecodeError {
         /// The newest version known here.
         newest: u16,
     },
+    /// Whole, but of a program that spreads keys by another hash.
+    #[error("another key hash found={found:?} known={known:?}")]
+    Hash {
+        /// The hash that it names.
+        found: String,
+        /// The one of this program.
+        known: &'static str,
+    },
     /// A field has a value that no writer writes.
     #[error("impossible value in {field}")]
     Value {
@@ -69,6 +77,7 @@ pub(crate) struct TooLong {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Kind {
     pub(crate) magic: [u8; 4],
+    /// The newest version of the body; all before it, from 1 on, are read too.
     pub(crate) version: u16,
     pub(crate) body_bytes_max: usize,
 }
@@ -78,13 +87,20 @@ pub(crate) struct Kind {
 pub(crate) struct Opened<'a> {
     pub(crate) body: &'a [u8],
     pub(crate) crc: u32,
+    /// The version of the body.
+    pub(crate) version: u16,
     /// Length with the envelope.
     pub(crate) len: usize,
 }
 
 impl Kind {
-    /// Puts a body into its envelope.
+    /// Puts a body of the newest version into its envelope.
     pub(crate) fn seal(&self, body: &[u8]) -> Result<Vec<u8>, TooLong> {
+        self.seal_as(self.version, body)
+    }
+
+    /// Puts a body into its envelope.
+    pub(crate) fn seal_as(&self, version: u16, body: &[u8]) -> Result<Vec<u8>, TooLong> {
         let too_long = TooLong {
             bytes: body.len(),
             bytes_max: self.body_bytes_max,
@@ -95,13 +111,30 @@ impl Kind {
         }
         let mut out = Vec::with_capacity(body.len().saturating_add(ENVELOPE_BYTES));
         out.extend_from_slice(&self.magic);
-        out.extend_from_slice(&self.version.to_le_bytes());
+        out.extend_from_slice(&version.to_le_bytes());
         out.extend_from_slice(&[0, 0]);
         out.extend_from_slice(&len.to_le_bytes());
         out.extend_from_slice(body);
         let crc = crc32c::crc32c(&out);
         out.extend_from_slice(&crc.to_le_bytes());
         Ok(out)
+    }
+
+    /// The checksum of an envelope that [`Kind::seal`] made.
+    pub(crate) fn checksum(sealed: &[u8]) -> u32 {
+        let crc = sealed.last_chunk::<4>();
+        crc.map_or(0, |crc| u32::from_le_bytes(*crc))
+    }
+
+    /// How long the envelope is that begins with these bytes; of too few of them, the least.
+    /// Not to be believed before it was opened, but bounded.
+    pub(crate) fn announced(&self, bytes: &[u8]) -> usize {
+        let len = bytes
+            .get(HEAD_BYTES.saturating_sub(4)..)
+            .and_then(|rest| rest.first_chunk::<4>())
+            .map_or(0, |len| u32::from_le_bytes(*len));
+        let len = usize::try_from(len).unwrap_or(usize::MAX);
+        len.min(self.body_bytes_max).saturating_add(ENVELOPE_BYTES)
     }
 
     /// Opens the envelope at the start of `bytes`; more may follow it.
@@ -128,7 +161,7 @@ impl Kind {
             return Err(DecodeError::Checksum { want, got });
         }
         // Only after the checksum: a torn write must not look like a newer program's.
-        if version != self.version {
+        if version == 0 || version > self.version {
             return Err(DecodeError::Version {
                 found: version,
                 newest: self.version,
@@ -140,6 +173,7 @@ impl Kind {
         Ok(Opened {
             body,
             crc: want,
+            version,
             len: body_len.saturating_add(ENVELOPE_BYTES),
         })
     }

@@ -4,7 +4,7 @@ use std::io;
 
 use millstream_types::{Code, Coded, Epoch};
 
-use crate::{DecodeError, Refusal, RelPath, codec::TooLong};
+use crate::{DecodeError, Refusal, RelPath, codec::TooLong, resume::show};
 
 /// An error of the protocol or its files. Texts name files and epochs, never contents.
 #[derive(Debug, thiserror::Error)]
@@ -67,6 +67,17 @@ pub enum EpochError {
         /// What the system said.
         source: io::Error,
     },
+    /// CKP-005 · External · there is no space. Nothing of the call was written, everything else is
+    /// as it was, and the same call may be repeated when there is space.
+    #[error("cannot {action} a checkpoint file: the disk is full file={file}")]
+    Full {
+        /// `create`, `append to` …
+        action: &'static str,
+        /// The file.
+        file: RelPath,
+        /// What the system said.
+        source: io::Error,
+    },
     /// CKP-005 · External · an earlier sync failed; what is on the disk is unknown until a restart.
     #[error("checkpoint is closed after a failed write file={file}")]
     Poisoned {
@@ -93,6 +104,33 @@ pub enum EpochError {
         want: u64,
         /// The number that does.
         got: u64,
+    },
+    /// CKP-010 · User · a word of the user about an epoch that it cannot be said of.
+    #[error(
+        "nothing can be decided about this epoch epoch={epoch} reason={why:?} \
+         last_planned_epoch={} last_committed_epoch={}", show(*.plan_last), show(*.commit_last)
+    )]
+    NotOpen {
+        /// The epoch.
+        epoch: Epoch,
+        /// Why not.
+        why: &'static str,
+        /// The newest plan.
+        plan_last: Option<Epoch>,
+        /// The newest commit.
+        commit_last: Option<Epoch>,
+    },
+    /// CKP-004 · User · the checkpoint was written with another hash of the keys.
+    #[error(
+        "checkpoint was written with another key hash file={file} found={found:?} known={known:?}"
+    )]
+    OtherHash {
+        /// The file that says so.
+        file: RelPath,
+        /// The hash in the checkpoint.
+        found: String,
+        /// The one of this program.
+        known: &'static str,
     },
     /// EXE-003 · Bug · the engine did two steps of the protocol in the wrong order.
     #[error("internal: {what} out of order epoch={epoch} want={want}")]
@@ -130,26 +168,54 @@ impl EpochError {
         file: &RelPath,
     ) -> impl FnOnce(io::Error) -> EpochError {
         let file = file.clone();
-        move |source| EpochError::Disk {
-            action,
-            file,
-            source,
+        move |source| {
+            let is_full = matches!(
+                source.kind(),
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+            );
+            if is_full {
+                return EpochError::Full {
+                    action,
+                    file,
+                    source,
+                };
+            }
+            EpochError::Disk {
+                action,
+                file,
+                source,
+            }
         }
+    }
+
+    /// Whether the disk was full and the same call may be repeated when there is space: nothing of
+    /// it was written, and nothing else is harmed.
+    #[must_use]
+    pub fn is_disk_full(&self) -> bool {
+        matches!(self, EpochError::Full { .. })
     }
 
     pub(crate) fn decode(file: &RelPath, error: &DecodeError) -> EpochError {
         let file = file.clone();
-        if let DecodeError::Version { found, newest } = *error {
-            EpochError::Format {
+        match error {
+            DecodeError::Version { found, newest } => EpochError::Format {
                 file,
-                found,
-                newest,
-            }
-        } else {
-            EpochError::Damaged {
+                found: *found,
+                newest: *newest,
+            },
+            DecodeError::Hash { found, known } => EpochError::OtherHash {
+                file,
+                found: found.clone(),
+                known,
+            },
+            DecodeError::Cut { .. }
+            | DecodeError::Magic { .. }
+            | DecodeError::Checksum { .. }
+            | DecodeError::Value { .. }
+            | DecodeError::Trailing { .. } => EpochError::Damaged {
                 file,
                 reason: error.to_string(),
-            }
+            },
         }
     }
 
@@ -168,8 +234,11 @@ impl Coded for EpochError {
             EpochError::Damaged { .. } => "CKP-001",
             EpochError::OtherQuery { .. } => "CKP-002",
             EpochError::Locked { .. } | EpochError::Fenced { .. } => "CKP-003",
-            EpochError::Format { .. } => "CKP-004",
-            EpochError::Disk { .. } | EpochError::Poisoned { .. } => "CKP-005",
+            EpochError::Format { .. } | EpochError::OtherHash { .. } => "CKP-004",
+            EpochError::NotOpen { .. } => "CKP-010",
+            EpochError::Disk { .. } | EpochError::Full { .. } | EpochError::Poisoned { .. } => {
+                "CKP-005"
+            }
             EpochError::Refused(refusal) => return refusal.code(),
             EpochError::NoMetadata { .. } => "CKP-007",
             EpochError::Hole { .. } => "CKP-008",

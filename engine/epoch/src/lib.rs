@@ -16,11 +16,13 @@
 mod codec;
 mod disk;
 mod error;
+mod journal;
 mod log;
 mod manifest;
 mod metadata;
 mod record;
 mod resume;
+mod rewrite;
 pub mod sim;
 mod steps;
 mod store;
@@ -30,13 +32,16 @@ mod tests;
 pub use codec::DecodeError;
 pub use disk::{AppendFile, BadPath, Disk, DiskLock, Entry, RealDisk, RelPath};
 pub use error::EpochError;
+pub use journal::Journal;
 pub use log::{Frame, Link, Scan, SegmentHeader, Tail, encode_frame, encode_header, scan};
 pub use manifest::{Manifest, Piece};
-pub use metadata::Metadata;
-pub use record::{Commit, Plan, PlanKind, Record, SourceRange};
+pub use metadata::{KEY_HASH_NAME, Metadata};
+pub use record::{Accepted, Commit, Dropped, Plan, PlanKind, Record, SourceRange};
 pub use resume::{Facts, OPEN_PLANS_MAX, Output, Refusal, Replay, Resume, SinkPosition, resume};
+pub use rewrite::{RewriteRule, pieces_to_copy};
 pub use steps::{Chosen, Committed, Outcome, Planned, Staged, Sunk};
 pub use store::{
-    CheckpointReport, CheckpointStore, Collected, DamagedFile, FileReport, FileState, PackWriter,
-    Recovered, checksum, inspect, read_piece, verify,
+    CheckpointReport, CheckpointStore, Collected, DamagedFile, FileReport, FileState,
+    JournalReport, PackFile, PackWriter, Recovered, accept_input, checksum, drop_plans, inspect,
+    read_piece, verify,
 };

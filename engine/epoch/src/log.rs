@@ -10,7 +10,7 @@ use millstream_types::Epoch;
 
 use crate::{
     Record,
-    codec::{DecodeError, Kind, Reader, TooLong, Writer},
+    codec::{DecodeError, Kind, Opened, Reader, TooLong, Writer},
 };
 
 const HEADER: Kind = Kind {
@@ -19,9 +19,14 @@ const HEADER: Kind = Kind {
     body_bytes_max: 1 << 12,
 };
 
+/// Frames of plans and commits alone: what every release reads.
+const VERSION: u16 = 1;
+/// Frames with the user's word.
+const VERSION_WITH_WORDS: u16 = 2;
+
 const FRAME: Kind = Kind {
     magic: *b"MSfr",
-    version: 1,
+    version: VERSION_WITH_WORDS,
     body_bytes_max: 1 << 26,
 };
 
@@ -103,11 +108,17 @@ pub(crate) fn frame_bytes(
     for record in records {
         out.bytes(&record.encode());
     }
-    let bytes = FRAME.seal(&out.finish())?;
-    let crc = bytes
-        .last_chunk::<4>()
-        .map_or(0, |crc| u32::from_le_bytes(*crc));
-    Ok((bytes, link.after(crc)))
+    let bytes = FRAME.seal_as(version_of(records), &out.finish())?;
+    let next = link.after(Kind::checksum(&bytes));
+    Ok((bytes, next))
+}
+
+fn version_of(records: &[Record]) -> u16 {
+    if records.iter().any(Record::is_word) {
+        VERSION_WITH_WORDS
+    } else {
+        VERSION
+    }
 }
 
 /// The bytes of a header; `None` if the id is too long.
@@ -144,8 +155,8 @@ fn read_header(bytes: &[u8]) -> Result<(SegmentHeader, usize), DecodeError> {
     Ok((header, opened.len))
 }
 
-fn read_frame(body: &[u8], crc: u32) -> Result<Frame, DecodeError> {
-    let mut from = Reader::new(body);
+fn read_frame(opened: &Opened<'_>) -> Result<Frame, DecodeError> {
+    let mut from = Reader::new(opened.body);
     let generation = from.u64()?;
     let link = Link {
         sequence: from.u64()?,
@@ -158,10 +169,15 @@ fn read_frame(body: &[u8], crc: u32) -> Result<Frame, DecodeError> {
         records.push(Record::decode(from.bytes()?)?);
     }
     from.finish()?;
+    if opened.version != version_of(&records) {
+        return Err(DecodeError::Value {
+            field: "a frame's version",
+        });
+    }
     Ok(Frame {
         generation,
         link,
-        next: link.after(crc),
+        next: link.after(opened.crc),
         records,
     })
 }
@@ -203,7 +219,7 @@ pub fn scan(bytes: &[u8]) -> Scan {
             Ok(opened) => opened,
             Err(error) => break tail(rest, error),
         };
-        match read_frame(opened.body, opened.crc) {
+        match read_frame(&opened) {
             Ok(frame) => frames.push(frame),
             Err(error) => break Tail::Damaged(error),
         }

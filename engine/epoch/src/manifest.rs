@@ -7,12 +7,16 @@ use crate::codec::{DecodeError, Kind, Reader, TooLong, Writer};
 
 pub(crate) const MANIFEST: Kind = Kind {
     magic: *b"MSmf",
-    version: 1,
+    version: 2,
     body_bytes_max: 1 << 28,
 };
 
+/// Version 1 had the range of key hashes in each piece; nobody ever wrote another range than all.
+const VERSION_WITH_HASHES: u16 = 1;
+const HASHES_BYTES: usize = 16;
+
 /// Bytes of a piece with an empty name.
-const PIECE_BYTES_MIN: usize = 72;
+const PIECE_BYTES_MIN: usize = 56;
 
 /// A run of bytes in a pack: one sorted batch of one table.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,10 +35,6 @@ pub struct Piece {
     pub len: u64,
     /// Its rows.
     pub rows: u64,
-    /// The smallest key hash in it.
-    pub hash_low: u64,
-    /// The largest key hash in it.
-    pub hash_high: u64,
     /// What columns it has; a table with other columns refuses it.
     pub schema_fingerprint: u64,
     /// crc32c of its bytes.
@@ -86,7 +86,8 @@ impl Manifest {
     /// # Errors
     /// For bytes that no writer writes.
     pub fn decode(bytes: &[u8]) -> Result<(String, Manifest), DecodeError> {
-        let mut from = Reader::new(MANIFEST.open_whole(bytes)?.body);
+        let opened = MANIFEST.open_whole(bytes)?;
+        let mut from = Reader::new(opened.body);
         let query_id = from.text("query id")?;
         let epoch = Epoch(from.u64()?);
         let generation = from.u64()?;
@@ -95,7 +96,7 @@ impl Manifest {
         let count = from.count(PIECE_BYTES_MIN)?;
         let mut pieces = Vec::with_capacity(count);
         for _ in 0..count {
-            pieces.push(Piece::read(&mut from)?);
+            pieces.push(Piece::read(&mut from, opened.version)?);
         }
         let count = from.count(4)?;
         let mut source_states = Vec::with_capacity(count);
@@ -126,23 +127,25 @@ impl Piece {
         out.u64(self.offset);
         out.u64(self.len);
         out.u64(self.rows);
-        out.u64(self.hash_low);
-        out.u64(self.hash_high);
         out.u64(self.schema_fingerprint);
         out.u32(self.crc);
     }
 
-    fn read(from: &mut Reader<'_>) -> Result<Piece, DecodeError> {
+    fn read(from: &mut Reader<'_>, version: u16) -> Result<Piece, DecodeError> {
+        let (operator, table, bucket) = (from.u32()?, from.u32()?, from.i64()?);
+        let pack = from.text("pack")?;
+        let (offset, len, rows) = (from.u64()?, from.u64()?, from.u64()?);
+        if version == VERSION_WITH_HASHES {
+            from.take(HASHES_BYTES)?;
+        }
         Ok(Piece {
-            operator: from.u32()?,
-            table: from.u32()?,
-            bucket: from.i64()?,
-            pack: from.text("pack")?,
-            offset: from.u64()?,
-            len: from.u64()?,
-            rows: from.u64()?,
-            hash_low: from.u64()?,
-            hash_high: from.u64()?,
+            operator,
+            table,
+            bucket,
+            pack,
+            offset,
+            len,
+            rows,
             schema_fingerprint: from.u64()?,
             crc: from.u32()?,
         })

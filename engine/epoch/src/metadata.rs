@@ -9,8 +9,9 @@ pub(crate) const METADATA: Kind = Kind {
     body_bytes_max: 1 << 24,
 };
 
-/// How keys are hashed; a snapshot made with another function cannot be sliced by hash range.
-const HASH_NAME: &str = "xxh3-64/0";
+/// How keys are hashed to workers. Recorded in every checkpoint: state that another function spread
+/// would come back at the wrong worker. The runtime asserts that its own hash has this name.
+pub const KEY_HASH_NAME: &str = "xxh3-64/0";
 
 /// Whose checkpoint this is and what of the query is frozen in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,7 +31,7 @@ impl Metadata {
     pub(crate) fn encode(&self, engine: &str) -> Result<Vec<u8>, TooLong> {
         let mut out = Writer::default();
         out.text(engine);
-        out.text(HASH_NAME);
+        out.text(KEY_HASH_NAME);
         out.text(&self.query_id);
         out.u64(self.plan_fingerprint);
         out.text(&self.plan_text);
@@ -49,8 +50,10 @@ impl Metadata {
     pub fn decode(bytes: &[u8]) -> Result<(String, Metadata), DecodeError> {
         let mut from = Reader::new(METADATA.open_whole(bytes)?.body);
         let engine = from.text("engine version")?;
-        if from.text("hash name")? != HASH_NAME {
-            return Err(DecodeError::Value { field: "hash name" });
+        let found = from.text("hash name")?;
+        if found != KEY_HASH_NAME {
+            let known = KEY_HASH_NAME;
+            return Err(DecodeError::Hash { found, known });
         }
         let query_id = from.text("query id")?;
         let plan_fingerprint = from.u64()?;

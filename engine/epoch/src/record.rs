@@ -1,4 +1,5 @@
-//! What the log says about an epoch: its inputs before it runs, its outcome after the sink has it.
+//! What the log says about an epoch: its inputs before it runs, its outcome after the sink has it,
+//! and what the user decided about it in between.
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 use millstream_types::Epoch;
@@ -7,8 +8,10 @@ use crate::codec::{DecodeError, Reader, Writer};
 
 const KIND_PLAN: u8 = 1;
 const KIND_COMMIT: u8 = 2;
-const PLAN_VERSION: u8 = 1;
-const COMMIT_VERSION: u8 = 1;
+const KIND_DROPPED: u8 = 3;
+const KIND_ACCEPTED: u8 = 4;
+/// Of all kinds so far.
+const VERSION: u8 = 1;
 
 /// More sources than any query has; keeps a hostile count from taking memory.
 pub(crate) const SOURCES_MAX: usize = 1 << 16;
@@ -61,6 +64,27 @@ pub struct Commit {
     pub watermark_next_ms: i64,
 }
 
+/// The user gave up planned epochs that were never committed: their numbers are planned anew.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dropped {
+    /// The first of them; all later ones go too.
+    pub from: Epoch,
+    /// Why, in the user's words.
+    pub reason: String,
+}
+
+/// The user accepted that the input of an epoch is no longer what it was when it was planned: the
+/// epoch runs with what is there now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Accepted {
+    /// The epoch.
+    pub epoch: Epoch,
+    /// The source, by its place in the query.
+    pub source: u32,
+    /// What changed, in the user's words.
+    pub what: String,
+}
+
 /// One entry of the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Record {
@@ -68,6 +92,10 @@ pub enum Record {
     Plan(Plan),
     /// An epoch was committed.
     Commit(Commit),
+    /// Plans were given up by the user's word.
+    Dropped(Dropped),
+    /// Changed input was accepted by the user's word.
+    Accepted(Accepted),
 }
 
 impl Record {
@@ -77,24 +105,33 @@ impl Record {
         match self {
             Record::Plan(plan) => plan.epoch,
             Record::Commit(commit) => commit.epoch,
+            Record::Dropped(dropped) => dropped.from,
+            Record::Accepted(accepted) => accepted.epoch,
         }
+    }
+
+    /// Whether it is the user's word. Frames with such records have a version of their own, so that
+    /// a program that does not know them refuses the log by name.
+    pub(crate) fn is_word(&self) -> bool {
+        matches!(self, Record::Dropped(_) | Record::Accepted(_))
     }
 
     /// Kind, version and fields.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Writer::default();
+        out.u8(match self {
+            Record::Plan(_) => KIND_PLAN,
+            Record::Commit(_) => KIND_COMMIT,
+            Record::Dropped(_) => KIND_DROPPED,
+            Record::Accepted(_) => KIND_ACCEPTED,
+        });
+        out.u8(VERSION);
         match self {
-            Record::Plan(plan) => {
-                out.u8(KIND_PLAN);
-                out.u8(PLAN_VERSION);
-                plan.write(&mut out);
-            }
-            Record::Commit(commit) => {
-                out.u8(KIND_COMMIT);
-                out.u8(COMMIT_VERSION);
-                commit.write(&mut out);
-            }
+            Record::Plan(plan) => plan.write(&mut out),
+            Record::Commit(commit) => commit.write(&mut out),
+            Record::Dropped(dropped) => dropped.write(&mut out),
+            Record::Accepted(accepted) => accepted.write(&mut out),
         }
         out.finish()
     }
@@ -107,21 +144,20 @@ impl Record {
         let mut from = Reader::new(bytes);
         let kind = from.u8()?;
         let version = from.u8()?;
-        let newest = match kind {
-            KIND_PLAN => PLAN_VERSION,
-            KIND_COMMIT => COMMIT_VERSION,
-            _ => return Err(DecodeError::Value { field: "kind" }),
-        };
-        if version != newest {
+        if !(KIND_PLAN..=KIND_ACCEPTED).contains(&kind) {
+            return Err(DecodeError::Value { field: "kind" });
+        }
+        if version != VERSION {
             return Err(DecodeError::Version {
                 found: version.into(),
-                newest: newest.into(),
+                newest: VERSION.into(),
             });
         }
-        let record = if kind == KIND_PLAN {
-            Record::Plan(Plan::read(&mut from)?)
-        } else {
-            Record::Commit(Commit::read(&mut from)?)
+        let record = match kind {
+            KIND_PLAN => Record::Plan(Plan::read(&mut from)?),
+            KIND_COMMIT => Record::Commit(Commit::read(&mut from)?),
+            KIND_DROPPED => Record::Dropped(Dropped::read(&mut from)?),
+            _ => Record::Accepted(Accepted::read(&mut from)?),
         };
         from.finish()?;
         Ok(record)
@@ -209,6 +245,36 @@ impl Commit {
             rows_in: from.u64()?,
             rows_out: from.u64()?,
             watermark_next_ms: from.i64()?,
+        })
+    }
+}
+
+impl Dropped {
+    fn write(&self, out: &mut Writer) {
+        out.u64(self.from.0);
+        out.text(&self.reason);
+    }
+
+    fn read(from: &mut Reader<'_>) -> Result<Dropped, DecodeError> {
+        Ok(Dropped {
+            from: Epoch(from.u64()?),
+            reason: from.text("reason")?,
+        })
+    }
+}
+
+impl Accepted {
+    fn write(&self, out: &mut Writer) {
+        out.u64(self.epoch.0);
+        out.u32(self.source);
+        out.text(&self.what);
+    }
+
+    fn read(from: &mut Reader<'_>) -> Result<Accepted, DecodeError> {
+        Ok(Accepted {
+            epoch: Epoch(from.u64()?),
+            source: from.u32()?,
+            what: from.text("what was accepted")?,
         })
     }
 }

@@ -129,7 +129,7 @@ pub enum Refusal {
     },
 }
 
-fn show(epoch: Option<Epoch>) -> String {
+pub(crate) fn show(epoch: Option<Epoch>) -> String {
     epoch.map_or_else(|| "none".to_owned(), |epoch| epoch.to_string())
 }
 

@@ -6,8 +6,8 @@ use millstream_types::Epoch;
 use proptest::prelude::*;
 
 use crate::{
-    Commit, Link, Manifest, Metadata, Piece, Plan, PlanKind, Record, SegmentHeader, SourceRange,
-    Tail, encode_frame, encode_header, scan,
+    Accepted, Commit, Dropped, Link, Manifest, Metadata, Piece, Plan, PlanKind, Record,
+    SegmentHeader, SourceRange, Tail, encode_frame, encode_header, scan,
 };
 
 fn plan() -> Plan {
@@ -50,8 +50,6 @@ fn manifest() -> Manifest {
             offset: 64,
             len: 1000,
             rows: 10,
-            hash_low: 0,
-            hash_high: u64::MAX,
             schema_fingerprint: 9,
             crc: 0xdead_beef,
         }],
@@ -74,7 +72,7 @@ fn metadata() -> Metadata {
     clippy::needless_pass_by_value,
     reason = "an expectation stands at the call"
 )]
-fn check(bytes: &[u8], expected: Expect) {
+pub(crate) fn check(bytes: &[u8], expected: Expect) {
     let lines = bytes.chunks(16).map(|line| {
         let hex: Vec<String> = line.iter().map(|byte| format!("{byte:02x}")).collect();
         let text = line.iter().map(|byte| match byte {
@@ -127,23 +125,71 @@ fn the_bytes_of_a_frame() {
 }
 
 #[test]
+fn the_bytes_of_a_frame_with_the_users_word() {
+    let link = Link {
+        sequence: 11,
+        previous: 0xaabb_ccdd,
+    };
+    let records = [
+        Record::Dropped(Dropped {
+            from: Epoch(7),
+            reason: "bad row".to_owned(),
+        }),
+        Record::Accepted(Accepted {
+            epoch: Epoch(6),
+            source: 1,
+            what: "a.json".to_owned(),
+        }),
+    ];
+    check(
+        &encode_frame(2, link, &records).expect("short"),
+        expect![[r#"
+        4d 53 66 72 02 00 00 00 4d 00 00 00 02 00 00 00  MSfr....M.......
+        00 00 00 00 0b 00 00 00 00 00 00 00 dd cc bb aa  ................
+        02 00 00 00 15 00 00 00 03 01 07 00 00 00 00 00  ................
+        00 00 07 00 00 00 62 61 64 20 72 6f 77 18 00 00  ......bad row...
+        00 04 01 06 00 00 00 00 00 00 00 01 00 00 00 06  ................
+        00 00 00 61 2e 6a 73 6f 6e 36 ba 4f f6           ...a.json6.O.
+    "#]],
+    );
+}
+
+#[test]
 fn the_bytes_of_a_manifest() {
     check(
         &manifest().encode("0000-id").expect("short"),
         expect![[r#"
-        4d 53 6d 66 01 00 00 00 96 00 00 00 07 00 00 00  MSmf............
-        30 30 30 30 2d 69 64 06 00 00 00 00 00 00 00 02  0000-id.........
-        00 00 00 00 00 00 00 03 00 00 00 88 77 66 55 44  ............wfUD
-        33 22 11 01 00 00 00 01 00 00 00 02 00 00 00 fd  3"..............
-        ff ff ff ff ff ff ff 10 00 00 00 73 74 61 74 65  ...........state
-        2f 70 61 63 6b 2d 32 2d 30 2d 35 40 00 00 00 00  /pack-2-0-5@....
-        00 00 00 e8 03 00 00 00 00 00 00 0a 00 00 00 00  ................
-        00 00 00 00 00 00 00 00 00 00 00 ff ff ff ff ff  ................
-        ff ff ff 09 00 00 00 00 00 00 00 ef be ad de 02  ................
-        00 00 00 02 00 00 00 04 05 00 00 00 00 01 00 00  ................
-        00 06 6b 48 0c a4                                ..kH..
-    "#]],
+            4d 53 6d 66 02 00 00 00 86 00 00 00 07 00 00 00  MSmf............
+            30 30 30 30 2d 69 64 06 00 00 00 00 00 00 00 02  0000-id.........
+            00 00 00 00 00 00 00 03 00 00 00 88 77 66 55 44  ............wfUD
+            33 22 11 01 00 00 00 01 00 00 00 02 00 00 00 fd  3"..............
+            ff ff ff ff ff ff ff 10 00 00 00 73 74 61 74 65  ...........state
+            2f 70 61 63 6b 2d 32 2d 30 2d 35 40 00 00 00 00  /pack-2-0-5@....
+            00 00 00 e8 03 00 00 00 00 00 00 0a 00 00 00 00  ................
+            00 00 00 09 00 00 00 00 00 00 00 ef be ad de 02  ................
+            00 00 00 02 00 00 00 04 05 00 00 00 00 01 00 00  ................
+            00 06 e5 14 20 8a                                .... .
+        "#]],
     );
+}
+
+/// proves P14 for manifests: what the version before wrote is read.
+#[test]
+fn a_manifest_of_version_1_is_read() {
+    let hex = "4d536d660100000096000000070000003030\
+        30302d69640600000000000000020000000000000003000000\
+        8877665544332211010000000100000002000000fdffffffffffffff\
+        1000000073746174652f7061636b2d322d302d35\
+        4000000000000000e8030000000000000a00000000000000\
+        0000000000000000ffffffffffffffff0900000000000000\
+        efbeadde02000000020000000405000000000100000006\
+        6b480ca4";
+    let bytes: Vec<u8> = (0..hex.len())
+        .step_by(2)
+        .filter_map(|at| u8::from_str_radix(hex.get(at..at + 2)?, 16).ok())
+        .collect();
+    let found = Manifest::decode(&bytes).expect("the bytes of a former release");
+    assert_eq!(found, ("0000-id".to_owned(), manifest()));
 }
 
 #[test]
@@ -210,13 +256,25 @@ fn any_record() -> impl Strategy<Value = Record> {
             watermark_next_ms: mark,
         })
     });
-    prop_oneof![plan, commit]
+    let dropped = (any::<u64>(), text()).prop_map(|(from, reason)| {
+        let from = Epoch(from);
+        Record::Dropped(Dropped { from, reason })
+    });
+    let accepted = (any::<u64>(), any::<u32>(), text()).prop_map(|(epoch, source, what)| {
+        let epoch = Epoch(epoch);
+        Record::Accepted(Accepted {
+            epoch,
+            source,
+            what,
+        })
+    });
+    prop_oneof![plan, commit, dropped, accepted]
 }
 
 fn any_piece() -> impl Strategy<Value = Piece> {
-    let numbers = any::<(u32, u32, i64, [u64; 6], u32)>();
+    let numbers = any::<(u32, u32, i64, [u64; 4], u32)>();
     (numbers, text()).prop_map(|((operator, table, bucket, long, crc), pack)| {
-        let [offset, len, rows, hash_low, hash_high, schema_fingerprint] = long;
+        let [offset, len, rows, schema_fingerprint] = long;
         Piece {
             operator,
             table,
@@ -225,8 +283,6 @@ fn any_piece() -> impl Strategy<Value = Piece> {
             offset,
             len,
             rows,
-            hash_low,
-            hash_high,
             schema_fingerprint,
             crc,
         }

@@ -1,12 +1,8 @@
 //! From a plan to one timely dataflow, the same on every worker.
 
-use std::{
-    rc::Rc,
-    sync::{Arc, mpsc::Sender},
-};
+use std::{cell::Cell, rc::Rc, sync::Arc};
 
-use arrow::array::UInt64Array;
-use millstream_connectors_api::{ConnectorError, Decoder};
+use millstream_connectors_api::{Decoder, SinkEncoder};
 use millstream_operators::{
     aggregate::{
         AggregateSpec, ChangingSessions, CountedAggregate, KeyRows, PartialAggregate, Seed,
@@ -15,11 +11,10 @@ use millstream_operators::{
     arrange::{Arrange, Limit},
     board::EpochBoard,
     chain::{Chain, chain_operator},
-    delta::Delta,
     draw::DrawSource,
     driver::{
         DeltaStream, EpochOperator, MarkStream, OperatorEnvironment, OperatorEvent, Routing,
-        epoch_of, epoch_operator,
+        epoch_operator,
     },
     error::OperatorError,
     late::LateRows,
@@ -27,29 +22,19 @@ use millstream_operators::{
     top::Top,
     watermark::{MarkRules, MarkState, StatisticsStream, watermark},
 };
-use millstream_types::{Coded, Epoch, Fault, OperatorId, SourceId};
+use millstream_types::{Epoch, OperatorId, SourceId};
 use timely::{
-    container::CapacityContainerBuilder,
-    dataflow::{
-        Scope,
-        channels::pact::Pipeline,
-        operators::{
-            Concatenate,
-            generic::{OutputBuilder, builder_rc::OperatorBuilder},
-        },
-    },
+    dataflow::{Scope, operators::Concatenate},
     worker::Worker,
 };
 
 use crate::{
-    feed::{Feed, Polled},
-    message::{Message, Shared, batch_bytes},
+    ends::{self, Closing, Input, Output},
+    intake::Intake,
+    message::{Said, Shared, Speaker},
     plan::{MarkPolicy, Node, NodeId, StreamPlan, columns_of, retracts},
-    sinks::Port,
+    sinks::{Encoders, Port},
 };
-
-/// Chunks that a source operator decodes before others get a turn.
-const CHUNKS_A_TURN: usize = 1;
 
 /// Everything a worker needs to build its part of the query.
 #[derive(Clone)]
@@ -57,7 +42,7 @@ pub(crate) struct Blueprint {
     pub(crate) plan: Arc<StreamPlan>,
     pub(crate) start: Epoch,
     pub(crate) board: Arc<EpochBoard>,
-    pub(crate) feeds: Vec<Arc<Feed>>,
+    pub(crate) intakes: Vec<Arc<Intake>>,
     pub(crate) shared: Arc<Shared>,
     pub(crate) marks: MarkState,
     /// State of each operator, in the order of operator ids.
@@ -70,8 +55,12 @@ pub(crate) struct Blueprint {
     pub(crate) snapshots: Snapshots,
 }
 
-/// Decoders of one worker, one a source.
-pub(crate) type Decoders = Vec<Box<dyn Decoder>>;
+/// What a worker alone has: decoders, one a source, and encoders, one a sink.
+#[derive(Default)]
+pub(crate) struct Tools {
+    pub(crate) decoders: Vec<Box<dyn Decoder>>,
+    pub(crate) encoders: Encoders,
+}
 
 /// What of a worker's part is built.
 struct Parts<'s> {
@@ -93,7 +82,8 @@ impl<'s> Parts<'s> {
 /// A worker's part under construction.
 struct Builder<'s> {
     blueprint: Blueprint,
-    messages: Sender<Message>,
+    speaker: Rc<Speaker>,
+    closing: Rc<Closing>,
     environment: OperatorEnvironment,
     scope: Scope<'s, u64>,
     ownership: Ownership,
@@ -106,61 +96,56 @@ struct Builder<'s> {
 pub(crate) fn build(
     worker: &mut Worker,
     blueprint: &Blueprint,
-    decoders: Decoders,
-    messages: Sender<Message>,
+    tools: Tools,
+    speaker: Rc<Speaker>,
 ) -> Result<(), OperatorError> {
     let (index, peers) = (worker.index(), worker.peers());
-    let reporter = reporter(index, messages.clone());
+    let start = blueprint.start;
+    let ports = 1 + usize::from(blueprint.plan.late.is_some());
+    let drivers = Rc::<Cell<u32>>::default();
     worker.dataflow::<u64, _, _>(|scope| {
         let builder = Builder {
             environment: OperatorEnvironment {
-                start: blueprint.start,
+                start,
                 board: blueprint.board.clone(),
-                reporter,
+                drivers: drivers.clone(),
+                reporter: reporter(start, speaker.clone()),
             },
             blueprint: blueprint.clone(),
-            messages,
+            closing: Closing::new(start, ports, speaker.clone()),
+            speaker: speaker.clone(),
             scope,
             ownership: Ownership {
                 worker: index,
                 workers: peers,
             },
         };
-        builder.query(decoders)
-    })
+        builder.query(tools)
+    })?;
+    let givers = u64::from(drivers.get());
+    speaker.say(start, Said::Built { givers });
+    Ok(())
 }
 
-fn reporter(worker: usize, messages: Sender<Message>) -> Rc<dyn Fn(OperatorEvent)> {
-    Rc::new(move |event| {
-        let message = match event {
-            OperatorEvent::Failed(fault) => Message::Failed(fault),
-            OperatorEvent::Closed {
-                operator,
-                epoch,
-                report,
-            } => Message::Operator {
-                operator,
-                epoch,
-                report,
-            },
-            OperatorEvent::Tapped {
-                operator,
-                epoch,
-                changes,
-            } => Message::Tapped {
-                worker,
-                operator,
-                epoch,
-                changes,
-            },
-        };
-        // A coordinator that is gone has told everybody to stop.
-        let _gone = messages.send(message);
+fn reporter(start: Epoch, speaker: Rc<Speaker>) -> Rc<dyn Fn(OperatorEvent)> {
+    Rc::new(move |event| match event {
+        OperatorEvent::Failed(fault) => speaker.say(start, Said::Failed(fault)),
+        OperatorEvent::Closed {
+            operator,
+            epoch,
+            report,
+        } => speaker.say(epoch, Said::Operator { operator, report }),
+        OperatorEvent::Tapped {
+            operator,
+            epoch,
+            changes,
+        } => speaker.say(epoch, Said::Tapped { operator, changes }),
     })
 }
 
 impl<'s> Builder<'s> {
-    fn query(self, decoders: Decoders) -> Result<(), OperatorError> {
+    fn query(self, tools: Tools) -> Result<(), OperatorError> {
+        let Tools { decoders, encoders } = tools;
         let plan = self.blueprint.plan.clone();
         let mut parts = Parts {
             streams: vec![None; plan.nodes.len()],
@@ -184,9 +169,9 @@ impl<'s> Builder<'s> {
                 "a watermark is defined above a stateful operator",
             ));
         }
-        self.sink(Port::Result, parts.stream(plan.output)?);
+        self.sink(Port::Result, encoders.result, parts.stream(plan.output)?);
         if let Some(late) = &plan.late {
-            self.sink(Port::Late, parts.stream(late.node)?);
+            self.sink(Port::Late, encoders.late, parts.stream(late.node)?);
         }
         Ok(())
     }
@@ -299,75 +284,18 @@ impl<'s> Builder<'s> {
         }
     }
 
-    fn source(&self, source: SourceId, mut decoder: Box<dyn Decoder>) -> DeltaStream<'s> {
-        let name = format!(
-            "Source {}",
-            self.blueprint.plan.sources[source.0 as usize].table
-        );
-        let mut builder = OperatorBuilder::new(name, self.scope);
-        let address = builder.operator_info().address;
-        let activator = self.scope.activator_for(address.clone());
-        let waker = self.scope.worker().sync_activator_for(address.to_vec());
-        let (output, stream) = builder.new_output::<Delta>();
-        let mut output = OutputBuilder::<u64, CapacityContainerBuilder<Delta>>::from(output);
-        let feed = self.blueprint.feeds[source.0 as usize].clone();
-        let (shared, start) = (self.blueprint.shared.clone(), self.blueprint.start);
-        let (messages, ordered) = (self.messages.clone(), self.blueprint.plan.wants_origins());
-        shared.register(waker);
-        activator.activate();
-        builder.build(move |mut capabilities| {
-            let mut capability = capabilities.pop();
-            if let Some(capability) = &mut capability {
-                capability.downgrade(&start.0);
-            }
-            let mut failed = false;
-            move |_frontiers| {
-                let Some(held) = capability.as_mut().filter(|_| !failed) else {
-                    return;
-                };
-                for _ in 0..CHUNKS_A_TURN {
-                    if shared.is_backlogged() {
-                        return;
-                    }
-                    match feed.poll() {
-                        Polled::Empty(open) => {
-                            held.downgrade(&open.0);
-                            return;
-                        }
-                        Polled::Chunk(epoch, number, chunk) => {
-                            held.downgrade(&epoch.0);
-                            let mut output = output.activate();
-                            let mut session = output.session(held);
-                            let mut places = ordered.then(|| Places::new(source, number));
-                            let decoded = decoder.decode(chunk, &mut |batch| {
-                                let origin = places.as_mut().map(|at| at.next(batch.num_rows()));
-                                let delta = Delta::insertions(batch).with_origin(origin);
-                                session.give_container(&mut { delta });
-                            });
-                            drop(session);
-                            match decoded {
-                                Ok(report) => tell(
-                                    &messages,
-                                    Message::Read {
-                                        epoch,
-                                        source,
-                                        rows: report.rows,
-                                        malformed: report.malformed,
-                                    },
-                                ),
-                                Err(error) => {
-                                    failed = true;
-                                    tell(&messages, Message::Failed(fault_of(&error)));
-                                    return;
-                                }
-                            }
-                        }
-                    }
-                }
-                activator.activate();
-            }
-        });
-        stream
+    fn source(&self, source: SourceId, decoder: Box<dyn Decoder>) -> DeltaStream<'s> {
+        let at = source.0 as usize;
+        let name = format!("Source {}", self.blueprint.plan.sources[at].table);
+        let input = Input {
+            source,
+            decoder,
+            intake: self.blueprint.intakes[at].clone(),
+            shared: self.blueprint.shared.clone(),
+            speaker: self.speaker.clone(),
+            is_ordered: self.blueprint.plan.wants_origins(),
+        };
+        ends::source(self.scope, name, self.blueprint.start, input)
     }
 
     fn marks(&self, statistics: Vec<StatisticsStream<'s>>) -> MarkStream<'s> {
@@ -378,12 +306,12 @@ impl<'s> Builder<'s> {
             fastest: plan.mark_policy == MarkPolicy::Max,
             idle_ms: plan.mark_idle_ms,
         };
-        let messages = self.messages.clone();
+        let speaker = self.speaker.clone();
         let from = (self.blueprint.start, self.blueprint.marks.clone());
         let board = self.blueprint.board.clone();
         let clock = move |epoch| board.facts(epoch).map_or(0, |facts| facts.clock_ms);
         watermark(all, rules, from, clock, move |report| {
-            tell(&messages, Message::Marked(report))
+            speaker.say(report.epoch, Said::Marked(report))
         })
     }
 
@@ -475,90 +403,16 @@ impl<'s> Builder<'s> {
         epoch_operator(id, self.scope, inputs, None, &self.environment, operator)
     }
 
-    /// An end of the dataflow: rows go to the coordinator, closed epochs are reported.
-    fn sink(&self, port: Port, rows: DeltaStream<'s>) {
-        let mut builder = OperatorBuilder::new("Sink".to_owned(), self.scope);
-        let mut input = builder.new_input(rows, Pipeline);
-        let messages = self.messages.clone();
-        let only_counts = self.blueprint.only_counts && port == Port::Result;
-        let shared = self.blueprint.shared.clone();
-        let (mut next, worker) = (self.blueprint.start, self.ownership.worker);
-        builder.build(move |_capabilities| {
-            move |frontiers| {
-                input.for_each(|time, delta| {
-                    let epoch = epoch_of(&time);
-                    let (rows, signs) = std::mem::take(delta).into_parts();
-                    if only_counts {
-                        let signed = signs.map_or(rows.num_rows(), |signs| signs.len());
-                        tell(
-                            &messages,
-                            Message::Counted {
-                                epoch,
-                                worker,
-                                rows: signed as u64,
-                            },
-                        );
-                    } else {
-                        shared.add_backlog(batch_bytes(&rows));
-                        tell(
-                            &messages,
-                            Message::Rows {
-                                port,
-                                epoch,
-                                worker,
-                                rows,
-                                signs,
-                            },
-                        );
-                    }
-                });
-                // An empty frontier means that the query is stopping: nothing more is closed.
-                while frontiers[0]
-                    .frontier()
-                    .first()
-                    .is_some_and(|open| *open > next.0)
-                {
-                    tell(
-                        &messages,
-                        Message::Closed {
-                            epoch: next,
-                            worker,
-                        },
-                    );
-                    next = next.next();
-                }
-            }
-        });
+    /// Rows go to the committer, for the sink at `port`.
+    fn sink(&self, port: Port, encoder: Option<Box<dyn SinkEncoder>>, rows: DeltaStream<'s>) {
+        let output = Output {
+            port,
+            encoder,
+            only_counts: self.blueprint.only_counts && port == Port::Result,
+            shared: self.blueprint.shared.clone(),
+            speaker: self.speaker.clone(),
+            closing: self.closing.clone(),
+        };
+        ends::sink(self.scope, rows, self.blueprint.start, output);
     }
-}
-
-/// Places of rows in the input of their epoch: chunk by chunk, then source by source, row by row.
-struct Places {
-    next: u64,
-}
-
-impl Places {
-    fn new(source: SourceId, chunk: u32) -> Places {
-        // Rows of a chunk take 32 bits, sources 8: sources beyond share a place, and rows in one
-        // place are told apart by their values.
-        let source = u64::from(source.0.min(0xFF));
-        Places {
-            next: (u64::from(chunk) & 0xFF_FFFF) << 40 | source << 32,
-        }
-    }
-
-    fn next(&mut self, rows: usize) -> UInt64Array {
-        let first = self.next;
-        self.next += rows as u64;
-        UInt64Array::from_iter_values(first..self.next)
-    }
-}
-
-fn tell(messages: &Sender<Message>, message: Message) {
-    // A coordinator that is gone has told everybody to stop.
-    let _gone = messages.send(message);
-}
-
-fn fault_of(error: &ConnectorError) -> Fault {
-    error.fault()
 }

@@ -3,7 +3,7 @@
 use millstream_connectors_api::ConnectorError;
 use millstream_epoch::{EpochError, Refusal};
 use millstream_operators::error::OperatorError;
-use millstream_types::{Code, Coded, Fault};
+use millstream_types::{Code, Coded, Epoch, Fault};
 
 /// An error of the runtime. What operators and connectors report keeps its own code.
 #[derive(Debug, thiserror::Error)]
@@ -24,6 +24,18 @@ pub enum RuntimeError {
     /// From an operator while the dataflow is built.
     #[error(transparent)]
     Operator(#[from] OperatorError),
+    /// CKP-010 · Corrupt · an epoch that runs again gives something else than before.
+    #[error("an epoch gives something else than before epoch={epoch} {what}: was={was} is={is}")]
+    ReplayDiffers {
+        /// The epoch.
+        epoch: Epoch,
+        /// `rows read` or `watermark`.
+        what: &'static str,
+        /// What the log says.
+        was: String,
+        /// What it gives now.
+        is: String,
+    },
     /// EXE-002 · Bug · a thread of the query ended without a word.
     #[error("a thread of the query stopped thread={thread}")]
     ThreadLost {
@@ -38,6 +50,31 @@ pub enum RuntimeError {
     },
 }
 
+impl RuntimeError {
+    /// Whether there was no room: what was tried changed nothing and may be tried again.
+    #[must_use]
+    pub fn is_disk_full(&self) -> bool {
+        match self {
+            RuntimeError::Connector(error) => error.is_disk_full(),
+            RuntimeError::Checkpoint(error) => error.is_disk_full(),
+            RuntimeError::Reported(_)
+            | RuntimeError::Refused(_)
+            | RuntimeError::Operator(_)
+            | RuntimeError::ReplayDiffers { .. }
+            | RuntimeError::ThreadLost { .. }
+            | RuntimeError::Contract { .. } => false,
+        }
+    }
+
+    /// Whether a snapshot that failed with this may be tried again: the disk refused, but nothing
+    /// is unknown about what is on it.
+    #[must_use]
+    pub fn is_passing(&self) -> bool {
+        let passing = matches!(self, RuntimeError::Checkpoint(EpochError::Disk { .. }));
+        passing || self.is_disk_full()
+    }
+}
+
 impl Coded for RuntimeError {
     fn code(&self) -> Code {
         match self {
@@ -46,6 +83,7 @@ impl Coded for RuntimeError {
             RuntimeError::Checkpoint(error) => error.code(),
             RuntimeError::Refused(refusal) => refusal.code(),
             RuntimeError::Operator(error) => error.code(),
+            RuntimeError::ReplayDiffers { .. } => Code("CKP-010"),
             RuntimeError::ThreadLost { .. } => Code("EXE-002"),
             RuntimeError::Contract { .. } => Code("EXE-003"),
         }
@@ -58,7 +96,9 @@ impl Coded for RuntimeError {
             RuntimeError::Checkpoint(error) => error.hint(),
             RuntimeError::Refused(refusal) => refusal.hint(),
             RuntimeError::Operator(error) => error.hint(),
-            RuntimeError::ThreadLost { .. } | RuntimeError::Contract { .. } => None,
+            RuntimeError::ReplayDiffers { .. }
+            | RuntimeError::ThreadLost { .. }
+            | RuntimeError::Contract { .. } => None,
         }
     }
 }

@@ -5,20 +5,32 @@
 //! about rows. Tests: whole queries run as scripts; here are unit tests of what scripts do not reach.
 
 pub mod clock;
-mod coordinator;
+mod committer;
+mod control;
 mod dataflow;
+mod desk;
+mod edge;
+mod ends;
+mod epochs;
 pub mod error;
-mod feed;
+pub mod events;
+mod frame;
+mod intake;
+mod journals;
+mod log;
 mod message;
 mod pacer;
 pub mod plan;
+mod planner;
 pub mod progress;
 pub mod query;
 mod report;
+mod restore;
 pub mod schedule;
 pub mod settings;
 pub mod sinks;
 mod snapshot;
+mod start;
 mod threads;
 
-pub use threads::Channels;
+pub use settings::Channels;

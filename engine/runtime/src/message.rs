@@ -1,102 +1,202 @@
-//! What workers and readers tell the coordinator, and how it wakes them.
+//! What the threads of a query tell each other: typed words, each complete in itself.
+//!
+//! No order is relied upon that only a shared channel would give. What a worker says of an epoch is
+//! counted, and its last word of it carries the count, so the committer knows when it has heard
+//! everything, whatever way the words took. The form of words between processes is in `frame`.
 
-use std::sync::{
-    Arc, Mutex, PoisonError,
-    atomic::{AtomicBool, AtomicUsize, Ordering},
+use std::{
+    cell::RefCell,
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+        mpsc::Sender,
+    },
 };
 
-use arrow::array::{Array, Int64Array, RecordBatch};
-use millstream_operators::{driver::OperatorReport, state::BucketChange, watermark::MarkReport};
-use millstream_types::{Epoch, Fault, OperatorId, SourceId};
+use millstream_connectors_api::WriteBody;
+use millstream_operators::{
+    driver::OperatorReport,
+    state::BucketChange,
+    watermark::{MarkReport, MarkState},
+};
+use millstream_types::{Epoch, Fault, OperatorId, SourceId, WorkerId};
 use timely::scheduling::SyncActivator;
 
-use crate::{schedule::Event, sinks::Port};
+use crate::{
+    epochs::OpenEpoch, frame, schedule::Event, settings::Channels, sinks::Port, snapshot::Asked,
+};
 
-/// A word to the coordinator.
+/// A word to the committer.
 #[derive(Debug)]
-pub(crate) enum Message {
+pub(crate) enum ToCommitter {
+    /// A worker says something of an epoch.
+    Said(Word),
+    /// The same, as bytes.
+    Framed(Vec<u8>),
+    /// An epoch was planned and is under way.
+    Planned(Epoch, Box<OpenEpoch>),
+    /// State was asked for, as of the end of an epoch that is committed.
+    Capture(Asked),
+    /// Look whether the query is ending.
+    Poke,
+}
+
+/// A word to the planner.
+#[derive(Debug)]
+pub(crate) enum ToPlanner {
+    /// An epoch is committed; none older is open.
+    Committed {
+        epoch: Epoch,
+        /// The marks after it, if the query has any.
+        marks: Option<MarkState>,
+    },
+    /// A snapshot is durable, or was given up.
+    Captured {
+        /// The older of the snapshots that are kept: nothing before it will be read again.
+        floor: Option<Epoch>,
+    },
     /// The query must stop.
     Failed(Fault),
+    /// The query is to end where it stands, for a test.
+    Killed,
+    /// A source may have something new, or somebody asked for something.
+    Poke,
+}
+
+/// What a worker says of an epoch.
+#[derive(Debug)]
+pub(crate) struct Word {
+    pub(crate) worker: WorkerId,
+    pub(crate) epoch: Epoch,
+    pub(crate) said: Said,
+}
+
+/// Its words.
+#[derive(Debug)]
+pub(crate) enum Said {
+    /// The query must stop.
+    Failed(Fault),
+    /// The worker's part of the dataflow is built, with so many operators that give state when it is
+    /// asked for. Said once, of the first epoch, and not counted.
+    Built { givers: u64 },
     /// Rows for a sink.
-    Rows {
-        port: Port,
-        epoch: Epoch,
-        worker: usize,
-        rows: RecordBatch,
-        signs: Option<Int64Array>,
-    },
+    Rows { port: Port, body: WriteBody },
     /// Rows for a sink that only counts.
-    Counted {
-        epoch: Epoch,
-        worker: usize,
-        rows: u64,
-    },
-    /// A worker has nothing more to say about an epoch.
-    Closed { epoch: Epoch, worker: usize },
-    /// An operator closed an epoch on one worker.
+    Counted { rows: u64 },
+    /// The last word: it said so much before, this one not counted.
+    Closed { words: u64 },
+    /// An operator closed the epoch.
     Operator {
         operator: OperatorId,
-        epoch: Epoch,
         report: OperatorReport,
     },
-    /// State of an operator of one worker.
+    /// State of an operator as of the end of the epoch. Comes after the last word where state was
+    /// asked for late, and is not counted: every operator of every worker gives it once.
     Tapped {
-        worker: usize,
         operator: OperatorId,
-        epoch: Epoch,
         changes: Vec<BucketChange>,
     },
-    /// The marks moved.
+    /// The marks moved. Not counted: it is waited for by itself, and may come after the last word of
+    /// the worker that says it.
     Marked(MarkReport),
-    /// A worker read rows of a source.
+    /// Rows of a source were decoded.
     Read {
-        epoch: Epoch,
         source: SourceId,
         rows: u64,
         malformed: u64,
     },
-    /// Somebody asked for something: look at the requests.
-    Poke,
 }
 
-impl Message {
-    /// What a schedule is told of it.
-    pub(crate) fn event(&self) -> Option<Event> {
+impl Said {
+    /// Whether the last word counts it.
+    pub(crate) fn is_counted(&self) -> bool {
         match self {
-            Message::Rows {
-                epoch,
-                worker,
-                rows,
-                ..
-            } => Some(Event::Rows {
-                epoch: *epoch,
-                worker: *worker,
-                rows: rows.num_rows(),
-            }),
-            Message::Counted {
-                epoch,
-                worker,
-                rows,
-            } => Some(Event::Rows {
-                epoch: *epoch,
-                worker: *worker,
-                rows: usize::try_from(*rows).unwrap_or(usize::MAX),
-            }),
-            Message::Closed { epoch, worker } => Some(Event::Closed {
-                epoch: *epoch,
-                worker: *worker,
-            }),
-            Message::Failed(_)
-            | Message::Operator { .. }
-            | Message::Tapped { .. }
-            | Message::Marked(_)
-            | Message::Read { .. }
-            | Message::Poke => None,
+            Said::Rows { .. }
+            | Said::Counted { .. }
+            | Said::Operator { .. }
+            | Said::Read { .. } => true,
+            Said::Failed(_)
+            | Said::Built { .. }
+            | Said::Closed { .. }
+            | Said::Tapped { .. }
+            | Said::Marked(_) => false,
         }
     }
 }
 
-/// Rows on their way to the sink, so that sources can hold back. [INV-07]
+impl Word {
+    /// What a schedule is told of it.
+    pub(crate) fn event(&self) -> Option<Event> {
+        let (epoch, worker) = (self.epoch, self.worker.0);
+        let rows = |rows: u64| Event::Rows {
+            epoch,
+            worker,
+            rows: usize::try_from(rows).unwrap_or(usize::MAX),
+        };
+        match &self.said {
+            Said::Rows { body, .. } => Some(rows(body.rows())),
+            Said::Counted { rows: counted } => Some(rows(*counted)),
+            Said::Closed { .. } => Some(Event::Closed { epoch, worker }),
+            Said::Failed(_)
+            | Said::Built { .. }
+            | Said::Operator { .. }
+            | Said::Tapped { .. }
+            | Said::Marked(_)
+            | Said::Read { .. } => None,
+        }
+    }
+}
+
+/// A worker's way to the committer. Lives on the worker and counts what it says.
+#[derive(Debug)]
+pub(crate) struct Speaker {
+    worker: WorkerId,
+    channels: Channels,
+    out: Sender<ToCommitter>,
+    words: RefCell<BTreeMap<Epoch, u64>>,
+}
+
+impl Speaker {
+    pub(crate) fn new(worker: WorkerId, channels: Channels, out: Sender<ToCommitter>) -> Speaker {
+        Speaker {
+            worker,
+            channels,
+            out,
+            words: RefCell::default(),
+        }
+    }
+
+    /// Says something of an epoch that is not closed.
+    pub(crate) fn say(&self, epoch: Epoch, said: Said) {
+        if said.is_counted() {
+            *self.words.borrow_mut().entry(epoch).or_default() += 1;
+        }
+        let worker = self.worker;
+        let word = Word {
+            worker,
+            epoch,
+            said,
+        };
+        let message = match self.channels {
+            Channels::Typed => ToCommitter::Said(word),
+            Channels::Bytes => match frame::encode(&word) {
+                Ok(bytes) => ToCommitter::Framed(bytes),
+                Err(_) => ToCommitter::Said(word),
+            },
+        };
+        // A committer that is gone has told everybody to stop.
+        let _gone = self.out.send(message);
+    }
+
+    /// Says the last word of an epoch.
+    pub(crate) fn close(&self, epoch: Epoch) {
+        let words = self.words.borrow_mut().remove(&epoch).unwrap_or(0);
+        self.say(epoch, Said::Closed { words });
+    }
+}
+
+/// Rows or bytes on their way to the sink, so that sources and operators hold back. [INV-07]
 const BACKLOG_BYTES_MAX: usize = 64 << 20;
 
 /// What all threads of a query share besides their channels.
@@ -165,12 +265,4 @@ impl Shared {
     pub(crate) fn is_backlogged(&self) -> bool {
         self.backlog.load(Ordering::SeqCst) > BACKLOG_BYTES_MAX
     }
-}
-
-/// Bytes of a batch on its way to the sink; cheap and good enough for a bound.
-pub(crate) fn batch_bytes(rows: &RecordBatch) -> usize {
-    rows.columns()
-        .iter()
-        .map(|column| column.get_array_memory_size())
-        .sum()
 }

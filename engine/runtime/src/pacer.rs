@@ -2,32 +2,25 @@
 //!
 //! Rule: plan as soon as fewer epochs are open than may be and there is something to do. Under light
 //! load an epoch is a handful of rows; under load rows pile up while epochs are open, so epochs grow
-//! by themselves. Triggers override the rule.
+//! by themselves. Triggers override the rule. Nothing is looked for more often than a source wants:
+//! between its times a source rings.
 
 use std::time::Duration;
 
-use millstream_connectors_api::{PlannedRange, ReadLimit};
-use millstream_operators::board::{EpochFacts, EpochKind};
+use millstream_connectors_api::ReadLimit;
 
-use crate::{
-    coordinator::{Coordinator, Ended, OpenEpoch, millis},
-    settings::Trigger,
-};
+use crate::{desk::Desk, epochs::Draft, error::RuntimeError, settings::Trigger};
 
-/// Longest sleep of a coordinator that waits for messages only; a guard, not a schedule.
-const IDLE: Duration = Duration::from_secs(1);
-
-type Ranges = Vec<Option<PlannedRange>>;
+/// Longest sleep of a planner that waits for words only; a guard, not a schedule.
+const IDLE: Duration = Duration::from_secs(10);
 
 /// State of the schedule.
 #[derive(Debug, Default)]
 pub(crate) struct Pacer {
     trigger: Trigger,
-    /// When the sources were last asked and had nothing.
-    empty_at: Option<Duration>,
+    /// When the sources, which had nothing, are to be asked again.
+    ask_at: Option<Duration>,
     frozen: bool,
-    /// The range after the one that was planned, for triggers that must know which is the last.
-    ahead: Option<Ranges>,
     /// Requests to process everything that are being served.
     serving: Option<u64>,
     /// The one epoch of trigger `once` was planned.
@@ -38,8 +31,8 @@ pub(crate) struct Pacer {
 
 /// What to do in this turn.
 pub(crate) struct Wish {
-    pub(crate) epochs: Vec<OpenEpoch>,
-    /// How long to wait for messages; none to go on at once.
+    pub(crate) epoch: Option<Draft>,
+    /// How long to wait for words; none to go on at once.
     pub(crate) wait: Option<Duration>,
     /// Nothing is to be planned any more.
     pub(crate) is_done: bool,
@@ -48,15 +41,15 @@ pub(crate) struct Wish {
 impl Wish {
     fn wait(wait: Duration) -> Wish {
         Wish {
-            epochs: Vec::new(),
+            epoch: None,
             wait: Some(wait),
             is_done: false,
         }
     }
 
-    fn plan(open: OpenEpoch) -> Wish {
+    fn plan(draft: Draft) -> Wish {
         Wish {
-            epochs: vec![open],
+            epoch: Some(draft),
             wait: None,
             is_done: false,
         }
@@ -64,7 +57,7 @@ impl Wish {
 
     fn done() -> Wish {
         Wish {
-            epochs: Vec::new(),
+            epoch: None,
             wait: Some(IDLE),
             is_done: true,
         }
@@ -85,194 +78,127 @@ impl Pacer {
         self.is_spent = true;
     }
 
-    pub(crate) fn turn(&mut self, query: &mut Coordinator) -> Result<Wish, Ended> {
-        if query.control.wants_stop() {
+    /// A source rang, or somebody asked for something: the sources may be asked at once.
+    pub(crate) fn woken(&mut self) {
+        self.ask_at = None;
+    }
+
+    /// # Errors
+    /// What a source says. After a full disk nothing was planned and the call may be repeated.
+    pub(crate) fn turn(&mut self, desk: &mut Desk) -> Result<Wish, RuntimeError> {
+        if desk.control.wants_stop() {
             return Ok(Wish::done());
         }
-        if query.open.len() >= query.settings.open_epochs_max.max(1) {
+        if desk.open >= desk.settings.open_epochs_max.max(1) {
             return Ok(Wish::wait(IDLE));
         }
         match self.trigger {
-            Trigger::Default => self.continuous(query),
-            Trigger::ProcessingTime(interval) => self.at_ticks(query, interval),
-            Trigger::Once => self.once(query),
-            Trigger::AvailableNow => self.available_now(query),
-            Trigger::OnDemand => self.on_demand(query),
+            Trigger::Default => self.continuous(desk),
+            Trigger::ProcessingTime(interval) => self.at_ticks(desk, interval),
+            Trigger::Once => self.once(desk),
+            Trigger::AvailableNow => self.available_now(desk),
+            Trigger::OnDemand => self.on_demand(desk),
         }
     }
 
-    fn continuous(&mut self, query: &mut Coordinator) -> Result<Wish, Ended> {
-        let asked = query.control.asked();
-        let now = query.settings.clock.monotonic();
-        let delay = query.settings.polling_delay;
-        let must_ask = !query.control.is_served();
-        if let Some(empty_at) = self.empty_at.filter(|_| !must_ask) {
-            let rested = now.saturating_sub(empty_at);
-            if rested < delay && !no_data_is_due(query) {
-                return Ok(Wish::wait(delay.saturating_sub(rested)));
-            }
+    fn continuous(&mut self, desk: &mut Desk) -> Result<Wish, RuntimeError> {
+        let asked = desk.control.asked();
+        let now = desk.settings.clock.monotonic();
+        let must_ask = !desk.control.is_served();
+        if let Some(ask_at) = self.ask_at.filter(|_| !must_ask)
+            && now < ask_at
+            && !desk.no_data_is_due()
+        {
+            return Ok(Wish::wait(IDLE.min(ask_at.saturating_sub(now))));
         }
-        if let Some(open) = data_epoch(query, ReadLimit::Configured)? {
-            self.empty_at = None;
-            return Ok(Wish::plan(open));
+        if let Some(draft) = desk.data_epoch(ReadLimit::Configured)? {
+            self.ask_at = None;
+            return Ok(Wish::plan(draft));
         }
-        self.empty_at = Some(now);
-        if no_data_is_due(query) {
-            return Ok(Wish::plan(no_data_epoch(query)));
+        let wait = desk.ask_after().unwrap_or(IDLE);
+        let wait = wait.max(desk.settings.polling_delay);
+        self.ask_at = Some(now.saturating_add(wait));
+        if desk.no_data_is_due() {
+            return Ok(Wish::plan(desk.no_data_epoch()));
         }
-        if query.open.is_empty() {
-            query.control.serve(asked);
+        if desk.open == 0 {
+            desk.control.serve(asked);
         }
-        Ok(Wish::wait(delay))
+        Ok(Wish::wait(IDLE.min(wait)))
     }
 
-    fn at_ticks(&mut self, query: &mut Coordinator, interval: Duration) -> Result<Wish, Ended> {
-        let asked = query.control.asked();
+    fn at_ticks(&mut self, desk: &mut Desk, interval: Duration) -> Result<Wish, RuntimeError> {
+        let asked = desk.control.asked();
         let interval_ms = i64::try_from(interval.as_millis())
             .unwrap_or(i64::MAX)
             .max(1);
-        let now = query.settings.clock.now_ms();
+        let now = desk.settings.clock.now_ms();
         let tick = now.div_euclid(interval_ms);
         let next_ms = (tick + 1).saturating_mul(interval_ms).saturating_sub(now);
-        let rest = Duration::from_millis(next_ms.unsigned_abs());
+        let rest = IDLE.min(Duration::from_millis(next_ms.unsigned_abs()));
         // One epoch a tick, and none while another is open: the schedule re-aligns by itself.
-        if tick == self.tick || !query.open.is_empty() {
-            return Ok(Wish::wait(if query.open.is_empty() {
-                rest
-            } else {
-                IDLE.min(rest)
-            }));
+        if tick == self.tick || desk.open > 0 {
+            return Ok(Wish::wait(rest));
         }
         self.tick = tick;
-        if let Some(open) = data_epoch(query, ReadLimit::Configured)? {
-            return Ok(Wish::plan(open));
+        if let Some(draft) = desk.data_epoch(ReadLimit::Configured)? {
+            return Ok(Wish::plan(draft));
         }
-        if no_data_is_due(query) {
-            return Ok(Wish::plan(no_data_epoch(query)));
+        if desk.no_data_is_due() {
+            return Ok(Wish::plan(desk.no_data_epoch()));
         }
-        query.control.serve(asked);
+        desk.control.serve(asked);
         Ok(Wish::wait(rest))
     }
 
-    fn once(&mut self, query: &mut Coordinator) -> Result<Wish, Ended> {
-        if std::mem::replace(&mut self.is_spent, true) {
+    fn once(&mut self, desk: &mut Desk) -> Result<Wish, RuntimeError> {
+        if self.is_spent {
             return Ok(Wish::done());
         }
-        Ok(match data_epoch(query, ReadLimit::Everything)? {
-            Some(mut open) => {
-                query.capture_after(&mut open);
-                Wish::plan(open)
-            }
-            None => Wish::done(),
-        })
+        let draft = desk.data_epoch(ReadLimit::Everything)?;
+        self.is_spent = true;
+        Ok(draft.map_or_else(Wish::done, Wish::plan))
     }
 
-    fn available_now(&mut self, query: &mut Coordinator) -> Result<Wish, Ended> {
-        if !std::mem::replace(&mut self.frozen, true) {
-            let now_ms = query.settings.clock.now_ms();
-            for source in &mut query.sources {
-                source.source.freeze(now_ms)?;
+    fn available_now(&mut self, desk: &mut Desk) -> Result<Wish, RuntimeError> {
+        if !self.frozen {
+            let now_ms = desk.settings.clock.now_ms();
+            for of in &mut desk.sources {
+                of.source.freeze(now_ms)?;
             }
-            self.ahead = ask(query, ReadLimit::Configured)?;
+            self.frozen = true;
         }
-        if let Some(ranges) = self.ahead.take() {
-            // The cursors that a snapshot stores must not include the range that is looked at
-            // ahead, so the epoch is made before it.
-            let mut open = query.open_epoch(facts(query, EpochKind::Data), ranges);
-            query.capture_after(&mut open);
-            self.ahead = ask(query, ReadLimit::Configured)?;
-            let is_last = self.ahead.is_none();
-            if !is_last && !snapshot_is_due(query) {
-                open.facts.snapshot_after = false;
-            }
-            return Ok(Wish::plan(open));
+        if let Some(draft) = desk.data_epoch(ReadLimit::Configured)? {
+            return Ok(Wish::plan(draft));
         }
-        if no_data_is_due(query) {
-            let mut open = no_data_epoch(query);
-            query.capture_after(&mut open);
-            return Ok(Wish::plan(open));
+        if desk.no_data_is_due() {
+            return Ok(Wish::plan(desk.no_data_epoch()));
         }
-        Ok(if query.open.is_empty() {
+        Ok(if desk.open == 0 {
             Wish::done()
         } else {
             Wish::wait(IDLE)
         })
     }
 
-    fn on_demand(&mut self, query: &mut Coordinator) -> Result<Wish, Ended> {
-        let asked = query.control.asked();
-        if query.control.is_served() {
-            return Ok(Wish::wait(IDLE));
-        }
-        if !query.open.is_empty() {
+    fn on_demand(&mut self, desk: &mut Desk) -> Result<Wish, RuntimeError> {
+        let asked = desk.control.asked();
+        if desk.control.is_served() || desk.open > 0 {
             return Ok(Wish::wait(IDLE));
         }
         // One epoch over everything that was added, then epochs without data.
         if self.serving != Some(asked) {
-            self.serving = Some(asked);
-            if let Some(open) = data_epoch(query, ReadLimit::Configured)? {
-                self.serving = None;
-                return Ok(Wish::plan(open));
+            let draft = desk.data_epoch(ReadLimit::Configured)?;
+            self.serving = draft.is_none().then_some(asked);
+            if let Some(draft) = draft {
+                return Ok(Wish::plan(draft));
             }
         }
-        if no_data_is_due(query) {
-            return Ok(Wish::plan(no_data_epoch(query)));
+        if desk.no_data_is_due() {
+            return Ok(Wish::plan(desk.no_data_epoch()));
         }
         self.serving = None;
-        query.control.serve(asked);
+        desk.control.serve(asked);
         Ok(Wish::wait(IDLE))
     }
-}
-
-fn facts(query: &Coordinator, kind: EpochKind) -> EpochFacts {
-    EpochFacts {
-        clock_ms: query.settings.clock.now_ms(),
-        kind,
-        snapshot_after: false,
-    }
-}
-
-/// Asks every source for its next range; none if no source has any.
-fn ask(query: &mut Coordinator, limit: ReadLimit) -> Result<Option<Ranges>, Ended> {
-    let now_ms = query.settings.clock.now_ms();
-    let mut ranges = Vec::with_capacity(query.sources.len());
-    for source in &mut query.sources {
-        ranges.push(source.source.plan(limit, now_ms)?);
-    }
-    Ok(ranges.iter().any(Option::is_some).then_some(ranges))
-}
-
-fn data_epoch(query: &mut Coordinator, limit: ReadLimit) -> Result<Option<OpenEpoch>, Ended> {
-    let before = query.settings.clock.monotonic();
-    let Some(ranges) = ask(query, limit)? else {
-        return Ok(None);
-    };
-    let mut open = query.open_epoch(facts(query, EpochKind::Data), ranges);
-    open.durations.latest_offset = millis(query.settings.clock.monotonic().saturating_sub(before));
-    if snapshot_is_due(query) {
-        query.capture_after(&mut open);
-    }
-    Ok(Some(open))
-}
-
-fn no_data_epoch(query: &Coordinator) -> OpenEpoch {
-    let ranges = vec![None; query.sources.len()];
-    let mut open = query.open_epoch(facts(query, EpochKind::NoData), ranges);
-    if snapshot_is_due(query) {
-        query.capture_after(&mut open);
-    }
-    open
-}
-
-fn snapshot_is_due(query: &Coordinator) -> bool {
-    let now = query.settings.clock.monotonic();
-    now.saturating_sub(query.snapshot_at) >= query.settings.snapshot_interval
-}
-
-/// Whether the watermark moved in the last epoch and something may close by it.
-fn no_data_is_due(query: &Coordinator) -> bool {
-    query.settings.no_data_epochs
-        && query.open.is_empty()
-        && query.plan.wants_no_data_epochs()
-        && query.marks.evict > query.marks.late
 }

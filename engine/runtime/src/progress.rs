@@ -81,6 +81,8 @@ pub struct EventTimeProgress {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct StateOperatorProgress {
+    /// Number of the operator in the plan, as `explain` shows it; stable across restarts.
+    pub operator_id: u32,
     /// Spark's name for its kind.
     pub operator_name: String,
     /// Logical rows held.

@@ -1,92 +1,95 @@
-//! From what was counted to progress objects and plan records.
+//! From what was counted to progress objects.
 
-use std::{fmt::Write, time::Duration};
+use std::{collections::BTreeMap, fmt::Write, sync::Arc, time::Duration};
 
 use millstream_connectors_api::SinkReceipt;
-use millstream_epoch::{Chosen, Plan, PlanKind, SourceRange};
 use millstream_operators::{
     aggregate::{AggregateSpec, TimeKey},
-    board::EpochKind,
     driver::OperatorReport,
-    watermark::MarkState,
+    watermark::{MarkReport, MarkState},
 };
-use millstream_types::{Epoch, EventTime, Interval};
+use millstream_types::{Epoch, EventTime, Interval, OperatorId, SourceId};
 
 use crate::{
-    coordinator::{Coordinator, OpenEpoch},
+    epochs::OpenEpoch,
     plan::{MarkDefinition, MarkPolicy, Node, StreamPlan},
     progress::{
         EventTimeProgress, Progress, SinkProgress, SourceProgress, StateOperatorProgress, iso_ms,
     },
 };
 
-/// What is remembered between two reports.
+/// What workers counted of one epoch.
 #[derive(Debug, Default)]
-pub(crate) struct Reports {
-    /// When the epoch before was planned.
-    pub(crate) last_trigger: Option<Duration>,
-    restored: Option<Epoch>,
+pub(crate) struct Counted {
+    operators: BTreeMap<OperatorId, OperatorReport>,
+    /// Rows and malformed records of each source.
+    read: BTreeMap<SourceId, (u64, u64)>,
+    pub(crate) rows_out: u64,
 }
 
-/// Adds what another worker counted.
-pub(crate) fn add(total: &mut OperatorReport, report: &OperatorReport) {
-    total.rows_total += report.rows_total;
-    total.rows_updated += report.rows_updated;
-    total.rows_removed += report.rows_removed;
-    total.rows_late += report.rows_late;
-    total.bytes += report.bytes;
-    total.oldest_end = [total.oldest_end, report.oldest_end]
-        .into_iter()
-        .flatten()
-        .min();
+impl Counted {
+    /// Adds what an operator of one worker counted.
+    pub(crate) fn operator(&mut self, operator: OperatorId, report: &OperatorReport) {
+        let total = self.operators.entry(operator).or_default();
+        total.rows_total += report.rows_total;
+        total.rows_updated += report.rows_updated;
+        total.rows_removed += report.rows_removed;
+        total.rows_late += report.rows_late;
+        total.bytes += report.bytes;
+        total.oldest_end = [total.oldest_end, report.oldest_end]
+            .into_iter()
+            .flatten()
+            .min();
+    }
+
+    /// Adds rows of a source that one worker decoded.
+    pub(crate) fn read(&mut self, source: SourceId, rows: u64, malformed: u64) {
+        let read = self.read.entry(source).or_default();
+        read.0 += rows;
+        read.1 += malformed;
+    }
+
+    /// Rows of all sources.
+    pub(crate) fn rows_in(&self) -> u64 {
+        self.read.values().map(|(rows, _)| rows).sum()
+    }
+}
+
+/// What is the same in all reports of a query, and what is remembered between two of them.
+#[derive(Debug)]
+pub(crate) struct Reports {
+    pub(crate) plan: Arc<StreamPlan>,
+    pub(crate) id: String,
+    pub(crate) run_id: String,
+    pub(crate) name: Option<String>,
+    /// The line of each source.
+    pub(crate) sources: Vec<String>,
+    /// When the epoch before was planned.
+    pub(crate) last_trigger: Option<Duration>,
 }
 
 impl Reports {
-    pub(crate) fn restored(&mut self, epoch: Option<Epoch>) {
-        self.restored = epoch;
-    }
-
-    /// The plan record of an epoch.
-    pub(crate) fn chosen(&self, epoch: Epoch, open: &OpenEpoch) -> Chosen {
-        Chosen::new(Plan {
-            epoch,
-            clock_ms: open.facts.clock_ms,
-            kind: match open.facts.kind {
-                EpochKind::Data => PlanKind::Data,
-                EpochKind::NoData => PlanKind::NoData,
-            },
-            snapshot_after: open.facts.snapshot_after,
-            sources: open
-                .ranges
-                .iter()
-                .map(|range| {
-                    range.as_ref().map(|range| SourceRange {
-                        start: range.start.as_ref().map(|position| position.0.clone()),
-                        end: range.end.0.clone(),
-                        detail: range.detail.clone(),
-                    })
-                })
-                .collect(),
-        })
+    /// Whether the query has watermarks.
+    pub(crate) fn has_marks(&self) -> bool {
+        !self.plan.marks.is_empty()
     }
 
     pub(crate) fn progress(
-        &self,
-        query: &Coordinator,
+        &mut self,
         epoch: Epoch,
         open: &OpenEpoch,
-        receipt: SinkReceipt,
+        (counted, marks): (&Counted, Option<&MarkReport>),
+        (sink, receipt): (String, SinkReceipt),
         done: Duration,
     ) -> Progress {
         let took = done.saturating_sub(open.planned_at);
-        let since = self
-            .last_trigger
-            .map(|last| open.planned_at.saturating_sub(last));
-        let rows: u64 = open.read.iter().map(|(rows, _)| rows).sum();
+        let last = self.last_trigger.replace(open.planned_at);
+        let since = last.map(|last| open.planned_at.saturating_sub(last));
+        let rows = counted.rows_in();
         Progress {
-            id: query.id.clone(),
-            run_id: query.settings.run_id.clone(),
-            name: query.settings.name.clone(),
+            id: self.id.clone(),
+            run_id: self.run_id.clone(),
+            name: self.name.clone(),
             timestamp: iso_ms(open.facts.clock_ms),
             batch_id: epoch.0,
             batch_duration: open.durations.trigger_execution,
@@ -94,14 +97,41 @@ impl Reports {
             input_rows_per_second: since.and_then(|since| rate(rows, since)),
             processed_rows_per_second: rate(rows, took),
             duration_ms: open.durations,
-            event_time: event_time(query, open),
-            state_operators: state_operators(query, open),
-            sources: sources(query, open, since, took),
+            event_time: event_time(&self.plan, counted, marks),
+            state_operators: state_operators(&self.plan, counted),
+            sources: self.source_progress(open, counted, (since, took)),
             sink: SinkProgress {
-                description: query.sinks.result().description(),
+                description: sink,
                 num_output_rows: receipt.rows,
             },
         }
+    }
+
+    fn source_progress(
+        &self,
+        open: &OpenEpoch,
+        counted: &Counted,
+        (since, took): (Option<Duration>, Duration),
+    ) -> Vec<SourceProgress> {
+        let sources = self.sources.iter().zip(&open.ranges).zip(&open.latest);
+        sources
+            .zip(0..)
+            .map(|(((description, range), latest), source)| {
+                let read = counted.read.get(&SourceId(source));
+                let (rows, malformed) = read.copied().unwrap_or_default();
+                let start = range.as_ref().and_then(|range| range.start.as_ref());
+                SourceProgress {
+                    description: description.clone(),
+                    start_offset: start.map(|position| position.0.clone()),
+                    end_offset: range.as_ref().map(|range| range.end.0.clone()),
+                    latest_offset: latest.as_ref().map(|position| position.0.clone()),
+                    num_input_rows: rows,
+                    num_malformed_rows: malformed,
+                    input_rows_per_second: since.and_then(|since| rate(rows, since)),
+                    processed_rows_per_second: rate(rows, took),
+                }
+            })
+            .collect()
     }
 }
 
@@ -112,11 +142,15 @@ fn rate(rows: u64, over: Duration) -> Option<f64> {
     rate.is_finite().then(|| (rate * 10.0).round() / 10.0)
 }
 
-fn event_time(query: &Coordinator, open: &OpenEpoch) -> Option<EventTimeProgress> {
-    if query.plan.marks.is_empty() {
+fn event_time(
+    plan: &StreamPlan,
+    counted: &Counted,
+    marks: Option<&MarkReport>,
+) -> Option<EventTimeProgress> {
+    if plan.marks.is_empty() {
         return None;
     }
-    let marks = open.marks.as_ref()?;
+    let marks = marks?;
     #[expect(clippy::cast_possible_truncation, reason = "a mean of times is a time")]
     let avg = marks.times.map(|times| iso_ms(times.avg_ms.round() as i64));
     Some(EventTimeProgress {
@@ -124,12 +158,12 @@ fn event_time(query: &Coordinator, open: &OpenEpoch) -> Option<EventTimeProgress
         max: marks.times.map(|times| iso_ms(times.max_ms)),
         min: marks.times.map(|times| iso_ms(times.min_ms)),
         avg,
-        held_by: held_by(&query.plan, &marks.state, open),
+        held_by: held_by(plan, &marks.state, counted),
     })
 }
 
 /// Which input holds the mark and which window waits: the answer to "why is there no output?".
-fn held_by(plan: &StreamPlan, marks: &MarkState, open: &OpenEpoch) -> String {
+fn held_by(plan: &StreamPlan, marks: &MarkState, counted: &Counted) -> String {
     let at = iso_ms(marks.evict.ms());
     let mut text = match marks.holder(plan.mark_policy == MarkPolicy::Max) {
         None => format!("no input moves the watermark from {at}: all are idle"),
@@ -156,7 +190,7 @@ fn held_by(plan: &StreamPlan, marks: &MarkState, open: &OpenEpoch) -> String {
     if !idle.is_empty() {
         let _ = write!(text, "; not waited for, because idle: {}", idle.join(", "));
     }
-    let oldest = open
+    let oldest = counted
         .operators
         .values()
         .filter_map(|report| report.oldest_end);
@@ -167,9 +201,8 @@ fn held_by(plan: &StreamPlan, marks: &MarkState, open: &OpenEpoch) -> String {
     text
 }
 
-fn state_operators(query: &Coordinator, open: &OpenEpoch) -> Vec<StateOperatorProgress> {
-    let mut operators: Vec<StateOperatorProgress> = query
-        .plan
+fn state_operators(plan: &StreamPlan, counted: &Counted) -> Vec<StateOperatorProgress> {
+    let mut operators: Vec<StateOperatorProgress> = plan
         .nodes
         .iter()
         .filter_map(|node| {
@@ -184,8 +217,9 @@ fn state_operators(query: &Coordinator, open: &OpenEpoch) -> Vec<StateOperatorPr
                 | Node::Late { .. }
                 | Node::Arrange { .. } => return None,
             };
-            let report = open.operators.get(operator).copied().unwrap_or_default();
+            let report = counted.operators.get(operator).copied().unwrap_or_default();
             Some(StateOperatorProgress {
+                operator_id: operator.0,
                 operator_name: name.to_owned(),
                 num_rows_total: report.rows_total,
                 num_rows_updated: report.rows_updated,
@@ -209,31 +243,4 @@ fn aggregate_name(spec: &AggregateSpec) -> &'static str {
         | TimeKey::Windowed { .. }
         | TimeKey::Counted { .. } => "stateStoreSave",
     }
-}
-
-fn sources(
-    query: &Coordinator,
-    open: &OpenEpoch,
-    since: Option<Duration>,
-    took: Duration,
-) -> Vec<SourceProgress> {
-    query
-        .sources
-        .iter()
-        .zip(&open.ranges)
-        .zip(&open.read)
-        .map(|((control, range), (rows, malformed))| SourceProgress {
-            description: control.source.description(),
-            start_offset: range
-                .as_ref()
-                .and_then(|r| r.start.as_ref())
-                .map(|p| p.0.clone()),
-            end_offset: range.as_ref().map(|range| range.end.0.clone()),
-            latest_offset: control.source.latest().map(|position| position.0),
-            num_input_rows: *rows,
-            num_malformed_rows: *malformed,
-            input_rows_per_second: since.and_then(|since| rate(*rows, since)),
-            processed_rows_per_second: rate(*rows, took),
-        })
-        .collect()
 }

@@ -1,8 +1,8 @@
 //! `Schedule`: the seam through which a test decides which thread of a query moves next.
 //!
 //! With a schedule every thread of a query blocks in [`Schedule::turn`] until it is given its turn, does
-//! one unit of work and comes back: a worker steps once, a reader takes one plan or hands on one chunk,
-//! the coordinator goes once around its loop. Nobody waits anywhere else and workers read no clock, so
+//! one unit of work and comes back: a worker steps once, a reader takes one split or hands on one chunk,
+//! planner, committer and snapshotter go once around their loops. Nobody waits anywhere else and workers read no clock, so
 //! the order of turns decides everything and can be repeated. Without one, which is the normal way,
 //! threads wait where they always did. The schedule of the tests is the baton of `testkit`.
 
@@ -13,10 +13,19 @@ use millstream_types::Epoch;
 /// A thread of a query.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Participant {
-    /// The one that plans and commits.
-    Coordinator,
-    /// The one that reads a source, by the source's place in the plan.
-    Reader(usize),
+    /// The one that plans epochs.
+    Planner,
+    /// The one that commits them.
+    Committer,
+    /// The one that writes snapshots.
+    Snapshotter,
+    /// One that reads a source.
+    Reader {
+        /// The source's place in the plan.
+        source: usize,
+        /// Which of the source's readers.
+        reader: usize,
+    },
     /// One that runs operators.
     Worker(usize),
 }
@@ -37,11 +46,11 @@ pub enum Work {
 pub enum Turn {
     /// One unit of work.
     Go,
-    /// End the query where it stands, as a kill would. Only the coordinator heeds it.
+    /// End the query where it stands, as a kill would. Only the planner heeds it.
     Kill,
 }
 
-/// What the coordinator learns or does, in its own order: what two equal schedules must agree in.
+/// What planner and committer learn or do, in the order of their turns: what two equal schedules must agree in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {
@@ -87,7 +96,7 @@ pub trait Schedule: Send + Sync {
     /// Somebody outside asked something of the query: who had nothing to do may have now.
     fn poke(&self);
 
-    /// Something happened, in a turn of the coordinator.
+    /// Something happened, in a turn of the planner or the committer.
     fn saw(&self, event: Event);
 }
 

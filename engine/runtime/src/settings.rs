@@ -2,7 +2,17 @@
 
 use std::{sync::Arc, time::Duration};
 
-use crate::{clock::Clock, schedule::Schedule, threads::Channels};
+use crate::{clock::Clock, schedule::Schedule};
+
+/// How workers of a process hand batches to each other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Channels {
+    /// References move: the normal way.
+    #[default]
+    Typed,
+    /// Everything is encoded as between processes: for tests of the wire form.
+    Bytes,
+}
 
 /// When epochs are planned.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

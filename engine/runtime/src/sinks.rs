@@ -1,10 +1,12 @@
 //! The sinks of a query: one for its result, and one for its late rows if somebody wants them.
 //!
-//! They commit together. The late rows go first, so an epoch that the result's sink has is in the
-//! other one, too; after a crash in between, the late rows' sink says that it has the epoch and is
-//! not given it again. Recovery therefore asks the result's sink alone.
+//! They commit together, the late rows first. Each is asked by itself what it has and is given the
+//! rest: after a crash in between, the late rows' sink has one epoch more than the other.
 
-use millstream_connectors_api::{ConnectorError, EpochWrite, Guarantee, Sink, SinkReceipt};
+use millstream_connectors_api::{
+    ConnectorError, EpochWrite, Guarantee, Sink, SinkContext, SinkEncoder, SinkReceipt,
+};
+use millstream_epoch::{Facts, Output, Refusal, Resume, SinkPosition, resume};
 use millstream_types::{Epoch, OutputMode};
 
 use crate::plan::StreamPlan;
@@ -20,22 +22,68 @@ pub(crate) enum Port {
 
 /// Where the rows of a query go.
 pub struct Sinks {
-    result: Box<dyn Sink>,
-    late: Option<LateSink>,
+    result: End,
+    late: Option<End>,
 }
 
-struct LateSink {
+/// A sink and what it has.
+struct End {
     sink: Box<dyn Sink>,
-    /// The newest epoch that it has from before this start.
+    /// What it has, by its own word.
+    position: SinkPosition,
+    /// The newest epoch that it is not given, because it has it from before this start.
     has: Option<Epoch>,
+}
+
+/// What runs on a worker for each sink.
+#[derive(Default)]
+pub(crate) struct Encoders {
+    pub(crate) result: Option<Box<dyn SinkEncoder>>,
+    pub(crate) late: Option<Box<dyn SinkEncoder>>,
 }
 
 impl std::fmt::Debug for Sinks {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Sinks")
-            .field("result", &self.result.description())
+            .field("result", &self.result.sink.description())
             .field("late", &self.late.is_some())
             .finish()
+    }
+}
+
+impl End {
+    fn new(sink: Box<dyn Sink>) -> End {
+        End {
+            sink,
+            position: SinkPosition::CannotTell,
+            has: None,
+        }
+    }
+
+    /// What it answers to "which epoch did you commit last?".
+    fn ask(&mut self) -> Result<SinkPosition, ConnectorError> {
+        let last = self.sink.last_committed()?;
+        self.position = match (self.sink.guarantee(), last) {
+            (Guarantee::AtLeastOnce, _) => SinkPosition::CannotTell,
+            (Guarantee::ExactlyOnce, None) => SinkPosition::Nothing,
+            (Guarantee::ExactlyOnce, Some(epoch)) => SinkPosition::Committed(epoch),
+        };
+        Ok(self.position)
+    }
+
+    /// Decides how the query goes on as far as this sink is concerned.
+    fn resume(&mut self, facts: impl Fn(SinkPosition) -> Facts) -> Result<Resume, Refusal> {
+        let resumed = resume(facts(self.position))?;
+        let silent = resumed.replay.iter();
+        self.has = silent
+            .filter(|step| step.output == Output::Suppress)
+            .map(|step| step.epoch)
+            .max();
+        Ok(resumed)
+    }
+
+    fn wants(&self, epoch: Epoch) -> bool {
+        self.has < Some(epoch)
     }
 }
 
@@ -43,60 +91,108 @@ impl Sinks {
     /// A sink for the result, and one for late rows if the plan makes any.
     #[must_use]
     pub fn new(result: Box<dyn Sink>, late: Option<Box<dyn Sink>>) -> Sinks {
-        let late = late.map(|sink| LateSink { sink, has: None });
-        Sinks { result, late }
+        Sinks {
+            result: End::new(result),
+            late: late.map(End::new),
+        }
     }
 
-    /// Called once before the first write.
-    pub(crate) fn open(&mut self, plan: &StreamPlan) -> Result<(), ConnectorError> {
-        self.result.open(&plan.schema, plan.mode)?;
+    /// Takes the places for this query. Called once, when its checkpoint is locked: a process that is
+    /// refused there must not have touched anything of the one that runs.
+    pub(crate) fn open(&mut self, plan: &StreamPlan, query_id: &str) -> Result<(), ConnectorError> {
+        self.result.sink.open(&SinkContext {
+            query_id: query_id.to_owned(),
+            schema: plan.schema.clone(),
+            mode: plan.mode,
+        })?;
         if let (Some(late), Some(output)) = (&mut self.late, &plan.late) {
-            late.sink.open(&output.schema, OutputMode::Append)?;
-            if late.sink.guarantee() == Guarantee::ExactlyOnce {
-                late.has = late.sink.last_committed()?;
+            late.sink.open(&SinkContext {
+                query_id: query_id.to_owned(),
+                schema: output.schema.clone(),
+                mode: OutputMode::Append,
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Asks the sinks what they have.
+    pub(crate) fn ask(&mut self) -> Result<Vec<SinkPosition>, ConnectorError> {
+        let ends = [Some(&mut self.result), self.late.as_mut()];
+        ends.into_iter().flatten().map(End::ask).collect()
+    }
+
+    /// Decides how the query goes on, once the sinks were asked. A sink of late rows that is of
+    /// another life, ahead of the checkpoint or behind what it can replay is refused like the sink
+    /// of the result.
+    pub(crate) fn resume(
+        &mut self,
+        facts: impl Fn(SinkPosition) -> Facts,
+    ) -> Result<Resume, Refusal> {
+        if let Some(late) = &mut self.late {
+            late.resume(&facts)?;
+        }
+        self.result.resume(&facts)
+    }
+
+    /// The sink of the result.
+    pub(crate) fn result(&self) -> &dyn Sink {
+        self.result.sink.as_ref()
+    }
+
+    /// What a worker needs to encode rows.
+    pub(crate) fn encoders(&self) -> Encoders {
+        Encoders {
+            result: self.result.sink.encoder(),
+            late: self.late.as_ref().and_then(|late| late.sink.encoder()),
+        }
+    }
+
+    /// Whether a sink is to be given an epoch.
+    pub(crate) fn wants(&self, port: Port, epoch: Epoch) -> bool {
+        match port {
+            Port::Result => self.result.wants(epoch),
+            Port::Late => self.late.as_ref().is_some_and(|late| late.wants(epoch)),
+        }
+    }
+
+    fn wanting(&mut self, port: Port, epoch: Epoch) -> Option<&mut dyn Sink> {
+        let end = match port {
+            Port::Result => Some(&mut self.result),
+            Port::Late => self.late.as_mut(),
+        };
+        let end = end.filter(|end| end.wants(epoch))?;
+        Some(end.sink.as_mut())
+    }
+
+    pub(crate) fn write(&mut self, port: Port, write: &EpochWrite) -> Result<(), ConnectorError> {
+        match self.wanting(port, write.epoch) {
+            Some(sink) => sink.write(write),
+            None => Ok(()),
+        }
+    }
+
+    pub(crate) fn stage(&mut self, epoch: Epoch) -> Result<(), ConnectorError> {
+        for port in [Port::Late, Port::Result] {
+            if let Some(sink) = self.wanting(port, epoch) {
+                sink.stage(epoch)?;
             }
         }
         Ok(())
     }
 
-    /// The sink of the result.
-    pub(crate) fn result(&self) -> &dyn Sink {
-        self.result.as_ref()
-    }
-
-    /// The sink of the result.
-    pub(crate) fn result_mut(&mut self) -> &mut dyn Sink {
-        self.result.as_mut()
-    }
-
-    /// The late rows' sink, unless it has the epoch already.
-    fn late_for(&mut self, epoch: Epoch) -> Option<&mut dyn Sink> {
-        let late = self.late.as_mut()?;
-        (late.has < Some(epoch)).then_some(late.sink.as_mut())
-    }
-
-    pub(crate) fn write(&mut self, port: Port, write: EpochWrite) -> Result<(), ConnectorError> {
-        match port {
-            Port::Result => self.result.write(write),
-            Port::Late => match self.late_for(write.epoch) {
-                Some(late) => late.write(write),
-                None => Ok(()),
-            },
+    /// Commits an epoch and says what became visible of the result; nothing if the sink only counts
+    /// or had it before. May be repeated after a full disk: a sink that has the epoch says so.
+    pub(crate) fn commit(&mut self, epoch: Epoch) -> Result<Option<SinkReceipt>, ConnectorError> {
+        if let Some(late) = &mut self.late
+            && late.wants(epoch)
+        {
+            late.sink.commit(epoch)?;
+            late.has = Some(epoch);
         }
-    }
-
-    pub(crate) fn stage(&mut self, epoch: Epoch) -> Result<(), ConnectorError> {
-        if let Some(late) = self.late_for(epoch) {
-            late.stage(epoch)?;
+        if !self.result.wants(epoch) {
+            return Ok(None);
         }
-        self.result.stage(epoch)
-    }
-
-    /// Commits an epoch and says what became visible of the result.
-    pub(crate) fn commit(&mut self, epoch: Epoch) -> Result<SinkReceipt, ConnectorError> {
-        if let Some(late) = self.late_for(epoch) {
-            late.commit(epoch)?;
-        }
-        self.result.commit(epoch)
+        let receipt = self.result.sink.commit(epoch)?;
+        Ok((!self.result.sink.discards_rows()).then_some(receipt))
     }
 }

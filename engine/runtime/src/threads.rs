@@ -1,18 +1,16 @@
-//! Threads of a query: workers over timely, one reader a source.
+//! Threads of a query: workers over timely, readers of sources.
 
 use std::{
     cell::Cell,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{
-        Arc, Mutex, PoisonError,
-        mpsc::{Receiver, Sender, TryRecvError},
-    },
+    rc::Rc,
+    sync::{Arc, Mutex, PoisonError, mpsc::Sender},
     thread::JoinHandle,
     time::Duration,
 };
 
-use millstream_connectors_api::{ConnectorError, PlannedRange, SourceReader};
-use millstream_types::{Coded, Epoch};
+use millstream_connectors_api::{Chunk, ConnectorError, Flow, Prefetch, SourceReader};
+use millstream_types::{Coded, WorkerId};
 use timely::{
     CommunicationConfig, WorkerConfig,
     communication::{WorkerGuards, initialize_from},
@@ -21,35 +19,33 @@ use timely::{
 };
 
 use crate::{
-    dataflow::{Blueprint, Decoders, build},
+    dataflow::{Blueprint, Tools, build},
     error::RuntimeError,
-    feed::Feed,
-    message::{Message, Shared},
+    intake::{Intake, PlacedChunk, PlacedSplit, Todo},
+    message::{Said, Shared, Speaker, ToCommitter, ToPlanner},
     schedule::{Participant, Schedule, Seat, Work},
+    settings::Channels,
 };
 
-/// How workers of a process hand batches to each other.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Channels {
-    /// References move: the normal way.
-    #[default]
-    Typed,
-    /// Everything is encoded as between processes: for tests of the wire form.
-    Bytes,
-}
+/// Bytes that one reader reads ahead of the plans at most. [INV-07]
+const AHEAD_BYTES_MAX: usize = 8 << 20;
 
 /// Longest sleep of a worker that nobody wakes; only a guard against a lost wake-up.
 const PARK_MAX: Duration = Duration::from_millis(500);
 
+/// Index of a worker among those of this process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct LocalWorker(usize);
+
 /// Starts the workers; each builds its dataflow and runs until it is told to stop.
 pub(crate) fn start_workers(
     blueprint: Blueprint,
-    decoders: Vec<Decoders>,
+    tools: Vec<Tools>,
     channels: Channels,
-    messages: Sender<Message>,
+    committer: Sender<ToCommitter>,
     schedule: Option<Arc<dyn Schedule>>,
 ) -> Result<WorkerGuards<()>, RuntimeError> {
-    let workers = decoders.len();
+    let workers = tools.len();
     let communication = match channels {
         Channels::Typed => CommunicationConfig::Process(workers),
         Channels::Bytes => CommunicationConfig::ProcessBinary(workers),
@@ -59,19 +55,21 @@ pub(crate) fn start_workers(
         .map_err(|error| RuntimeError::Contract {
             what: format!("workers cannot start: {error}"),
         })?;
-    let decoders = Mutex::new(decoders.into_iter().map(Some).collect::<Vec<_>>());
-    let messages = Mutex::new(messages);
+    let tools = Mutex::new(tools.into_iter().map(Some).collect::<Vec<_>>());
+    let committer = Mutex::new(committer);
     let is_scheduled = schedule.is_some();
     let body = move |worker: &mut Worker| {
-        let index = worker.index();
-        let own = decoders.lock().unwrap_or_else(PoisonError::into_inner)[index].take();
-        let messages = messages
+        let index = LocalWorker(worker.index());
+        let own = tools.lock().unwrap_or_else(PoisonError::into_inner)[index.0].take();
+        let committer = committer
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone();
+        // One process has all workers, so a local index is a global one.
+        let speaker = Speaker::new(WorkerId(index.0), channels, committer);
         let ran = catch_unwind(AssertUnwindSafe(|| {
-            let seat = Seat::new(schedule.as_ref(), Participant::Worker(index));
-            run_worker(worker, &blueprint, own.unwrap_or_default(), messages, &seat);
+            let seat = Seat::new(schedule.as_ref(), Participant::Worker(index.0));
+            run_worker(worker, &blueprint, own.unwrap_or_default(), speaker, &seat);
         }));
         if ran.is_err() {
             die(index);
@@ -94,15 +92,16 @@ pub(crate) fn start_workers(
 fn run_worker(
     worker: &mut Worker,
     blueprint: &Blueprint,
-    decoders: Decoders,
-    messages: Sender<Message>,
+    tools: Tools,
+    speaker: Speaker,
     seat: &Seat,
 ) {
     seat.turn(Work::Done);
-    if let Err(error) = build(worker, blueprint, decoders, messages.clone()) {
-        let _gone = messages.send(Message::Failed(error.fault()));
+    let speaker = Rc::new(speaker);
+    if let Err(error) = build(worker, blueprint, tools, speaker.clone()) {
+        speaker.say(blueprint.start, Said::Failed(error.fault()));
     }
-    drop(messages);
+    drop(speaker);
     let mut work = Work::Done;
     loop {
         seat.turn(work);
@@ -139,7 +138,7 @@ fn work_of_step(worker: &Worker) -> Work {
     clippy::disallowed_methods,
     reason = "the last words of a process"
 )]
-fn die(worker: usize) {
+fn die(LocalWorker(worker): LocalWorker) {
     eprintln!(
         "error EXE-002: a worker stopped worker={worker}; the process ends, restart to go on"
     );
@@ -159,35 +158,35 @@ pub(crate) fn spawn<T: Send + 'static>(
     spawned.map_err(|_| RuntimeError::ThreadLost { thread: name })
 }
 
-/// Reads planned ranges of one source into its feed, in order, until the channel closes. What goes
-/// wrong, a panic of the reader too, is told to the coordinator.
-pub(crate) fn read_ranges(
+/// Reads splits of one source into its intake until the query ends. What goes wrong, a panic of the
+/// reader too, is told to the planner.
+pub(crate) fn read_splits(
     mut reader: Box<dyn SourceReader>,
-    feed: &Feed,
+    intake: &Intake,
     shared: &Arc<Shared>,
-    ranges: &Receiver<(Epoch, Option<PlannedRange>)>,
-    messages: &Sender<Message>,
+    planner: &Sender<ToPlanner>,
     seat: &Seat,
 ) {
     seat.turn(Work::Done);
     let read = catch_unwind(AssertUnwindSafe(|| {
-        while let Some((epoch, range)) = next_range(ranges, seat) {
-            if let Some(range) = range {
-                reader.read(&range, &mut |chunk| {
-                    let flow = feed.push(epoch, chunk, seat);
-                    shared.wake();
+        loop {
+            match intake.take()? {
+                Todo::Stop => return Ok::<_, ConnectorError>(()),
+                Todo::Read(placed) => {
+                    read_split(reader.as_mut(), placed, intake, shared, seat)?;
                     seat.turn(Work::Done);
-                    flow
-                })?;
+                }
+                Todo::Nothing => {
+                    // The last split of an epoch may have been found read only now.
+                    shared.wake();
+                    if seat.is_scheduled() {
+                        seat.turn(Work::Nothing);
+                    } else if reader.prefetch(AHEAD_BYTES_MAX) == Prefetch::Nothing {
+                        intake.wait();
+                    }
+                }
             }
-            if shared.is_stopped() {
-                break;
-            }
-            feed.finish(epoch);
-            shared.wake();
-            seat.turn(Work::Done);
         }
-        Ok::<_, ConnectorError>(())
     }));
     let fault = match read {
         Ok(Ok(())) => return,
@@ -197,23 +196,33 @@ pub(crate) fn read_ranges(
             RuntimeError::ThreadLost { thread }.fault()
         }
     };
-    // A coordinator that is gone has told everybody to stop.
-    let _gone = messages.send(Message::Failed(fault));
+    // A planner that is gone has told everybody to stop.
+    let _gone = planner.send(ToPlanner::Failed(fault));
 }
 
-/// The next plan; none when the query is ending.
-fn next_range(
-    ranges: &Receiver<(Epoch, Option<PlannedRange>)>,
+fn read_split(
+    reader: &mut dyn SourceReader,
+    placed: PlacedSplit,
+    intake: &Intake,
+    shared: &Arc<Shared>,
     seat: &Seat,
-) -> Option<(Epoch, Option<PlannedRange>)> {
-    if !seat.is_scheduled() {
-        return ranges.recv().ok();
-    }
-    loop {
-        match ranges.try_recv() {
-            Ok(next) => return Some(next),
-            Err(TryRecvError::Disconnected) => return None,
-            Err(TryRecvError::Empty) => seat.turn(Work::Nothing),
+) -> Result<(), ConnectorError> {
+    let PlacedSplit { epoch, base, split } = placed;
+    reader.read(&split, &mut |chunk: Chunk| {
+        let position = base.saturating_add(chunk.position);
+        let placed = PlacedChunk {
+            epoch,
+            position,
+            chunk,
         };
-    }
+        let flow = intake.push(placed, seat);
+        if flow == Flow::More {
+            shared.wake();
+            seat.turn(Work::Done);
+        }
+        flow
+    })?;
+    intake.done(epoch);
+    shared.wake();
+    Ok(())
 }

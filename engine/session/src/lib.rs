@@ -52,7 +52,7 @@ pub use millstream_runtime::{
 pub use millstream_sql::{
     ExplainFormat, ScriptStatement, SqlError, Statement,
     catalog::Entry,
-    functions::{FunctionInfo, list as list_functions},
+    functions::{FunctionInfo, FunctionKind, list as list_functions},
     parse_script,
 };
 pub use millstream_types::{Coded, Fault, OutputMode};

@@ -2,13 +2,14 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::Duration,
 };
 
 use millstream_runtime::{
+    events::QueryEvent,
     progress::Progress,
-    query::{Query, Termination},
+    query::{Activity, Query, Termination},
 };
 use millstream_types::Fault;
 
@@ -34,6 +35,56 @@ pub trait StreamingQueryListener: Send + Sync {
     fn on_query_started(&self, _id: &str, _name: Option<&str>) {}
     /// An epoch was committed.
     fn on_query_progress(&self, _progress: &Progress) {}
+    /// Something that somebody should know of and that does not end the query.
+    fn on_query_notice(&self, _id: &str, _notice: &Fault) {}
+    /// The query waits for room on a disk, and goes on by itself.
+    fn on_query_paused(&self, _id: &str, _reason: &Fault) {}
+    /// It goes on.
+    fn on_query_resumed(&self, _id: &str) {}
+    /// It has ended; with what ended it, if an error did.
+    fn on_query_terminated(&self, _id: &str, _exception: Option<&Fault>) {}
+}
+
+/// The listeners of a session, those that came after a query was started, too.
+pub(crate) type Listeners = Arc<Mutex<Vec<Arc<dyn StreamingQueryListener>>>>;
+
+/// Tells listeners what happened to a query.
+pub(crate) struct Teller {
+    pub(crate) listeners: Listeners,
+    pub(crate) history: Arc<History>,
+    /// Known a little after the query has begun to speak.
+    pub(crate) id: OnceLock<String>,
+}
+
+impl Teller {
+    pub(crate) fn tell(&self, event: &QueryEvent) {
+        if let QueryEvent::Progress(progress) = event {
+            self.history.add(progress);
+        }
+        let listeners = self.listeners.lock();
+        let listeners = listeners.unwrap_or_else(PoisonError::into_inner).clone();
+        for listener in listeners {
+            self.tell_one(listener.as_ref(), event);
+        }
+    }
+
+    fn tell_one(&self, listener: &dyn StreamingQueryListener, event: &QueryEvent) {
+        let id = self.id.get().map_or("", String::as_str);
+        match event {
+            QueryEvent::Progress(progress) => listener.on_query_progress(progress),
+            QueryEvent::Notice(notice) => listener.on_query_notice(id, notice),
+            QueryEvent::Paused(reason) => listener.on_query_paused(id, reason),
+            QueryEvent::Resumed => listener.on_query_resumed(id),
+            QueryEvent::Terminated(Termination::Failed(fault)) => {
+                listener.on_query_terminated(id, Some(fault));
+            }
+            QueryEvent::Terminated(Termination::Finished | Termination::Killed) => {
+                listener.on_query_terminated(id, None);
+            }
+            // An event of a later version.
+            _ => {}
+        }
+    }
 }
 
 /// Progress of a query, kept for those who ask.
@@ -100,19 +151,26 @@ impl StreamingQuery {
     /// What it is doing.
     #[must_use]
     pub fn status(&self) -> QueryStatus {
-        let message = match self.inner.query.ended() {
-            None if self.last_progress().is_none() => "Waiting for data to arrive".to_owned(),
-            None => "Processing new data".to_owned(),
-            Some(Termination::Finished | Termination::Killed) => "Stopped".to_owned(),
-            Some(Termination::Failed(fault)) => {
-                format!("Terminated with exception: {}", fault.message)
-            }
+        let status = |message: &str, is_data_available, is_trigger_active| QueryStatus {
+            message: message.to_owned(),
+            is_data_available,
+            is_trigger_active,
         };
-        let is_active = self.is_active();
-        QueryStatus {
-            message,
-            is_data_available: is_active,
-            is_trigger_active: is_active,
+        match self.inner.query.ended() {
+            Some(Termination::Finished | Termination::Killed) => status("Stopped", false, false),
+            Some(Termination::Failed(fault)) => {
+                let message = format!("Terminated with exception: {}", fault.message);
+                status(&message, false, false)
+            }
+            None => match self.inner.query.activity() {
+                Activity::Starting => status("Initializing sources", false, false),
+                Activity::Waiting => status("Waiting for data to arrive", false, false),
+                Activity::Processing { has_more } => status("Processing new data", has_more, true),
+                Activity::Paused(fault) => {
+                    let message = format!("Waiting for room on a disk: {}", fault.message);
+                    status(&message, true, true)
+                }
+            },
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard},
 };
 
 use datafusion::logical_expr::LogicalPlan;
@@ -20,7 +20,7 @@ use crate::{
     assign::assign,
     dataframe::DataFrame,
     error::{Error, Result},
-    query::{History, Inner, StreamingQuery, StreamingQueryListener},
+    query::{History, Inner, Listeners, StreamingQuery, StreamingQueryListener, Teller},
     reader::DataStreamReader,
     settings::{Checkpoint, SessionSettings},
 };
@@ -39,7 +39,7 @@ pub(crate) struct SessionInner {
     hub: MemoryHub,
     queries: Mutex<BTreeMap<String, StreamingQuery>>,
     lates: Mutex<Vec<LateInsert>>,
-    listeners: Mutex<Vec<Arc<dyn StreamingQueryListener>>>,
+    listeners: Listeners,
 }
 
 impl std::fmt::Debug for Session {
@@ -125,7 +125,7 @@ impl SessionBuilder {
                 hub,
                 queries: Mutex::default(),
                 lates: Mutex::default(),
-                listeners: Mutex::default(),
+                listeners: Listeners::default(),
             }),
         })
     }
@@ -519,13 +519,13 @@ impl Session {
             .transpose()?;
         let sinks = Sinks::new(sink, late);
         let history = Arc::<History>::default();
-        let (listeners, kept) = (self.listeners(), history.clone());
-        let listener = Box::new(move |progress: &_| {
-            kept.add(progress);
-            listeners
-                .iter()
-                .for_each(|listener| listener.on_query_progress(progress));
+        let teller = Arc::new(Teller {
+            listeners: self.inner.listeners.clone(),
+            history: history.clone(),
+            id: OnceLock::new(),
         });
+        let speaker = teller.clone();
+        let listener = Arc::new(move |event| speaker.tell(&event));
         let run_id = Uuid::new_v4().to_string();
         let query_settings = QuerySettings {
             name: name.clone(),
@@ -545,6 +545,7 @@ impl Session {
             clock: settings.clock,
         };
         let query = Query::start(plan, sinks, checkpoint.disk(), query_settings, listener)?;
+        let _set_once = teller.id.set(query.id().to_owned());
         for listener in &self.listeners() {
             listener.on_query_started(query.id(), name.as_deref());
         }
@@ -604,7 +605,7 @@ impl Session {
             })
     }
 
-    /// Tells a listener of all queries that start from now on.
+    /// Tells a listener of all queries from now on, those that are running included.
     pub fn add_listener(&self, listener: Arc<dyn StreamingQueryListener>) {
         self.inner
             .listeners

@@ -388,9 +388,15 @@ mod tests {
             }
         }
         let signature = |f: &HigherOrderUDF| f.signature().volatility;
-        let of_lists = registry.higher_order.iter().map(|(name, f)| (name, signature(f)));
+        let of_lists = registry
+            .higher_order
+            .iter()
+            .map(|(name, f)| (name, signature(f)));
         let signature = |f: &AggregateUDF| f.signature().volatility;
-        let of_groups = registry.aggregate.iter().map(|(name, f)| (name, signature(f)));
+        let of_groups = registry
+            .aggregate
+            .iter()
+            .map(|(name, f)| (name, signature(f)));
         let signature = |f: &WindowUDF| f.signature().volatility;
         let of_frames = registry.window.iter().map(|(name, f)| (name, signature(f)));
         let all = of_lists.chain(of_groups).chain(of_frames);

@@ -112,7 +112,7 @@ fn function(call: &AggregateCall, arguments: &str, column: &dyn Fn(usize) -> Str
         .map(|idx| format!(" filter {}", column(idx)))
         .unwrap_or_default();
     let of = [
-        (call.function.is_distinct(), "distinct "),
+        (call.distinct, "distinct "),
         (call.function.ignore_nulls(), "not null "),
         (call.retracting, "changing "),
     ];
@@ -121,7 +121,8 @@ fn function(call: &AggregateCall, arguments: &str, column: &dyn Fn(usize) -> Str
         .filter_map(|(is, word)| is.then_some(word))
         .collect();
     let name = call.function.fun().name();
-    format!("{name}({of}{arguments}){filter}")
+    let form = call.state_form();
+    format!("{name}({of}{arguments}){filter} as {form}")
 }
 
 /// Which rows reach state that must be able to take them back.

@@ -137,7 +137,7 @@ fn is_refused_below(plan: &StreamPlan, mode: OutputMode) -> bool {
             OutputMode::Changes | _ => false,
         },
         Node::Aggregate { spec, .. } => {
-            mode != OutputMode::Changes && spec.calls.iter().any(|call| call.function.is_distinct())
+            mode != OutputMode::Changes && spec.calls.iter().any(|call| call.distinct)
         }
         Node::Source(_) | Node::Chain { .. } | Node::Union { .. } | Node::Late { .. } => false,
     })

@@ -59,7 +59,10 @@ const GENERATORS: [&str; 2] = ["inline", "stack"];
 /// Functions that number rows and partitions: another number of workers would give other answers.
 const UNORDERED: [(&str, &str); 2] = [
     ("monotonically_increasing_id", "use uuid()"),
-    ("spark_partition_id", "rows are in no partition; group by a key"),
+    (
+        "spark_partition_id",
+        "rows are in no partition; group by a key",
+    ),
 ];
 
 /// Passes of the optimizer; plans settle in two or three.

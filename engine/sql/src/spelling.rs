@@ -74,7 +74,10 @@ impl<'a> Speller<'a> {
                 | Node::Top { input, .. },
             ) => self.column(*input, idx),
             Some(Node::Union { inputs }) => {
-                let all: Vec<String> = inputs.iter().map(|input| self.column(*input, idx)).collect();
+                let all: Vec<String> = inputs
+                    .iter()
+                    .map(|input| self.column(*input, idx))
+                    .collect();
                 short(format!("union({})", all.join(", ")))
             }
             None => format!("?.{idx}"),
@@ -121,10 +124,13 @@ impl<'a> Speller<'a> {
                 }
                 all
             }
-            Some(Node::Arrange { input, .. } | Node::Limit { input, .. }) => self.conditions(*input),
-            Some(Node::Union { inputs }) => {
-                inputs.iter().flat_map(|input| self.conditions(*input)).collect()
+            Some(Node::Arrange { input, .. } | Node::Limit { input, .. }) => {
+                self.conditions(*input)
             }
+            Some(Node::Union { inputs }) => inputs
+                .iter()
+                .flat_map(|input| self.conditions(*input))
+                .collect(),
             Some(
                 Node::Source(_) | Node::Late { .. } | Node::Top { .. } | Node::Aggregate { .. },
             )
@@ -198,9 +204,17 @@ impl<'a> Speller<'a> {
     ) -> String {
         let not = |is: bool| if is { "NOT " } else { "" };
         if let Some(cast) = expr.downcast_ref::<CastExpr>() {
-            format!("CAST({} AS {})", spell(cast.expr()), spark_name(cast.cast_type()))
+            format!(
+                "CAST({} AS {})",
+                spell(cast.expr()),
+                spark_name(cast.cast_type())
+            )
         } else if let Some(cast) = expr.downcast_ref::<TryCastExpr>() {
-            format!("TRY_CAST({} AS {})", spell(cast.expr()), spark_name(cast.cast_type()))
+            format!(
+                "TRY_CAST({} AS {})",
+                spell(cast.expr()),
+                spark_name(cast.cast_type())
+            )
         } else if let Some(test) = expr.downcast_ref::<IsNullExpr>() {
             format!("({} IS NULL)", spell(test.arg()))
         } else if let Some(test) = expr.downcast_ref::<IsNotNullExpr>() {
@@ -213,7 +227,11 @@ impl<'a> Speller<'a> {
             let (not, all) = (not(test.negated()), list(test.list()));
             short(format!("({} {not}IN ({all}))", spell(test.expr())))
         } else if let Some(test) = expr.downcast_ref::<LikeExpr>() {
-            let like = if test.case_insensitive() { "ILIKE" } else { "LIKE" };
+            let like = if test.case_insensitive() {
+                "ILIKE"
+            } else {
+                "LIKE"
+            };
             let (text, pattern) = (spell(test.expr()), spell(test.pattern()));
             format!("({text} {}{like} {pattern})", not(test.negated()))
         } else if let Some(draw) = expr.downcast_ref::<Draw>() {

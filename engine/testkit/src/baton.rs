@@ -73,8 +73,12 @@ impl Policy {
         match random.below(8) {
             0 => Policy::RoundRobin,
             1 | 2 => Policy::Bursts,
-            3 => Policy::Starve(Participant::Coordinator),
-            4 => Policy::Starve(Participant::Reader(0)),
+            3 if seed % 2 == 0 => Policy::Starve(Participant::Committer),
+            3 => Policy::Starve(Participant::Planner),
+            4 => Policy::Starve(Participant::Reader {
+                source: 0,
+                reader: 0,
+            }),
             5 => Policy::Starve(Participant::Worker(random.below(workers.max(1)))),
             _ => Policy::Uniform,
         }
@@ -86,7 +90,7 @@ impl Policy {
 pub struct Trace {
     /// Whose turn it was.
     pub turns: Vec<Participant>,
-    /// What the coordinator saw, and in which turn.
+    /// What planner and committer saw, and in which turn.
     pub events: Vec<(usize, Event)>,
 }
 
@@ -103,8 +107,10 @@ impl fmt::Display for Trace {
 fn write_turns(f: &mut fmt::Formatter<'_>, turns: &[Participant]) -> fmt::Result {
     for turn in turns {
         match turn {
-            Participant::Coordinator => f.write_str("C ")?,
-            Participant::Reader(source) => write!(f, "r{source} ")?,
+            Participant::Planner => f.write_str("P ")?,
+            Participant::Committer => f.write_str("C ")?,
+            Participant::Snapshotter => f.write_str("S ")?,
+            Participant::Reader { source, reader } => write!(f, "r{source}.{reader} ")?,
             Participant::Worker(worker) => write!(f, "{worker} ")?,
         }
     }
@@ -166,7 +172,7 @@ struct State {
     last: usize,
     /// Somebody outside asked something during this turn.
     poked: bool,
-    /// End the query in the coordinator's first turn from this one on.
+    /// End the query in the planner's first turn from this one on.
     kill_at: Option<usize>,
     killed: bool,
     stuck: Option<Box<Stuck>>,
@@ -278,7 +284,7 @@ impl Baton {
                 state.trace.turns.push(who);
                 self.passed[next.min(PLACES - 1)].notify_all();
             }
-            None if state.coordinator_left() && !state.has_ended() => {
+            None if state.planner_left() && !state.has_ended() => {
                 give_up(&state.describe("a thread does not end"));
             }
             None => self.rests.notify_all(),
@@ -318,10 +324,10 @@ impl State {
         place.expect("invariant: who takes part was named at the beginning")
     }
 
-    fn coordinator_left(&self) -> bool {
+    fn planner_left(&self) -> bool {
         self.places
             .iter()
-            .any(|place| place.who == Participant::Coordinator && place.stage == Stage::Left)
+            .any(|place| place.who == Participant::Planner && place.stage == Stage::Left)
     }
 
     fn has_ended(&self) -> bool {
@@ -338,8 +344,8 @@ impl State {
         if self.stuck.is_none() {
             self.stuck = self.look().map(|what| Box::new(self.describe(what)));
         }
-        if self.stuck.is_some() && !self.coordinator_left() {
-            return Some(self.place(Participant::Coordinator));
+        if self.stuck.is_some() && !self.planner_left() {
+            return Some(self.place(Participant::Planner));
         }
         let ready = |place: &usize| self.places[*place].stage == Stage::Ready;
         let mut ready: Vec<usize> = (0..self.places.len()).filter(ready).collect();
@@ -441,7 +447,7 @@ impl Schedule for Baton {
         let is_time = state
             .kill_at
             .is_some_and(|turn| state.trace.turns.len() > turn);
-        if who == Participant::Coordinator && (is_time || state.stuck.is_some()) {
+        if who == Participant::Planner && (is_time || state.stuck.is_some()) {
             state.killed = true;
             return Turn::Kill;
         }

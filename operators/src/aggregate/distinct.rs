@@ -41,7 +41,7 @@ pub(super) struct CountDistinct {
 /// Whether a call has this form.
 pub(super) fn serves(call: &AggregateCall) -> bool {
     call.function.fun().name() == "count"
-        && call.function.is_distinct()
+        && call.distinct
         && call.arguments.len() == 1
         && !call.retracting
 }
@@ -215,12 +215,12 @@ mod tests {
             AggregateExprBuilder::new(Arc::new(count), vec![Arc::new(Column::new("value", 0))])
                 .schema(Arc::new(input))
                 .alias("values")
-                .distinct()
                 .build();
         AggregateCall {
             function: Arc::new(function.expect("is a function")),
             arguments: vec![0],
             argument_types: vec![data_type.clone()],
+            distinct: true,
             filter: None,
             retracting: false,
         }

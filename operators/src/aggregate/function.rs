@@ -2,14 +2,17 @@
 //!
 //! | form | which functions |
 //! |---|---|
-//! | [`native`](super::native): vectors, changed in place | `count`, `sum`, `avg`; `min`, `max` over rows that stay |
+//! | [`native`](super::native): vectors, changed in place | `count`; `min`, `max` over rows that stay |
+//! | [`sums`](super::sums), [`doubles`](super::doubles): exact sums | `sum`, `avg` |
+//! | [`moments`](super::moments): exact sums of powers | variance, covariance, correlation, regression, skewness, kurtosis |
 //! | [`extreme`](super::extreme): one encoded value a group | `min`, `max` of texts, structs and booleans, so `max_by`, too |
 //! | [`place`](super::place): one row a group | `first`, `last`, `any_value` over rows that stay |
 //! | [`distinct`](super::distinct): a set of values | `count(DISTINCT …)` of one column over rows that stay |
 //! | [`multiset`](super::multiset): all values, sorted | other DISTINCT, lists and sets, and what is left where rows are taken back |
 //! | [`general`](super::general): DataFusion's accumulators | every other function over rows that stay |
 //!
-//! Reading never consumes: a group's result may be wanted in every epoch.
+//! Reading never consumes: a group's result may be wanted in every epoch. No form heeds the order in
+//! which rows or states come [INV-02]: which worker has which rows, and who merges first, is chance.
 
 use arrow::{
     array::{ArrayRef, BooleanArray},
@@ -176,6 +179,27 @@ pub(super) fn state_fields(call: &AggregateCall) -> Result<Vec<FieldRef>> {
         Form::Place => Ok(place::state_fields(call)),
         Form::Distinct | Form::Values => Ok(multiset::state_fields(call)),
         Form::General => General::state_fields(call),
+    }
+}
+
+/// What a checkpoint calls the state of a call. A state whose columns, or what they mean, change gets
+/// another name: then a checkpoint with the old one is refused, and not read as what it is not.
+pub(super) fn form_name(call: &AggregateCall) -> &'static str {
+    match form(call) {
+        Form::Native(_) => native::form_name(call),
+        Form::Extreme => "extreme",
+        Form::Place => "place",
+        Form::Distinct | Form::Values => {
+            if multiset::by_origin(call) {
+                "values by place"
+            } else {
+                "values"
+            }
+        }
+        Form::General => match call.function.fun().name() {
+            "percentile_approx" => "leading bits",
+            _ => "accumulator",
+        },
     }
 }
 

@@ -4,7 +4,8 @@
 //! must be at hand when the greatest goes; DISTINCT, where a value counts from its first row to its
 //! last; and those whose result is made of all values, such as `collect_list`. The values of a group
 //! are sorted, so the least and the greatest are read at the ends. Every other answer is computed
-//! from all values of the groups that are asked for, in one pass through DataFusion's accumulator.
+//! from all values of the groups that are asked for, in one pass through the function itself: always
+//! in the same order, so that a function that heeds it gives one answer for one set of values.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -25,6 +26,7 @@ use super::{
     AggregateCall,
     function::{Function, Rows},
     general::{Seats, accumulator},
+    native,
 };
 use crate::{
     error::{OperatorError, Result},
@@ -65,30 +67,38 @@ pub(super) struct Multiset {
     bytes: usize,
 }
 
-/// Functions whose state would grow with every row in any form.
-const OF_ALL_VALUES: [&str; 11] = [
-    "array_agg",
-    "collect_list",
+/// Functions whose state would grow with every row in any form, and those of which DataFusion's state
+/// depends on the order of rows or of merges.
+const OF_ALL_VALUES: [&str; 12] = [
+    "__mode_desc",
+    "__percentile_disc_desc",
+    "approx_median",
+    "approx_percentile_cont",
+    "approx_percentile_cont_with_weight",
     "collect_set",
-    "percentile",
-    "percentile_cont",
+    "histogram_numeric",
     "median",
     "mode",
-    "string_agg",
-    "listagg",
-    "histogram_numeric",
-    "array_agg_distinct",
+    "percentile",
+    "percentile_cont",
+    "percentile_disc",
 ];
+
+/// Of these, functions whose result has the order of the input.
+const IN_ORDER: [&str; 4] = ["array_agg", "collect_list", "nth_value", "string_agg"];
 
 /// Whether a call keeps its values.
 pub(super) fn keeps_values(call: &AggregateCall) -> bool {
     let name = call.function.fun().name();
     !call.arguments.is_empty()
-        && (call.retracting || call.function.is_distinct() || OF_ALL_VALUES.contains(&name))
+        && (call.retracting
+            || call.distinct
+            || OF_ALL_VALUES.contains(&name)
+            || IN_ORDER.contains(&name))
 }
 
 fn answer(call: &AggregateCall) -> Answer {
-    let (name, distinct) = (call.function.fun().name(), call.function.is_distinct());
+    let (name, distinct) = (call.function.fun().name(), call.distinct);
     match (name, call.arguments.len()) {
         ("min", 1) => Answer::Least,
         ("max", 1) => Answer::Greatest,
@@ -107,7 +117,9 @@ pub(super) fn state_fields(call: &AggregateCall) -> Vec<FieldRef> {
 
 /// Whether the order of input rows has a meaning for a call.
 pub(super) fn by_origin(call: &AggregateCall) -> bool {
-    !call.retracting && answer(call) == Answer::All
+    !call.retracting
+        && answer(call) == Answer::All
+        && IN_ORDER.contains(&call.function.fun().name())
 }
 
 fn list_type(entry: &Fields) -> DataType {
@@ -288,18 +300,62 @@ impl Multiset {
                     .ok_or_else(|| OperatorError::contract("a value without its argument"))?,
             });
         }
+        let column = match native::function(&self.once()) {
+            Some(function) => native_answer(function, &arguments, &group_of, &seats)?,
+            None => self.general_answer(&arguments, &group_of, &seats)?,
+        };
+        seats.in_order(column)
+    }
+
+    /// The call over values that are each shown as often as they count.
+    fn once(&self) -> AggregateCall {
+        AggregateCall {
+            distinct: false,
+            retracting: false,
+            ..self.call.clone()
+        }
+    }
+
+    /// One pass through DataFusion's accumulator, by seats.
+    fn general_answer(
+        &self,
+        arguments: &[ArrayRef],
+        seat_of: &[usize],
+        seats: &Seats,
+    ) -> Result<ArrayRef> {
         let mut accumulator = accumulator(&self.call)?;
-        if rows > 0 {
+        if !seat_of.is_empty() {
             accumulator
-                .update_batch(&arguments, &group_of, None, seats.taken())
+                .update_batch(arguments, seat_of, None, seats.taken())
                 .map_err(OperatorError::expression(self.call.function.name()))?;
         }
         seats.show_rest(accumulator.as_mut(), &self.call)?;
-        let column = accumulator
+        accumulator
             .evaluate(EmitTo::All)
-            .map_err(OperatorError::expression(self.call.function.name()))?;
-        seats.in_order(column)
+            .map_err(OperatorError::expression(self.call.function.name()))
     }
+}
+
+/// One pass through a function of ours, by seats.
+fn native_answer(
+    mut function: Box<dyn Function>,
+    arguments: &[ArrayRef],
+    seat_of: &[usize],
+    seats: &Seats,
+) -> Result<ArrayRef> {
+    let number = |seat: usize| u32::try_from(seat).unwrap_or(u32::MAX);
+    let groups: Vec<u32> = seat_of.iter().map(|seat| number(*seat)).collect();
+    function.resize(seats.count());
+    function.update(&Rows {
+        arguments,
+        filter: None,
+        groups: &groups,
+        signs: None,
+        epoch: 0,
+        origins: None,
+    })?;
+    let all: Vec<u32> = (0..seats.count()).map(number).collect();
+    function.evaluate(&all)
 }
 
 impl Function for Multiset {

@@ -1,11 +1,10 @@
-//! count, sum, avg, min and max over plain vectors: in place, signed where that has a meaning.
+//! Functions over plain vectors, in place and signed where that has a meaning: `count`, `min` and `max`,
+//! and which of them are [`sums`], [`doubles`] and [`moments`].
 
 use std::sync::Arc;
 
 use arrow::{
-    array::{
-        Array, ArrayRef, ArrowPrimitiveType, AsArray, Float64Array, Int64Array, PrimitiveArray,
-    },
+    array::{Array, ArrayRef, ArrowPrimitiveType, AsArray, Int64Array, PrimitiveArray},
     datatypes::{
         ArrowNativeTypeOp, DataType, Date32Type, Decimal128Type, Field, FieldRef, Float32Type,
         Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, TimeUnit, TimestampMicrosecondType,
@@ -14,18 +13,21 @@ use arrow::{
 
 use super::{
     AggregateCall,
+    doubles::{DoubleSums, Reading},
     function::{Function, Rows},
+    moments::{Moments, Statistic},
+    sums::{self, DecimalMean, OnOverflow, Sum},
 };
 use crate::error::{OperatorError, Result};
 
 /// Which native function serves a call, if one does.
 enum Kind {
     Count,
-    SumInt,
-    SumDecimal(DataType),
-    SumDouble,
-    AvgDouble,
-    AvgDecimal { sum: DataType, result: DataType },
+    Int(OnOverflow),
+    Decimal(DataType, OnOverflow),
+    Double(Reading),
+    DecimalMean { sum: DataType, result: DataType },
+    Moments(Statistic),
     Extreme { data_type: DataType, greatest: bool },
 }
 
@@ -35,29 +37,43 @@ enum Kind {
 )]
 fn kind(call: &AggregateCall) -> Option<Kind> {
     let function = &call.function;
-    if function.is_distinct() {
+    if call.distinct {
         return None;
     }
     let result = function.field().data_type().clone();
     let argument = call.argument_types.first().cloned();
-    match (function.fun().name(), argument) {
+    let name = function.fun().name();
+    if let Some(statistic) = Statistic::of(call) {
+        return Some(Kind::Moments(statistic));
+    }
+    let on_overflow = match name {
+        "try_sum" => OnOverflow::Null,
+        _ => OnOverflow::Fail,
+    };
+    match (name, argument) {
         ("count", _) => Some(Kind::Count),
-        ("sum", Some(DataType::Int64)) if result == DataType::Int64 => Some(Kind::SumInt),
-        ("sum", Some(DataType::Float64)) if result == DataType::Float64 => Some(Kind::SumDouble),
-        ("sum", Some(DataType::Decimal128(_, _))) => match result {
-            DataType::Decimal128(_, _) => Some(Kind::SumDecimal(result)),
+        ("sum" | "try_sum", Some(DataType::Int64)) if result == DataType::Int64 => {
+            Some(Kind::Int(on_overflow))
+        }
+        ("sum" | "try_sum", Some(DataType::Float64)) if result == DataType::Float64 => {
+            Some(Kind::Double(Reading::Sum))
+        }
+        ("sum" | "try_sum", Some(DataType::Decimal128(_, _))) => match result {
+            DataType::Decimal128(_, _) => Some(Kind::Decimal(result, on_overflow)),
             _ => None,
         },
-        ("avg", Some(DataType::Float64)) if result == DataType::Float64 => Some(Kind::AvgDouble),
+        ("avg", Some(DataType::Float64)) if result == DataType::Float64 => {
+            Some(Kind::Double(Reading::Mean))
+        }
         ("avg", Some(DataType::Decimal128(_, scale))) => match result {
-            DataType::Decimal128(_, _) => Some(Kind::AvgDecimal {
+            DataType::Decimal128(_, _) => Some(Kind::DecimalMean {
                 sum: DataType::Decimal128(38, scale),
                 result,
             }),
             _ => None,
         },
         ("min" | "max", Some(data_type)) if ordered(&data_type) && data_type == result => {
-            let greatest = function.fun().name() == "max";
+            let greatest = name == "max";
             Some(Kind::Extreme {
                 data_type,
                 greatest,
@@ -90,33 +106,35 @@ fn ordered(data_type: &DataType) -> bool {
 /// State columns of a native function; `None` if the call has none.
 pub(super) fn state_fields(call: &AggregateCall) -> Option<Vec<FieldRef>> {
     let field = |name: &str, data_type: DataType| Arc::new(Field::new(name, data_type, true));
-    let counted =
-        |data_type: DataType| vec![field("sum", data_type), field("count", DataType::Int64)];
     Some(match kind(call)? {
         Kind::Count => vec![field("count", DataType::Int64)],
-        Kind::SumInt => counted(DataType::Int64),
-        Kind::SumDecimal(data_type) => counted(data_type),
-        Kind::SumDouble | Kind::AvgDouble => counted(DataType::Float64),
-        Kind::AvgDecimal { sum, .. } => counted(sum),
+        Kind::Int(_) => sums::state_fields(DataType::Int64),
+        Kind::Decimal(sum, _) | Kind::DecimalMean { sum, .. } => sums::state_fields(sum),
+        Kind::Double(_) => DoubleSums::state_fields(),
+        Kind::Moments(_) => Moments::state_fields(),
         Kind::Extreme { data_type, .. } => vec![field("value", data_type)],
     })
+}
+
+/// What a checkpoint calls the state of a native function.
+pub(super) fn form_name(call: &AggregateCall) -> &'static str {
+    match kind(call) {
+        Some(Kind::Int(_) | Kind::Decimal(..) | Kind::DecimalMean { .. }) => "sum and rounds",
+        Some(Kind::Double(_)) => "exact sum",
+        Some(Kind::Moments(_)) => "exact powers",
+        Some(Kind::Count | Kind::Extreme { .. }) | None => "number",
+    }
 }
 
 /// A native function; `None` if the call has none.
 pub(super) fn function(call: &AggregateCall) -> Option<Box<dyn Function>> {
     Some(match kind(call)? {
         Kind::Count => Box::new(Count { counts: Vec::new() }),
-        Kind::SumInt => Box::new(Sum::<Int64Type>::new(DataType::Int64)),
-        Kind::SumDecimal(data_type) => Box::new(Sum::<Decimal128Type>::new(data_type)),
-        Kind::SumDouble => Box::new(Sum::<Float64Type>::new(DataType::Float64)),
-        Kind::AvgDouble => Box::new(Avg {
-            sum: Sum::<Float64Type>::new(DataType::Float64),
-            result: DataType::Float64,
-        }),
-        Kind::AvgDecimal { sum, result } => Box::new(Avg {
-            sum: Sum::<Decimal128Type>::new(sum),
-            result,
-        }),
+        Kind::Int(on_overflow) => Box::new(Sum::<Int64Type>::new(DataType::Int64, on_overflow)),
+        Kind::Decimal(sum, on_overflow) => Box::new(Sum::<Decimal128Type>::new(sum, on_overflow)),
+        Kind::Double(reading) => Box::new(DoubleSums::new(reading)),
+        Kind::DecimalMean { sum, result } => Box::new(DecimalMean::new(sum, result)),
+        Kind::Moments(statistic) => Box::new(Moments::new(statistic)),
         Kind::Extreme {
             data_type,
             greatest,
@@ -129,7 +147,7 @@ pub(super) fn function(call: &AggregateCall) -> Option<Box<dyn Function>> {
     reason = "arrow has more types than this function serves"
 )]
 fn extreme(data_type: DataType, greatest: bool) -> Option<Box<dyn Function>> {
-    fn of<T: ArrowPrimitiveType>(data_type: DataType, greatest: bool) -> Option<Box<dyn Function>> {
+    fn of<T: Ordered>(data_type: DataType, greatest: bool) -> Option<Box<dyn Function>> {
         Some(Box::new(Extreme::<T> {
             data_type,
             greatest,
@@ -153,14 +171,19 @@ fn extreme(data_type: DataType, greatest: bool) -> Option<Box<dyn Function>> {
     }
 }
 
-fn column<T: ArrowPrimitiveType>(columns: &[ArrayRef], index: usize) -> Result<&PrimitiveArray<T>> {
+/// A column of a type.
+pub(super) fn column<T: ArrowPrimitiveType>(
+    columns: &[ArrayRef],
+    index: usize,
+) -> Result<&PrimitiveArray<T>> {
     columns
         .get(index)
         .and_then(|column| column.as_primitive_opt::<T>())
         .ok_or_else(|| OperatorError::contract("an aggregate was given columns of another type"))
 }
 
-fn overflow(what: &str) -> OperatorError {
+/// What a result without a place in its type is.
+pub(super) fn overflow(what: &str) -> OperatorError {
     OperatorError::Expression {
         what: what.to_owned(),
         source: datafusion_common::DataFusionError::ArrowError(
@@ -229,230 +252,34 @@ impl Function for Count {
     }
 }
 
-/// How a sum adds and what a signed value is.
-trait Summable: ArrowPrimitiveType {
-    fn signed(value: Self::Native, sign: i64) -> Option<Self::Native>;
-    fn add(a: Self::Native, b: Self::Native) -> Option<Self::Native>;
-}
-
-impl Summable for Int64Type {
+/// Values of which equal ones have one form.
+trait Ordered: ArrowPrimitiveType {
+    /// NaN without the sign that arithmetic may give it: then it is greater than every number.
     #[inline]
-    fn signed(value: i64, sign: i64) -> Option<i64> {
-        value.checked_mul(sign)
+    fn normal(value: Self::Native) -> Self::Native {
+        value
     }
+}
+
+impl Ordered for Int8Type {}
+impl Ordered for Int16Type {}
+impl Ordered for Int32Type {}
+impl Ordered for Int64Type {}
+impl Ordered for Date32Type {}
+impl Ordered for Decimal128Type {}
+impl Ordered for TimestampMicrosecondType {}
+
+impl Ordered for Float32Type {
     #[inline]
-    fn add(a: i64, b: i64) -> Option<i64> {
-        a.checked_add(b)
+    fn normal(value: f32) -> f32 {
+        if value.is_nan() { f32::NAN } else { value }
     }
 }
 
-impl Summable for Decimal128Type {
+impl Ordered for Float64Type {
     #[inline]
-    fn signed(value: i128, sign: i64) -> Option<i128> {
-        value.checked_mul(i128::from(sign))
-    }
-    #[inline]
-    fn add(a: i128, b: i128) -> Option<i128> {
-        a.checked_add(b)
-    }
-}
-
-impl Summable for Float64Type {
-    #[inline]
-    #[expect(clippy::cast_precision_loss, reason = "signs are small numbers")]
-    fn signed(value: f64, sign: i64) -> Option<f64> {
-        Some(value * sign as f64)
-    }
-    #[inline]
-    fn add(a: f64, b: f64) -> Option<f64> {
-        Some(a + b)
-    }
-}
-
-/// Sums with the number of values, so that a group of nulls, or one that was emptied, is null.
-struct Sum<T: ArrowPrimitiveType> {
-    data_type: DataType,
-    sums: Vec<T::Native>,
-    counts: Vec<i64>,
-}
-
-impl<T: Summable> Sum<T> {
-    fn new(data_type: DataType) -> Sum<T> {
-        Sum {
-            data_type,
-            sums: Vec::new(),
-            counts: Vec::new(),
-        }
-    }
-
-    #[inline]
-    fn add(&mut self, group: u32, value: T::Native, count: i64) -> Result<()> {
-        let group = group as usize;
-        self.sums[group] = T::add(self.sums[group], value).ok_or_else(|| overflow("sum"))?;
-        self.counts[group] += count;
-        Ok(())
-    }
-
-    fn column(&self, groups: &[u32]) -> PrimitiveArray<T> {
-        let value = |group: &u32| {
-            let group = *group as usize;
-            (self.counts[group] != 0).then(|| self.sums[group])
-        };
-        groups
-            .iter()
-            .map(value)
-            .collect::<PrimitiveArray<T>>()
-            .with_data_type(self.data_type.clone())
-    }
-}
-
-impl<T: Summable> Function for Sum<T> {
-    fn width(&self) -> usize {
-        2
-    }
-
-    fn resize(&mut self, groups: usize) {
-        self.sums.resize(groups, T::Native::ZERO);
-        self.counts.resize(groups, 0);
-    }
-
-    fn update(&mut self, rows: &Rows<'_>) -> Result<()> {
-        let values = column::<T>(rows.arguments, 0)?;
-        if values.null_count() == 0 && rows.filter.is_none() && rows.signs.is_none() {
-            for (group, value) in rows.groups.iter().zip(values.values()) {
-                self.add(*group, *value, 1)?;
-            }
-            return Ok(());
-        }
-        for (row, group) in rows.groups.iter().enumerate() {
-            if values.is_valid(row) && rows.counts(row) {
-                let sign = rows.sign(row);
-                let value = T::signed(values.value(row), sign).ok_or_else(|| overflow("sum"))?;
-                self.add(*group, value, sign)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn merge(&mut self, state: &[ArrayRef], groups: &[u32]) -> Result<()> {
-        let (sums, counts) = (column::<T>(state, 0)?, column::<Int64Type>(state, 1)?);
-        for (row, group) in groups.iter().enumerate() {
-            if sums.is_valid(row) {
-                self.add(*group, sums.value(row), counts.value(row))?;
-            }
-        }
-        Ok(())
-    }
-
-    fn state(&self, groups: &[u32]) -> Result<Vec<ArrayRef>> {
-        let counts = groups.iter().map(|group| self.counts[*group as usize]);
-        // As many rows may come as go: a count of 0 with a sum is a part of one that others hold.
-        let sums = groups.iter().map(|group| self.sums[*group as usize]);
-        let sums = PrimitiveArray::<T>::from_iter_values(sums);
-        Ok(vec![
-            Arc::new(sums.with_data_type(self.data_type.clone())),
-            Arc::new(Int64Array::from_iter_values(counts)),
-        ])
-    }
-
-    fn evaluate(&self, groups: &[u32]) -> Result<ArrayRef> {
-        let column: ArrayRef = Arc::new(self.column(groups));
-        if let DataType::Decimal128(precision, _) = self.data_type {
-            let decimals = column.as_primitive::<Decimal128Type>();
-            decimals
-                .validate_decimal_precision(precision)
-                .map_err(|_| overflow("sum"))?;
-        }
-        Ok(column)
-    }
-
-    fn bytes(&self) -> usize {
-        self.sums.capacity() * size_of::<T::Native>() + self.counts.capacity() * 8
-    }
-}
-
-/// A mean: a sum that divides when it is read.
-struct Avg<T: ArrowPrimitiveType> {
-    sum: Sum<T>,
-    result: DataType,
-}
-
-impl<T: Summable> Function for Avg<T>
-where
-    Sum<T>: Mean,
-{
-    fn width(&self) -> usize {
-        self.sum.width()
-    }
-    fn resize(&mut self, groups: usize) {
-        self.sum.resize(groups);
-    }
-    fn update(&mut self, rows: &Rows<'_>) -> Result<()> {
-        self.sum.update(rows)
-    }
-    fn merge(&mut self, state: &[ArrayRef], groups: &[u32]) -> Result<()> {
-        self.sum.merge(state, groups)
-    }
-    fn state(&self, groups: &[u32]) -> Result<Vec<ArrayRef>> {
-        self.sum.state(groups)
-    }
-    fn evaluate(&self, groups: &[u32]) -> Result<ArrayRef> {
-        self.sum.mean(groups, &self.result)
-    }
-    fn bytes(&self) -> usize {
-        self.sum.bytes()
-    }
-}
-
-trait Mean {
-    fn mean(&self, groups: &[u32], result: &DataType) -> Result<ArrayRef>;
-}
-
-impl Mean for Sum<Float64Type> {
-    #[expect(clippy::cast_precision_loss, reason = "a mean of doubles is a double")]
-    fn mean(&self, groups: &[u32], _result: &DataType) -> Result<ArrayRef> {
-        let mean = |group: &u32| {
-            let group = *group as usize;
-            (self.counts[group] != 0).then(|| self.sums[group] / self.counts[group] as f64)
-        };
-        Ok(Arc::new(groups.iter().map(mean).collect::<Float64Array>()))
-    }
-}
-
-impl Mean for Sum<Decimal128Type> {
-    /// Half up, at the scale of the result.
-    fn mean(&self, groups: &[u32], result: &DataType) -> Result<ArrayRef> {
-        let (DataType::Decimal128(precision, to), DataType::Decimal128(_, from)) =
-            (result, &self.data_type)
-        else {
-            return Err(OperatorError::contract("a decimal mean has another type"));
-        };
-        let shift = u32::try_from(i16::from(*to) - i16::from(*from))
-            .ok()
-            .and_then(|digits| 10i128.checked_pow(digits))
-            .ok_or_else(|| overflow("avg"))?;
-        let mean = |group: &u32| -> Result<Option<i128>> {
-            let group = *group as usize;
-            let count = i128::from(self.counts[group]);
-            if count == 0 {
-                return Ok(None);
-            }
-            let scaled = self.sums[group]
-                .checked_mul(shift)
-                .ok_or_else(|| overflow("avg"))?;
-            let (quotient, rest) = (scaled / count, scaled % count);
-            let half_up = rest.unsigned_abs() * 2 >= count.unsigned_abs();
-            let away = if (scaled < 0) == (count < 0) { 1 } else { -1 };
-            Ok(Some(if half_up { quotient + away } else { quotient }))
-        };
-        let means = groups
-            .iter()
-            .map(mean)
-            .collect::<Result<PrimitiveArray<Decimal128Type>>>()?;
-        means
-            .validate_decimal_precision(*precision)
-            .map_err(|_| overflow("avg"))?;
-        Ok(Arc::new(means.with_data_type(result.clone())))
+    fn normal(value: f64) -> f64 {
+        if value.is_nan() { f64::NAN } else { value }
     }
 }
 
@@ -464,10 +291,10 @@ struct Extreme<T: ArrowPrimitiveType> {
     seen: Vec<bool>,
 }
 
-impl<T: ArrowPrimitiveType> Extreme<T> {
+impl<T: Ordered> Extreme<T> {
     #[inline]
     fn add(&mut self, group: u32, value: T::Native) {
-        let group = group as usize;
+        let (group, value) = (group as usize, T::normal(value));
         let wins = !self.seen[group]
             || if self.greatest {
                 value.is_gt(self.values[group])
@@ -481,7 +308,7 @@ impl<T: ArrowPrimitiveType> Extreme<T> {
     }
 }
 
-impl<T: ArrowPrimitiveType> Function for Extreme<T> {
+impl<T: Ordered> Function for Extreme<T> {
     fn width(&self) -> usize {
         1
     }

@@ -3,15 +3,16 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use arrow::{
-    array::{ArrayRef, Int64Array, RecordBatch, RecordBatchOptions, UInt64Array},
+    array::{ArrayRef, RecordBatch, UInt64Array},
     compute,
-    datatypes::{DataType, Field, Schema, SchemaRef},
+    datatypes::{DataType, Schema},
 };
 use millstream_types::Epoch;
 
 use super::{
     AggregateSpec,
     buckets::{Buckets, Part},
+    exchange::Exchange,
     groups::{Columns, Groups, in_batches, state_schema},
 };
 use crate::{
@@ -36,7 +37,7 @@ pub struct PartialAggregate {
     key_types: Vec<DataType>,
     tables: BTreeMap<Bucket, Groups>,
     gathered: usize,
-    output: SchemaRef,
+    exchange: Exchange,
 }
 
 impl std::fmt::Debug for PartialAggregate {
@@ -54,22 +55,6 @@ pub(super) fn table_keys(spec: &AggregateSpec, buckets: &Buckets) -> Schema {
     Schema::new(extra.chain(keys).collect::<Vec<_>>())
 }
 
-/// What travels: bucket, table keys, states, rows.
-pub(super) fn exchange_schema(keys: &Schema, states: &Schema) -> SchemaRef {
-    let nullable = |prefix: &str, index: usize, field: &Field| {
-        Field::new(format!("{prefix}{index}"), field.data_type().clone(), true)
-    };
-    let mut fields = vec![Field::new("__bucket", DataType::Int64, false)];
-    fields.extend(
-        keys.fields()
-            .iter()
-            .enumerate()
-            .map(|(i, f)| nullable("key", i, f)),
-    );
-    fields.extend(states.fields().iter().map(|field| field.as_ref().clone()));
-    Arc::new(Schema::new(fields))
-}
-
 impl PartialAggregate {
     /// The operator for a spec.
     ///
@@ -78,7 +63,7 @@ impl PartialAggregate {
     pub fn new(spec: AggregateSpec) -> Result<PartialAggregate> {
         let buckets = Buckets::new(&spec)?;
         let keys = table_keys(&spec, &buckets);
-        let output = exchange_schema(&keys, &state_schema(&spec.calls)?);
+        let exchange = Exchange::new(&keys, &state_schema(&spec.calls)?);
         let key_types = keys
             .fields()
             .iter()
@@ -90,7 +75,7 @@ impl PartialAggregate {
             key_types,
             tables: BTreeMap::new(),
             gathered: 0,
-            output,
+            exchange,
         })
     }
 
@@ -144,13 +129,9 @@ impl PartialAggregate {
         let keys = table.key_columns(groups)?;
         let salt = self.buckets.spread().salt(bucket);
         let hashes = hash_keys(salt, &keys, groups.len())?;
-        let mut columns: Vec<ArrayRef> =
-            vec![Arc::new(Int64Array::from_value(bucket.0, groups.len()))];
-        columns.extend(keys);
-        columns.extend(table.states(groups)?);
-        let options = RecordBatchOptions::new().with_row_count(Some(groups.len()));
-        let batch = RecordBatch::try_new_with_options(self.output.clone(), columns, &options)
-            .map_err(OperatorError::arrow("making partial groups"))?;
+        let batch = self
+            .exchange
+            .batch(bucket, keys, table.states(groups)?, groups.len())?;
         Ok(Delta::insertions(batch).with_hash(UInt64Array::from(hashes)))
     }
 }

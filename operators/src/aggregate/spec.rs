@@ -107,8 +107,11 @@ impl TimeKey {
 /// One aggregate function over input columns.
 #[derive(Clone, Debug)]
 pub struct AggregateCall {
-    /// DataFusion's function with its argument types; its argument expressions are not used.
+    /// DataFusion's function with its argument types; its argument expressions are not used. It knows
+    /// of no DISTINCT: who keeps each value once shows each value once.
     pub function: Arc<AggregateFunctionExpr>,
+    /// Whether each different value counts once.
+    pub distinct: bool,
     /// Input columns of the arguments, in order. Literal arguments are columns, too.
     pub arguments: Vec<usize>,
     /// Types of these columns.
@@ -117,6 +120,14 @@ pub struct AggregateCall {
     pub filter: Option<usize>,
     /// Whether rows of the input are taken back: then no value may be forgotten.
     pub retracting: bool,
+}
+
+impl AggregateCall {
+    /// What a checkpoint calls the form of the call's state.
+    #[must_use]
+    pub fn state_form(&self) -> &'static str {
+        super::function::form_name(self)
+    }
 }
 
 /// An aggregation: input columns, groups, functions and the way results leave.

@@ -7,15 +7,15 @@
 use std::collections::BTreeMap;
 
 use arrow::{
-    array::{ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, RecordBatchOptions},
-    compute,
-    datatypes::{DataType, Int64Type, Schema},
+    array::{ArrayRef, BooleanArray, Int64Array, RecordBatch, RecordBatchOptions},
+    datatypes::{DataType, Schema},
 };
 use millstream_types::{Epoch, OutputMode, Watermark};
 
 use super::{
     AggregateSpec, TimeKey,
     buckets::{Buckets, Closure},
+    exchange::PartialGroups,
     groups::{Groups, in_batches, state_schema},
     marked::Marked,
     partial::{keep, table_keys},
@@ -179,34 +179,33 @@ impl TotalAggregate {
     fn without_late(
         &mut self,
         bucket: Bucket,
-        batch: &RecordBatch,
+        groups: PartialGroups,
         late: Watermark,
-    ) -> Result<Option<RecordBatch>> {
+    ) -> Result<Option<PartialGroups>> {
         if !self.drops_late() {
-            return Ok(Some(batch.clone()));
+            return Ok(Some(groups));
         }
         match self.buckets.closure(bucket, late) {
-            Closure::Open => Ok(Some(batch.clone())),
+            Closure::Open => Ok(Some(groups)),
             Closure::Closed => {
-                self.report.rows_late += rows_in(batch);
+                self.report.rows_late += groups.rows();
                 Ok(None)
             }
             Closure::Partly => {
-                let closed = self.buckets.closed_rows(batch.column(1), late)?;
-                self.report.rows_late += rows_in(&keep(batch, &closed)?);
-                let open = compute::not(&closed).map_err(OperatorError::arrow("late groups"))?;
-                Ok(Some(keep(batch, &open)?))
+                let closed = self.buckets.closed_rows(&groups.keys()[0], late)?;
+                let (closed, open) = groups.split(&closed)?;
+                self.report.rows_late += closed.rows();
+                Ok(Some(open))
             }
         }
     }
 
-    fn merge(&mut self, bucket: Bucket, batch: &RecordBatch) -> Result<()> {
-        let (keys, states) = batch.columns()[1..].split_at(self.key_types.len());
+    fn merge(&mut self, bucket: Bucket, partial: &PartialGroups) -> Result<()> {
         let wants_before = self.spec.mode == OutputMode::Changes;
         let retracting = self.spec.retracting;
         let table = self.table(bucket)?;
         let known = table.groups.len();
-        let groups = table.groups.intern(keys, batch.num_rows())?;
+        let groups = table.groups.intern(partial.keys(), partial.len())?;
         let size = table.groups.len();
         let fresh = table.touched.mark(&groups, size);
         if wants_before {
@@ -237,7 +236,7 @@ impl TotalAggregate {
         };
         let before = alive(table);
         table.dirty.mark(&groups, size);
-        table.groups.merge(&groups, states)?;
+        table.groups.merge(&groups, partial.states())?;
         table.live = table.live + alive(table) - before;
         table.groups.recycle(groups);
         Ok(())
@@ -420,14 +419,6 @@ impl TotalAggregate {
     }
 }
 
-/// Input rows that partial groups stand for.
-fn rows_in(batch: &RecordBatch) -> u64 {
-    let rows = batch
-        .column(batch.num_columns() - 1)
-        .as_primitive::<Int64Type>();
-    rows.values().iter().map(|rows| rows.unsigned_abs()).sum()
-}
-
 impl EpochOperator for TotalAggregate {
     fn on_delta(
         &mut self,
@@ -436,14 +427,12 @@ impl EpochOperator for TotalAggregate {
         delta: Delta,
         _out: &mut Emitter,
     ) -> Result<()> {
-        let batch = delta.batch();
-        let bucket = batch.column(0).as_primitive::<Int64Type>();
-        if bucket.is_empty() {
+        let Some((bucket, groups)) = PartialGroups::read(delta.batch(), self.key_types.len())
+        else {
             return Ok(());
-        }
-        let bucket = Bucket(bucket.value(0));
-        match self.without_late(bucket, batch, context.marks.late)? {
-            Some(batch) if batch.num_rows() > 0 => self.merge(bucket, &batch),
+        };
+        match self.without_late(bucket, groups, context.marks.late)? {
+            Some(groups) if groups.len() > 0 => self.merge(bucket, &groups),
             _ => Ok(()),
         }
     }

@@ -5,9 +5,10 @@ use arrow::{
     datatypes::{DataType, Field, Schema, TimeUnit},
 };
 use expect_test::{Expect, expect};
-use millstream_connectors_api::Options;
+use millstream_connectors_api::{Options, SinkRows, WriteBody};
 
 use super::*;
+use crate::testing;
 
 #[derive(Clone, Default)]
 struct Captured(Arc<Mutex<Vec<u8>>>);
@@ -56,13 +57,16 @@ fn check(
         options: Options::from_iter(options.iter().copied()),
     };
     let mut sink = connector.sink(&request).expect("opens");
-    sink.open(&rows.schema(), mode).expect("any mode");
+    sink.open(&testing::sink_context(rows.schema(), mode))
+        .expect("any mode");
     let write = EpochWrite {
         epoch: Epoch(3),
-        rows,
-        signs: signs.map(Int64Array::from),
+        body: WriteBody::Rows(SinkRows {
+            rows,
+            signs: signs.map(Int64Array::from),
+        }),
     };
-    sink.write(write).expect("writes");
+    sink.write(&write).expect("writes");
     sink.stage(Epoch(3)).expect("stages");
     sink.commit(Epoch(3)).expect("prints");
     let bytes = captured.0.lock().expect("not poisoned").clone();

@@ -1,10 +1,20 @@
 //! `_spark_metadata`: the log that says which files of a directory count.
 //!
-//! Owns the form of its files, which is Spark's: a line `v1`, then one JSON object a file; every
-//! tenth log file is a `.compact` with all entries before it.
+//! Owns the form of its files, which is Spark's: a line `v1`, then one JSON object a file. An entry
+//! is named after its epoch; some are `.compact` and hold all entries before them, too. When that
+//! is so is in `schedule`; `writer` adds entries; here they are read. Nothing here holds more than a
+//! line of a log in memory. Tests: `tests`.
+
+mod schedule;
+#[cfg(test)]
+mod tests;
+mod writer;
 
 use std::{
-    collections::BTreeMap,
+    borrow::Cow,
+    collections::BTreeSet,
+    fs::File,
+    io::{BufRead, BufReader, Read},
     path::{Path, PathBuf},
 };
 
@@ -14,176 +24,235 @@ use serde::{Deserialize, Serialize};
 
 use crate::files;
 
+pub(super) use writer::LogWriter;
+
 /// Name of the directory.
 pub(super) const DIRECTORY: &str = "_spark_metadata";
-/// Each so many epochs the log is compacted.
-const COMPACT_INTERVAL: u64 = 10;
-/// A log file is kept so long after a compact file made it superfluous, for slow readers.
-const CLEANUP_DELAY_MS: i64 = 600_000;
-const HEADER: &str = "v1";
+const HEADER: &[u8] = b"v1";
+const COMPACT: &str = ".compact";
+const ADD: &str = "add";
+/// Longest line: a path has 4 096 bytes at most, and each may be written as three.
+const LINE_BYTES_MAX: u64 = 1 << 16;
+/// How often a reader looks for newer entries because those that it saw are gone.
+const ATTEMPTS_MAX: u32 = 100;
 
 /// One file in the log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct LoggedFile {
-    pub(super) path: String,
-    pub(super) size: u64,
-    pub(super) is_dir: bool,
-    pub(super) modification_time: i64,
-    pub(super) block_replication: i32,
-    pub(super) block_size: i64,
-    pub(super) action: String,
+pub(super) struct LoggedFile<'a> {
+    #[serde(borrow)]
+    path: Cow<'a, str>,
+    size: u64,
+    is_dir: bool,
+    modification_time: i64,
+    block_replication: i32,
+    block_size: i64,
+    #[serde(borrow)]
+    action: Cow<'a, str>,
 }
 
-impl LoggedFile {
-    /// The entry for a file that was added.
-    pub(super) fn added(path: &Path, stat: files::Stat) -> LoggedFile {
-        LoggedFile {
-            path: files::to_uri(path),
+impl LoggedFile<'_> {
+    /// Appends the line for a file that was added, with the line end before it.
+    pub(super) fn added(
+        path: &Path,
+        stat: files::Stat,
+        lines: &mut Vec<u8>,
+    ) -> Result<(), ConnectorError> {
+        let entry = LoggedFile {
+            path: files::to_uri(path).into(),
             size: stat.size,
             is_dir: false,
             modification_time: stat.modified_ms,
             block_replication: 1,
             block_size: 32 << 20,
-            action: "add".to_owned(),
-        }
+            action: ADD.into(),
+        };
+        lines.push(b'\n');
+        serde_json::to_writer(lines, &entry).map_err(|_| ConnectorError::Internal {
+            what: "a log entry cannot be written as JSON",
+        })
     }
 }
 
-/// The log files of a sink directory: for each epoch whether its file is a compact one.
+/// The epochs of the entries of a log.
 #[derive(Debug, Default)]
-struct LogFiles {
-    plain: BTreeMap<u64, PathBuf>,
-    compact: BTreeMap<u64, PathBuf>,
+struct Names {
+    plain: BTreeSet<u64>,
+    compact: BTreeSet<u64>,
 }
 
-impl LogFiles {
+impl Names {
+    /// Lists a log.
+    fn of(log: &Path) -> Result<Names, ConnectorError> {
+        let mut names = Names::default();
+        files::each_name(log, &mut |name| {
+            match (name.parse().ok(), name.strip_suffix(COMPACT)) {
+                (Some(epoch), _) => {
+                    names.plain.insert(epoch);
+                }
+                (None, Some(number)) => names.compact.extend(number.parse::<u64>()),
+                (None, None) => {}
+            }
+            Ok(())
+        })?;
+        Ok(names)
+    }
+
     fn latest(&self) -> Option<u64> {
-        let plain = self.plain.last_key_value().map(|(epoch, _)| *epoch);
-        let compact = self.compact.last_key_value().map(|(epoch, _)| *epoch);
-        plain.max(compact)
+        self.plain.last().max(self.compact.last()).copied()
     }
-}
 
-fn log_files(root: &Path) -> Result<Option<LogFiles>, ConnectorError> {
-    let dir = root.join(DIRECTORY);
-    if files::stat(&dir)?.is_none_or(|stat| !stat.is_dir) {
-        return Ok(None);
-    }
-    let mut found = LogFiles::default();
-    for entry in files::list(&dir)? {
-        if let Ok(epoch) = entry.name.parse() {
-            found.plain.insert(epoch, entry.path);
-        } else if let Some(Ok(epoch)) = entry.name.strip_suffix(".compact").map(str::parse) {
-            found.compact.insert(epoch, entry.path);
+    /// The entries that hold everything after an epoch, oldest first, each with its epoch: those
+    /// since then, or the newest compact one and those after it.
+    ///
+    /// Fails if one is missing: what it held would vanish silently.
+    fn since(&self, log: &Path, after: Option<u64>) -> Result<Vec<String>, ConnectorError> {
+        let Some(latest) = self.latest() else {
+            return Ok(Vec::new());
+        };
+        let mut names = Vec::new();
+        let compact = self.compact.last().copied();
+        let from = match (compact, after) {
+            (Some(compact), after) if after.is_none_or(|after| after < compact) => {
+                names.push(format!("{compact}{COMPACT}"));
+                compact + 1
+            }
+            (_, after) => after.map_or(0, |after| after.saturating_add(1)),
+        };
+        for epoch in from..=latest {
+            if !self.plain.contains(&epoch) {
+                return Err(damaged(&log.join(epoch.to_string()), "entry is missing"));
+            }
+            names.push(epoch.to_string());
         }
+        Ok(names)
     }
-    Ok(Some(found))
 }
 
-/// The newest epoch in the log of `root`.
-pub(super) fn latest(root: &Path) -> Result<Option<Epoch>, ConnectorError> {
-    Ok(log_files(root)?.and_then(|found| found.latest()).map(Epoch))
-}
-
-/// All entries of the log of `root`, oldest first; `None` if there is no log.
-pub(super) fn entries(root: &Path) -> Result<Option<Vec<LoggedFile>>, ConnectorError> {
-    let Some(found) = log_files(root)? else {
-        return Ok(None);
-    };
-    let mut entries = Vec::new();
-    let compact = found.compact.last_key_value();
-    if let Some((_, path)) = compact {
-        read(path, &mut entries)?;
-    }
-    let first = compact.map_or(0, |(epoch, _)| epoch.saturating_add(1));
-    for path in found.plain.range(first..).map(|(_, path)| path) {
-        read(path, &mut entries)?;
-    }
-    Ok(Some(entries))
-}
-
-/// The files that count in `root`, if it has a log.
-pub(super) fn listed_files(root: &Path) -> Result<Option<Vec<PathBuf>>, ConnectorError> {
-    let Some(entries) = entries(root)? else {
-        return Ok(None);
-    };
-    let deleted: Vec<&str> = entries
-        .iter()
-        .filter(|entry| entry.action == "delete")
-        .map(|entry| entry.path.as_str())
-        .collect();
-    let listed = entries
-        .iter()
-        .filter(|entry| !entry.is_dir && !deleted.contains(&entry.path.as_str()))
-        .map(|entry| files::from_uri(&entry.path))
-        .collect();
-    Ok(Some(listed))
-}
-
-fn read(path: &Path, entries: &mut Vec<LoggedFile>) -> Result<(), ConnectorError> {
-    let changed = |reason: &str| ConnectorError::InputChanged {
+fn damaged(path: &Path, reason: &str) -> ConnectorError {
+    ConnectorError::SinkDamaged {
         path: path.display().to_string(),
         reason: reason.to_owned(),
-    };
-    let text = files::read_text(path)?.ok_or_else(|| changed("log file is gone"))?;
-    let mut lines = text.lines();
-    if lines.next() != Some(HEADER) {
-        return Err(changed("log file does not begin with v1"));
     }
-    for line in lines.filter(|line| !line.trim().is_empty()) {
-        entries.push(serde_json::from_str(line).map_err(|_| changed("log entry is no JSON"))?);
-    }
-    Ok(())
 }
 
-/// Adds an epoch to the log in one atomic and durable act; each tenth time with all before it.
-pub(super) fn append(
+/// How far a reader of a log has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Followed {
+    /// The directory has no log: all its files count.
+    NoLog,
+    /// Everything up to this epoch was given; `None` if the log is empty.
+    UpTo(Option<Epoch>),
+}
+
+/// Gives the paths that the log of a directory names after an epoch, and says up to which one. Some
+/// may come again that were given before: a compact entry says nothing of epochs.
+///
+/// Every path that comes is one of a file that must be there.
+pub(super) fn follow(
     root: &Path,
-    epoch: Epoch,
-    added: Vec<LoggedFile>,
-) -> Result<(), ConnectorError> {
-    let compact = epoch.0 % COMPACT_INTERVAL == COMPACT_INTERVAL - 1;
-    let (name, listed) = if compact {
-        let mut all = entries(root)?.unwrap_or_default();
-        all.extend(added);
-        (format!("{epoch}.compact"), all)
-    } else {
-        (epoch.to_string(), added)
-    };
-    let mut text = HEADER.to_owned();
-    for entry in &listed {
-        let line = serde_json::to_string(entry).map_err(|_| ConnectorError::Internal {
-            what: "a log entry cannot be written as JSON",
-        })?;
-        text.push('\n');
-        text.push_str(&line);
+    after: Option<Epoch>,
+    take: &mut dyn FnMut(PathBuf) -> Result<(), ConnectorError>,
+) -> Result<Followed, ConnectorError> {
+    let log = root.join(DIRECTORY);
+    if files::stat(&log)?.is_none_or(|stat| !stat.is_dir) {
+        return Ok(Followed::NoLog);
     }
-    let dir = root.join(DIRECTORY);
-    files::publish(&dir, &name, text.as_bytes())?;
-    if compact {
-        clean_up(root, &dir.join(name))?;
-    }
-    Ok(())
-}
-
-/// Removes log files that a compact file made superfluous long ago.
-fn clean_up(root: &Path, newest: &Path) -> Result<(), ConnectorError> {
-    let (Some(found), Some(now)) = (log_files(root)?, files::stat(newest)?) else {
-        return Ok(());
-    };
-    let Some(previous) = found.compact.keys().rev().nth(1).copied() else {
-        return Ok(());
-    };
-    let old = found
-        .plain
-        .range(..previous)
-        .chain(found.compact.range(..previous));
-    for path in old.map(|(_, path)| path) {
-        let age_ms = files::stat(path)?.map_or(0, |stat| now.modified_ms - stat.modified_ms);
-        if age_ms > CLEANUP_DELAY_MS {
-            files::remove(path)?;
+    let after = after.map(|Epoch(number)| number);
+    let mut names = Names::of(&log)?;
+    for _ in 0..ATTEMPTS_MAX {
+        match read_since(&log, &names, after, take)? {
+            Reading::Whole => return Ok(Followed::UpTo(names.latest().map(Epoch))),
+            Reading::Missing(path) => {
+                // A compact entry made it superfluous while the log was read; if none did, it is
+                // missing for good.
+                let seen = names.compact.last().copied();
+                names = Names::of(&log)?;
+                if names.compact.last().copied() <= seen {
+                    return Err(damaged(&path, "entry is missing"));
+                }
+            }
         }
     }
-    Ok(())
+    Err(damaged(&log, "entries vanish faster than they are read"))
+}
+
+/// Whether all entries were there.
+enum Reading {
+    Whole,
+    Missing(PathBuf),
+}
+
+fn read_since(
+    log: &Path,
+    names: &Names,
+    after: Option<u64>,
+    take: &mut dyn FnMut(PathBuf) -> Result<(), ConnectorError>,
+) -> Result<Reading, ConnectorError> {
+    for name in names.since(log, after)? {
+        let path = log.join(name);
+        let Some(mut entry) = Lines::open(&path)? else {
+            return Ok(Reading::Missing(path));
+        };
+        while let Some(line) = entry.next()? {
+            let file: LoggedFile<'_> =
+                serde_json::from_slice(line).map_err(|_| damaged(&path, "entry is no JSON"))?;
+            if file.action != ADD {
+                return Err(damaged(&path, "entry has an unknown action"));
+            }
+            if !file.is_dir {
+                take(files::from_uri(&file.path))?;
+            }
+        }
+    }
+    Ok(Reading::Whole)
+}
+
+/// The lines of an entry, one at a time.
+#[derive(Debug)]
+struct Lines {
+    reader: BufReader<File>,
+    path: PathBuf,
+    line: Vec<u8>,
+}
+
+impl Lines {
+    /// Opens an entry and looks at its first line; `None` if there is none.
+    fn open(path: &Path) -> Result<Option<Lines>, ConnectorError> {
+        let Some((file, _)) = files::open(path)? else {
+            return Ok(None);
+        };
+        let mut lines = Lines {
+            reader: BufReader::with_capacity(1 << 16, file),
+            path: path.to_owned(),
+            line: Vec::new(),
+        };
+        if lines.next()? != Some(HEADER) {
+            return Err(damaged(path, "entry does not begin with v1"));
+        }
+        Ok(Some(lines))
+    }
+
+    /// The next line that is not empty, without its end.
+    fn next(&mut self) -> Result<Option<&[u8]>, ConnectorError> {
+        loop {
+            self.line.clear();
+            let count = (&mut self.reader)
+                .take(LINE_BYTES_MAX)
+                .read_until(b'\n', &mut self.line)
+                .map_err(|error| files::refused("read", &self.path, error))?;
+            if count as u64 == LINE_BYTES_MAX {
+                return Err(damaged(&self.path, "line is too long"));
+            }
+            if self.line.last() == Some(&b'\n') {
+                self.line.pop();
+            }
+            if count == 0 {
+                return Ok(None);
+            }
+            if !self.line.trim_ascii().is_empty() {
+                return Ok(Some(&self.line));
+            }
+        }
+    }
 }

@@ -3,12 +3,24 @@
 //! The connector is there under four names: `file`, which needs the option `format`, and one for
 //! each format, as in Spark's `format("csv")`. Tests: `tests`.
 
+mod ahead;
+mod clean;
+mod cut;
+mod known;
+mod ledger;
 mod listing;
 mod log;
+mod notices;
+mod owner;
 mod reader;
+mod records;
+mod seen;
 mod settings;
 mod sink;
 mod source;
+#[cfg(test)]
+mod source_tests;
+mod splits;
 #[cfg(test)]
 mod tests;
 
@@ -17,11 +29,11 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use millstream_connectors_api::{
     Capabilities, ConnectorError, ConnectorFactory, OptionSpec, Sink, SinkRequest, Source,
-    SourceRequest,
+    SourceContext, SourceRequest,
 };
 
 use crate::format::{self, Format};
-use settings::{COMMON, SOURCE, Settings};
+use settings::{COMMON, SINK, SOURCE, Settings};
 pub(crate) use settings::{bad, duration_ms};
 use sink::FileSink;
 use source::FileSource;
@@ -52,6 +64,7 @@ impl FileConnector {
     fn settings(&self, request: &SourceRequest) -> Result<Settings, ConnectorError> {
         let settings = Settings::new(&request.options, self.implied)?;
         listing::check_exists(&settings)?;
+        clean::check(&settings)?;
         Ok(settings)
     }
 }
@@ -137,17 +150,21 @@ impl ConnectorFactory for FileConnector {
     }
 
     fn options(&self) -> Vec<OptionSpec> {
-        [COMMON, SOURCE].concat()
+        [COMMON, SOURCE, SINK].concat()
     }
 
     fn schema(&self, request: &SourceRequest) -> Result<SchemaRef, ConnectorError> {
         columns(self.settings(request)?.format, request.schema.as_ref())
     }
 
-    fn source(&self, request: &SourceRequest) -> Result<Box<dyn Source>, ConnectorError> {
+    fn source(
+        &self,
+        request: &SourceRequest,
+        context: SourceContext,
+    ) -> Result<Box<dyn Source>, ConnectorError> {
         let settings = self.settings(request)?;
         let schema = columns(settings.format, request.schema.as_ref())?;
-        Ok(Box::new(FileSource::new(settings, schema)))
+        Ok(Box::new(FileSource::new(settings, schema, &context)?))
     }
 
     fn sink(&self, request: &SinkRequest) -> Result<Box<dyn Sink>, ConnectorError> {

@@ -1,37 +1,134 @@
-//! The data side of the file source: the bytes of the planned files, cut at line ends.
+//! The data side of the file source: the bytes of planned files, and whether they are still those.
 
-use std::{fs::File, io::Read, path::Path, sync::Arc};
+use std::{path::Path, sync::Arc};
 
 use millstream_connectors_api::{
-    Chunk, ChunkBody, ConnectorError, Flow, PlannedRange, SourceReader,
+    Chunk, ChunkBody, ConnectorError, Flow, Prefetch, SourceReader, Split,
 };
 
-use super::{listing::InputFile, source::Detail};
-use crate::{buffers, files};
+use super::{
+    ahead::{Ahead, Begun},
+    cut::{Cut, Limits},
+    ledger::{Before, Ledger},
+    notices::{Kind, Notices},
+    records::{FileSplit, Outcome, Terms},
+    settings::{OnTrouble, Settings},
+};
+use crate::files;
 
 /// Bytes in a chunk, but for a line that is longer.
-const CHUNK_BYTES: usize = 1 << 20;
+pub(super) const CHUNK_BYTES: usize = 1 << 20;
 
-/// Reads planned files one after another.
+/// What the readers of a source and its control side share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) ledger: Ledger,
+    pub(super) ahead: Ahead,
+    pub(super) notices: Notices,
+}
+
+/// Reads planned files, one split each.
 #[derive(Debug)]
 pub(super) struct FileReader {
-    line_bytes_max: usize,
-    chunk_bytes: usize,
+    limits: Limits,
+    missing: OnTrouble,
+    corrupt: OnTrouble,
+    shared: Arc<Shared>,
 }
 
 impl FileReader {
-    pub(super) fn new(line_bytes_max: usize) -> FileReader {
+    pub(super) fn new(settings: &Settings, shared: Arc<Shared>) -> FileReader {
         FileReader {
-            line_bytes_max,
-            chunk_bytes: CHUNK_BYTES,
+            limits: Limits {
+                line_bytes_max: settings.line_bytes_max,
+                chunk_bytes: CHUNK_BYTES,
+            },
+            missing: settings.missing,
+            corrupt: settings.corrupt,
+            shared,
         }
     }
 
-    #[cfg(test)]
-    pub(super) fn with_chunks_of(line_bytes_max: usize, chunk_bytes: usize) -> FileReader {
-        FileReader {
-            line_bytes_max,
-            chunk_bytes,
+    /// Opens the file to be given as far as the plan and earlier readings say; `None` if nothing of
+    /// it is to be given.
+    fn begin(&self, split: &FileSplit, before: Before) -> Result<Option<Begun>, ConnectorError> {
+        let planned = &split.file;
+        let again = match before {
+            Before::Read(outcome) if split.terms != Terms::Accepted => Some(outcome),
+            Before::Read(_) | Before::Perhaps | Before::Unread => None,
+        };
+        if again.is_some_and(|outcome| outcome.bytes == 0) {
+            return Ok(None);
+        }
+        let Some((file, stat)) = files::open_regular(Path::new(&planned.path))? else {
+            return match (again, split.terms, self.missing) {
+                (None, Terms::Accepted, _) => Ok(self.count(Kind::Accepted, split)),
+                (None, _, OnTrouble::PassOver) => Ok(self.count(Kind::Missing, split)),
+                (Some(_), _, _) | (None, _, OnTrouble::Stop) => {
+                    Err(changed(split, "file is gone".to_owned()))
+                }
+            };
+        };
+        let bytes = match (again, split.terms, before) {
+            (Some(outcome), _, _) => outcome.bytes,
+            (None, Terms::Accepted, _) => stat.size.min(planned.size),
+            (None, Terms::Planned | Terms::Old, Before::Perhaps) => {
+                check_unchanged(split, &stat)?;
+                planned.size
+            }
+            (None, Terms::Planned | Terms::Old, Before::Unread | Before::Read(_)) => {
+                if stat.size > planned.size {
+                    self.shared.notices.count(Kind::Grown, &planned.path);
+                }
+                planned.size
+            }
+        };
+        if stat.size < bytes && self.corrupt == OnTrouble::Stop {
+            return Err(size_changed(split, bytes, stat.size));
+        }
+        if before == Before::Unread
+            && split.terms == Terms::Planned
+            && let Some(begun) = self.shared.ahead.take(planned, &stat)
+        {
+            return Ok(Some(begun));
+        }
+        let cut = Cut::new(file, &planned.path, bytes, self.limits);
+        Ok(Some(Begun::at_start(planned.clone(), cut)))
+    }
+
+    fn count(&self, kind: Kind, split: &FileSplit) -> Option<Begun> {
+        self.shared.notices.count(kind, &split.file.path);
+        None
+    }
+
+    /// Whether the rest of a file may be left because of this error.
+    fn may_leave(&self, split: &FileSplit, before: Before, error: &ConnectorError) -> bool {
+        let read_before = matches!(before, Before::Read(_)) && split.terms != Terms::Accepted;
+        let unreadable = matches!(
+            error,
+            ConnectorError::Io { .. }
+                | ConnectorError::InputChanged { .. }
+                | ConnectorError::LineTooLong { .. }
+        );
+        self.corrupt == OnTrouble::PassOver && unreadable && !read_before
+    }
+
+    /// Notes what was found, or compares it with what was found before.
+    fn end(&self, split: &FileSplit, before: Before, found: Outcome) -> Result<(), ConnectorError> {
+        let ledger = &self.shared.ledger;
+        match (split.terms, before) {
+            (Terms::Old, _) => Ok(()),
+            (Terms::Accepted | Terms::Planned, Before::Read(outcome)) if outcome == found => Ok(()),
+            (Terms::Planned, Before::Read(_)) => Err(changed(
+                split,
+                "its bytes are others than those that were read before".to_owned(),
+            )),
+            (Terms::Planned, Before::Unread | Before::Perhaps)
+                if found.bytes == split.file.size =>
+            {
+                ledger.note(split.number, found)
+            }
+            (Terms::Planned | Terms::Accepted, _) => ledger.settle(split.number, found),
         }
     }
 }
@@ -39,146 +136,82 @@ impl FileReader {
 impl SourceReader for FileReader {
     fn read(
         &mut self,
-        range: &PlannedRange,
+        split: &Split,
         give: &mut dyn FnMut(Chunk) -> Flow,
     ) -> Result<(), ConnectorError> {
-        let mut ordinal = 0;
-        for planned in Detail::of(range)?.files {
-            let mut file = open_unchanged(&planned)?;
-            let mut cut = Cut {
-                file: &mut file,
-                planned: &planned,
-                left: planned.size,
-                offset: 0,
-                carry: Vec::new(),
-            };
-            let origin: Arc<str> = planned.path.as_str().into();
-            while let Some((offset, bytes)) = cut.next(self.chunk_bytes, self.line_bytes_max)? {
-                let body = ChunkBody::Bytes {
-                    bytes,
-                    origin: Arc::clone(&origin),
-                    offset,
-                };
-                if give(Chunk { ordinal, body }) == Flow::Stop {
-                    return Ok(());
+        let split = FileSplit::of_detail(&split.detail)?;
+        let before = self.shared.ledger.before(&split);
+        let nothing = Outcome {
+            bytes: 0,
+            digest: 0,
+        };
+        let Some(mut begun) = self.begin(&split, before)? else {
+            return match before {
+                Before::Read(_) if split.terms == Terms::Planned => Ok(()),
+                Before::Read(_) | Before::Perhaps | Before::Unread => {
+                    self.end(&split, before, nothing)
                 }
-                ordinal += 1;
+            };
+        };
+        let origin: Arc<str> = split.file.path.as_str().into();
+        loop {
+            let (offset, bytes) = match begun.next() {
+                Ok(Some(piece)) => piece,
+                Ok(None) => break,
+                Err(error) if self.may_leave(&split, before, &error) => {
+                    self.shared.notices.count(Kind::Corrupt, &split.file.path);
+                    break;
+                }
+                Err(error) => return Err(error),
+            };
+            let body = ChunkBody::Bytes {
+                bytes,
+                origin: Arc::clone(&origin),
+                offset,
+            };
+            // A record takes at least one byte, so rows never run into the next chunk's place.
+            let position = offset;
+            if give(Chunk { position, body }) == Flow::Stop {
+                return Ok(());
             }
         }
-        Ok(())
+        self.end(&split, before, begun.outcome().unwrap_or(nothing))
+    }
+
+    fn prefetch(&mut self, bytes_max: usize) -> Prefetch {
+        // Nothing waits to be read: the time to write down what was found. If there is no room now,
+        // the next plan will say so.
+        let _ = self.shared.ledger.flush();
+        self.shared.ahead.step(bytes_max, self.limits)
     }
 }
 
-fn changed(planned: &InputFile, reason: &str) -> ConnectorError {
+fn changed(split: &FileSplit, reason: String) -> ConnectorError {
     ConnectorError::InputChanged {
-        path: planned.path.clone(),
-        reason: reason.to_owned(),
+        path: split.file.path.clone(),
+        reason,
     }
 }
 
-/// The file, if it is still what the plan says.
-fn open_unchanged(planned: &InputFile) -> Result<File, ConnectorError> {
-    let Some((file, stat)) = files::open(Path::new(&planned.path))? else {
-        return Err(changed(planned, "file is gone"));
-    };
+fn size_changed(split: &FileSplit, was: u64, is: u64) -> ConnectorError {
+    changed(split, format!("size was {was} bytes and is {is}"))
+}
+
+/// Fails if size or time of a file are not those of the plan: all that is known of a file that an
+/// earlier process may have read.
+fn check_unchanged(split: &FileSplit, stat: &files::Stat) -> Result<(), ConnectorError> {
+    let planned = &split.file;
     if stat.size != planned.size {
-        let (was, is) = (planned.size, stat.size);
-        return Err(changed(
-            planned,
-            &format!("size was {was} bytes and is {is}"),
-        ));
+        return Err(size_changed(split, planned.size, stat.size));
     }
-    if stat.modified_ms != planned.mtime {
-        return Err(changed(planned, "file was modified after it was planned"));
-    }
-    Ok(file)
-}
-
-/// Cuts one file into pieces that end after whole lines.
-struct Cut<'a> {
-    file: &'a mut File,
-    planned: &'a InputFile,
-    /// Planned bytes not yet read.
-    left: u64,
-    /// Offset of the next piece.
-    offset: u64,
-    /// The beginning of a line whose end was not read yet.
-    carry: Vec<u8>,
-}
-
-impl Cut<'_> {
-    /// The next piece and its offset; `None` at the end.
-    fn next(
-        &mut self,
-        chunk_bytes: usize,
-        line_bytes_max: usize,
-    ) -> Result<Option<(u64, Vec<u8>)>, ConnectorError> {
-        let fresh_bytes =
-            usize::try_from(self.left).map_or(chunk_bytes, |left| left.min(chunk_bytes));
-        // A little more than is asked for: reading to the end probes for the end of the file.
-        let mut bytes = buffers::take(fresh_bytes + self.carry.len() + 64);
-        bytes.append(&mut self.carry);
-        let mut searched = bytes.len();
-        loop {
-            self.fill(&mut bytes, chunk_bytes)?;
-            let fresh = bytes.get(searched..).unwrap_or(&[]);
-            let end = match memchr::memrchr(b'\n', fresh) {
-                Some(at) => searched + at + 1,
-                None if self.left == 0 => bytes.len(),
-                None => {
-                    searched = bytes.len();
-                    self.check_line(0, searched, line_bytes_max)?;
-                    continue;
-                }
-            };
-            self.carry
-                .extend_from_slice(bytes.get(end..).unwrap_or(&[]));
-            bytes.truncate(end);
-            self.check_lines(&bytes, line_bytes_max)?;
-            let offset = self.offset;
-            self.offset += bytes.len() as u64;
-            return Ok((!bytes.is_empty()).then_some((offset, bytes)));
-        }
-    }
-
-    fn fill(&mut self, bytes: &mut Vec<u8>, chunk_bytes: usize) -> Result<(), ConnectorError> {
-        let want = self.left.min(chunk_bytes as u64);
-        let read = self
-            .file
-            .take(want)
-            .read_to_end(bytes)
-            .map_err(|error| files::refused("read", Path::new(&self.planned.path), error))?;
-        if (read as u64) < want {
-            return Err(changed(
-                self.planned,
-                "file became shorter while it was read",
-            ));
-        }
-        self.left -= want;
+    let same_time = match split.terms {
+        Terms::Old => stat.modified_ms == planned.mtime_ms(),
+        Terms::Planned | Terms::Accepted => stat.modified_ns == planned.mtime_ns,
+    };
+    if same_time {
         Ok(())
-    }
-
-    /// Fails if a line of the piece is too long.
-    fn check_lines(&self, bytes: &[u8], limit: usize) -> Result<(), ConnectorError> {
-        if bytes.len() <= limit {
-            return Ok(());
-        }
-        let mut start = 0;
-        for end in memchr::memchr_iter(b'\n', bytes).chain([bytes.len()]) {
-            self.check_line(start, end.saturating_sub(start), limit)?;
-            start = end + 1;
-        }
-        Ok(())
-    }
-
-    fn check_line(&self, start: usize, len: usize, limit: usize) -> Result<(), ConnectorError> {
-        if len > limit {
-            return Err(ConnectorError::LineTooLong {
-                origin: self.planned.path.clone(),
-                offset: self.offset + start as u64,
-                limit,
-            });
-        }
-        Ok(())
+    } else {
+        let reason = "file was modified after it was planned";
+        Err(changed(split, reason.to_owned()))
     }
 }

@@ -1,12 +1,17 @@
 //! The options of the file connector, parsed once.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use millstream_connectors_api::{ConnectorError, OptionSpec, Options};
 
+use super::{
+    clean::Clean,
+    records::{Fingerprint, InputFile, SeenFile},
+};
 use crate::{
     files,
     format::{Dialect, Format, Mode, Pattern, Rules},
+    glob,
 };
 
 /// Options of both sides.
@@ -14,7 +19,7 @@ pub(super) const COMMON: &[OptionSpec] = &[
     spec(
         "path",
         "",
-        "Directory, file or pattern to read; directory to write.",
+        "Directory, file or pattern to read; directory to write. Files to be read must appear whole: write them elsewhere on the same disk and rename them into it, or set settleTime. A file is read once; what is added to it later is not. Keep files until no restart needs them, or let cleanSource remove them.",
     ),
     spec("format", "", "json, csv or text."),
     spec(
@@ -65,9 +70,28 @@ pub(super) const SOURCE: &[OptionSpec] = &[
     spec(
         "cleanSource",
         "off",
-        "What becomes of files that were read; only off.",
+        "What becomes of files that will not be read again: off, archive or delete.",
     ),
-    spec("sourceArchiveDir", "", "Refused: see cleanSource."),
+    spec(
+        "sourceArchiveDir",
+        "",
+        "Directory below which cleanSource=archive moves files, their whole path with them.",
+    ),
+    spec(
+        "settleTime",
+        "0s",
+        "Take a file only when its size and time have stood still so long, such as 5s. Not needed where files are written elsewhere and renamed into the path, which is the safe way.",
+    ),
+    spec(
+        "ignoreMissingFiles",
+        "false",
+        "Pass over a planned file that is gone before it was read; otherwise the query stops.",
+    ),
+    spec(
+        "ignoreCorruptFiles",
+        "false",
+        "Leave the rest of a file that cannot be read to its end; otherwise the query stops.",
+    ),
     spec(
         "mode",
         "PERMISSIVE",
@@ -101,6 +125,13 @@ pub(super) const SOURCE: &[OptionSpec] = &[
     spec("maxLineBytes", "16777216", "A longer line stops the query."),
 ];
 
+/// Options of the sink.
+pub(super) const SINK: &[OptionSpec] = &[spec(
+    "retention",
+    "",
+    "Sink: files older than this leave the log of the directory, such as 7d; they stay on disk.",
+)];
+
 const fn spec(name: &'static str, default: &'static str, help: &'static str) -> OptionSpec {
     OptionSpec {
         name,
@@ -117,11 +148,33 @@ pub(super) enum Cap {
     Bytes(u64),
 }
 
+/// What is done when a planned file cannot be given as it was planned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum OnTrouble {
+    Stop,
+    PassOver,
+}
+
+/// A pattern: the directory where it begins, and its parts below.
+pub(super) type PatternPath = (PathBuf, Vec<String>);
+
 /// What the options of a source say.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
     pub(super) path: String,
+    /// The path as it is written, made absolute.
     pub(super) root: PathBuf,
+    /// The same without links and `..`: a directory has one name, however it is spelled.
+    pub(super) root_path: PathBuf,
+    /// The part of `root` without patterns, as it is written and as it is.
+    written_base: String,
+    pub(super) base: PathBuf,
+    /// The patterns that the path stands for; none if it is plain.
+    pub(super) patterns: Vec<PatternPath>,
+    pub(super) settle_ms: i64,
+    pub(super) missing: OnTrouble,
+    pub(super) corrupt: OnTrouble,
+    pub(super) clean: Clean,
     pub(super) format: Format,
     pub(super) cap: Cap,
     pub(super) latest_first: bool,
@@ -164,20 +217,7 @@ impl Settings {
     ) -> Result<Settings, ConnectorError> {
         options.check(super::NAME, &[COMMON, SOURCE])?;
         let path = options.require(super::NAME, "path")?;
-        refuse(
-            options,
-            "cleanSource",
-            "off",
-            "off: a file may be needed to repeat an epoch",
-        )?;
         refuse(options, "multiLine", "false", "false: a record is one line")?;
-        if let Some(directory) = options.get("sourceArchiveDir") {
-            return Err(bad(
-                "sourceArchiveDir",
-                "absent: cleanSource can only be off",
-                directory,
-            ));
-        }
         let latest_first = options.boolean("latestFirst", false)?;
         let cap = cap(options)?;
         let mut age_max_ms = match options.get("maxFileAge") {
@@ -195,9 +235,24 @@ impl Settings {
                 let got = options.get("maxLineBytes").unwrap_or_default();
                 bad("maxLineBytes", "at most 536870912", got)
             })?;
+        let settle_ms = match options.get("settleTime") {
+            Some(text) => duration_ms("settleTime", text, 1)?,
+            None => 0,
+        };
+        let root = files::absolute(path)?;
+        let written_base = plain_part(&root);
+        let base = files::canonical(Path::new(&written_base))?;
         Ok(Settings {
             path: path.to_owned(),
-            root: files::absolute(path)?,
+            root_path: plain_path(&root)?,
+            patterns: patterns(&root, &written_base, &base),
+            root,
+            written_base,
+            base,
+            settle_ms,
+            missing: on_trouble(options, "ignoreMissingFiles")?,
+            corrupt: on_trouble(options, "ignoreCorruptFiles")?,
+            clean: clean(options)?,
             format: format_of(options, implied)?,
             cap,
             latest_first,
@@ -208,6 +263,99 @@ impl Settings {
             line_bytes_max,
             rules: rules(options)?,
         })
+    }
+}
+
+impl Settings {
+    /// What makes two files the same file.
+    pub(super) fn fingerprint(&self, path: &str) -> Fingerprint {
+        Fingerprint::of(if self.name_only {
+            path.rsplit('/').next().unwrap_or(path)
+        } else {
+            path
+        })
+    }
+
+    pub(super) fn seen(&self, file: &InputFile) -> SeenFile {
+        SeenFile::new(self.fingerprint(&file.path), file.mtime_ms())
+    }
+
+    /// A file that an earlier version saw, which took paths as they were written.
+    pub(super) fn seen_old(&self, path: &str, mtime_ms: i64) -> SeenFile {
+        let below = path.strip_prefix(&self.written_base);
+        let fingerprint = match below.filter(|below| below.is_empty() || below.starts_with('/')) {
+            Some(below) => self.fingerprint(&format!("{}{below}", self.base_text())),
+            None => self.fingerprint(path),
+        };
+        SeenFile::new(fingerprint, mtime_ms)
+    }
+
+    /// The directory below which `key=value` directories are columns.
+    pub(super) fn base_text(&self) -> String {
+        self.base.display().to_string()
+    }
+}
+
+/// A path up to its first part that is a pattern.
+fn plain_part(root: &Path) -> String {
+    let text = root.display().to_string();
+    if !glob::is_pattern(&text) {
+        return text;
+    }
+    let plain: Vec<&str> = text
+        .split('/')
+        .take_while(|part| !glob::is_pattern(part))
+        .collect();
+    plain.join("/")
+}
+
+/// A path without links, but for the name of a single file: the name is what makes it the same file
+/// when the link leads elsewhere.
+fn plain_path(root: &Path) -> Result<PathBuf, ConnectorError> {
+    let is_dir = files::stat(root)?.is_some_and(|stat| stat.is_dir);
+    match (root.parent(), root.file_name()) {
+        (Some(parent), Some(name)) if !is_dir => Ok(files::canonical(parent)?.join(name)),
+        _ => files::canonical(root),
+    }
+}
+
+fn patterns(root: &Path, written_base: &str, base: &Path) -> Vec<PatternPath> {
+    let text = root.display().to_string();
+    if !glob::is_pattern(&text) {
+        return Vec::new();
+    }
+    let expanded = glob::expand(&text).into_iter();
+    let parts = expanded.map(|pattern| {
+        let below = pattern.strip_prefix(written_base).unwrap_or(&pattern);
+        let parts = below.split('/').filter(|part| !part.is_empty());
+        (base.to_owned(), parts.map(str::to_owned).collect())
+    });
+    parts.collect()
+}
+
+fn on_trouble(options: &Options, option: &str) -> Result<OnTrouble, ConnectorError> {
+    Ok(if options.boolean(option, false)? {
+        OnTrouble::PassOver
+    } else {
+        OnTrouble::Stop
+    })
+}
+
+fn clean(options: &Options) -> Result<Clean, ConnectorError> {
+    let how = options.get("cleanSource").unwrap_or("off");
+    let archive = options.get("sourceArchiveDir");
+    match (how.trim().to_ascii_lowercase().as_str(), archive) {
+        ("off", _) => Ok(Clean::Off),
+        ("delete", _) => Ok(Clean::Delete),
+        ("archive", Some(directory)) => {
+            let directory = files::canonical(&files::absolute(directory)?)?;
+            Ok(Clean::Archive(directory))
+        }
+        ("archive", None) => Err(ConnectorError::MissingOption {
+            connector: super::NAME,
+            option: "sourceArchiveDir",
+        }),
+        _ => Err(bad("cleanSource", "off, archive or delete", how)),
     }
 }
 

@@ -1,28 +1,39 @@
 //! The file sink: one part file an epoch, counted only once the log says so.
 //!
 //! While it is written a part has a hidden name. A commit syncs, gives the part its name and then
-//! adds it to `_spark_metadata`: that one rename is the commit. Names contain the epoch, so what a
-//! crash leaves behind is recognised and removed on restart.
+//! adds an entry to `_spark_metadata`: the name of that entry is the commit. Names contain the
+//! epoch, so what a crash leaves behind is recognised and removed on restart.
+//!
+//! The directory belongs to one query and one process at a time (`owner`). Where the disk is full,
+//! nothing is lost: bytes that were not written stay in memory, no more than a buffer and a write,
+//! and every call may be repeated. After any other error nobody knows what the disk has, and the
+//! sink refuses to go on. Tests: `tests`.
 
-use std::{
-    collections::BTreeMap,
-    fs::File,
-    io::Write,
-    path::{Path, PathBuf},
-};
+#[cfg(test)]
+mod faults;
+#[cfg(test)]
+mod tests;
+
+use std::{collections::BTreeMap, fs::File, path::PathBuf};
 
 use arrow::datatypes::SchemaRef;
 use millstream_connectors_api::{
-    ConnectorError, EpochWrite, Guarantee, Options, Sink, SinkReceipt,
+    ConnectorError, Encoded, EpochWrite, Guarantee, Options, Sink, SinkContext, SinkEncoder,
+    SinkReceipt, SinkRows, WriteBody,
 };
 use millstream_types::{Epoch, OutputMode};
 
 use super::{
     NAME,
-    log::{self, LoggedFile},
-    settings::{COMMON, dialect, format_of},
+    log::{self, LogWriter, LoggedFile},
+    owner::Owner,
+    settings::{COMMON, SINK, dialect, duration_ms, format_of},
 };
-use crate::{files, format::Format, write::RowWriter};
+use crate::{
+    files,
+    format::Format,
+    write::{RowEncoder, RowWriter},
+};
 
 /// Bytes that are collected before they are written.
 const BUFFER_BYTES: usize = 1 << 18;
@@ -33,9 +44,18 @@ pub(super) struct FileSink {
     dir: PathBuf,
     format: Format,
     writer: RowWriter,
-    schema: Option<SchemaRef>,
-    /// The newest epoch in the log; `None` before the log was asked or if it is empty.
-    committed: Option<Epoch>,
+    retention_ms: Option<i64>,
+    held: Option<Held>,
+    /// An error came after which nobody knows what the disk has.
+    is_spoilt: bool,
+}
+
+/// The directory, once it is this query's.
+#[derive(Debug)]
+struct Held {
+    owner: Owner,
+    log: LogWriter,
+    schema: SchemaRef,
     parts: BTreeMap<Epoch, Part>,
 }
 
@@ -44,35 +64,83 @@ pub(super) struct FileSink {
 struct Part {
     file: File,
     hidden: PathBuf,
-    name: String,
+    path: PathBuf,
+    /// What is not in the file yet.
     buffer: Vec<u8>,
     rows: u64,
+    is_synced: bool,
+    is_named: bool,
 }
 
 impl Part {
     fn flush(&mut self) -> Result<(), ConnectorError> {
-        self.file
-            .write_all(&self.buffer)
-            .map_err(|error| files::refused("write", &self.hidden, error))?;
-        self.buffer.clear();
+        files::write(&mut self.file, &self.hidden, &mut self.buffer)
+    }
+
+    /// Takes bytes; if the disk is full, either all of them or none.
+    fn add(&mut self, encoded: &Encoded) -> Result<(), ConnectorError> {
+        if self.buffer.len() >= BUFFER_BYTES {
+            self.flush()?;
+        }
+        self.buffer.extend_from_slice(&encoded.bytes);
+        self.rows += encoded.rows;
+        self.is_synced = false;
+        if self.buffer.len() < BUFFER_BYTES {
+            return Ok(());
+        }
+        match self.flush() {
+            // They are taken: the next call says that the disk is full.
+            Err(error) if error.is_disk_full() => Ok(()),
+            result => result,
+        }
+    }
+
+    fn stage(&mut self) -> Result<(), ConnectorError> {
+        self.flush()?;
+        if !self.is_synced {
+            files::sync_once(&self.file, &self.hidden)?;
+            self.is_synced = true;
+        }
         Ok(())
+    }
+
+    /// Gives the file its name and appends its line for the log.
+    fn name(&mut self, lines: &mut Vec<u8>) -> Result<(), ConnectorError> {
+        self.stage()?;
+        if !self.is_named {
+            files::rename(&self.hidden, &self.path)?;
+            // The name must be durable before the log speaks of it.
+            if let Some(dir) = self.path.parent() {
+                files::sync_dir(dir)?;
+            }
+            self.is_named = true;
+        }
+        let stat = files::stat(&self.path)?.ok_or(ConnectorError::Internal {
+            what: "a part file vanished before its commit",
+        })?;
+        LoggedFile::added(&self.path, stat, lines)
     }
 }
 
 impl FileSink {
+    /// Checks the options; looks at no file.
     pub(super) fn new(
         options: &Options,
         implied: Option<Format>,
     ) -> Result<FileSink, ConnectorError> {
-        options.check(NAME, &[COMMON])?;
+        options.check(NAME, &[COMMON, SINK])?;
         let format = format_of(options, implied)?;
+        let retention_ms = match options.get("retention") {
+            Some(text) => Some(duration_ms("retention", text, 1)?),
+            None => None,
+        };
         Ok(FileSink {
             dir: files::absolute(options.require(NAME, "path")?)?,
             format,
             writer: RowWriter::new(format, dialect(options)?),
-            schema: None,
-            committed: None,
-            parts: BTreeMap::new(),
+            retention_ms,
+            held: None,
+            is_spoilt: false,
         })
     }
 
@@ -90,37 +158,92 @@ impl FileSink {
         number.parse().ok().map(Epoch)
     }
 
-    fn part(&mut self, epoch: Epoch, schema: &SchemaRef) -> Result<&mut Part, ConnectorError> {
-        if !self.parts.contains_key(&epoch) {
-            let name = self.part_name(epoch);
-            let hidden = self.dir.join(format!(".{name}"));
-            let mut buffer = Vec::new();
-            self.writer.header(schema, &mut buffer);
-            let part = Part {
-                file: files::create(&hidden)?,
-                hidden,
-                name,
-                buffer,
-                rows: 0,
-            };
-            self.parts.insert(epoch, part);
-        }
-        self.parts.get_mut(&epoch).ok_or(ConnectorError::Internal {
-            what: "a part file vanished",
+    /// Removes the parts of epochs that were not committed.
+    fn remove_leftovers(&self, committed: Option<Epoch>) -> Result<(), ConnectorError> {
+        let mut leftovers = Vec::new();
+        files::each_name(&self.dir, &mut |name| {
+            let hidden = name.strip_prefix('.');
+            let epoch = self.epoch_of(hidden.unwrap_or(name));
+            if epoch.is_some_and(|epoch| hidden.is_some() || Some(epoch) > committed) {
+                leftovers.push(self.dir.join(name));
+            }
+            Ok(())
+        })?;
+        leftovers.iter().try_for_each(|path| files::remove(path))
+    }
+
+    fn held(&mut self) -> Result<&mut Held, ConnectorError> {
+        let held = self.held.as_mut().filter(|_| !self.is_spoilt);
+        held.ok_or(ConnectorError::Internal {
+            what: "a sink is used that is not open, or after it failed",
         })
     }
 
-    fn remove_leftovers(&self) -> Result<(), ConnectorError> {
-        for entry in files::list(&self.dir)? {
-            let hidden = entry.name.strip_prefix('.');
-            let epoch = self.epoch_of(hidden.unwrap_or(&entry.name));
-            let leftover =
-                epoch.is_some_and(|epoch| hidden.is_some() || Some(epoch) > self.committed);
-            if leftover {
-                files::remove(&entry.path)?;
-            }
-        }
+    /// Remembers an error after which nobody knows what the disk has.
+    fn settle<T>(&mut self, result: Result<T, ConnectorError>) -> Result<T, ConnectorError> {
+        self.is_spoilt |= result.as_ref().is_err_and(|error| !error.is_disk_full());
+        result
+    }
+
+    fn take_place(&mut self, context: &SinkContext) -> Result<(), ConnectorError> {
+        let log = self.dir.join(log::DIRECTORY);
+        files::create_dirs(&log)?;
+        let owner = Owner::take(&log, &context.query_id)?;
+        self.held = Some(Held {
+            owner,
+            log: LogWriter::open(&self.dir, self.retention_ms)?,
+            schema: SchemaRef::clone(&context.schema),
+            parts: BTreeMap::new(),
+        });
         Ok(())
+    }
+
+    fn add(&mut self, epoch: Epoch, encoded: &Encoded) -> Result<(), ConnectorError> {
+        let name = self.part_name(epoch);
+        let (dir, writer) = (self.dir.clone(), self.writer.clone());
+        let held = self.held()?;
+        if !held.parts.contains_key(&epoch) {
+            let hidden = dir.join(format!(".{name}"));
+            let mut buffer = Vec::new();
+            writer.header(&held.schema, &mut buffer);
+            let part = Part {
+                file: files::create(&hidden)?,
+                hidden,
+                path: dir.join(name),
+                buffer,
+                rows: 0,
+                is_synced: false,
+                is_named: false,
+            };
+            held.parts.insert(epoch, part);
+        }
+        let part = held.parts.get_mut(&epoch);
+        let part = part.ok_or(ConnectorError::Internal {
+            what: "a part file vanished",
+        })?;
+        part.add(encoded)
+    }
+}
+
+impl Held {
+    fn commit(&mut self, epoch: Epoch) -> Result<SinkReceipt, ConnectorError> {
+        if self.log.latest() >= Some(epoch) {
+            // Already in the log: a repeat changes nothing.
+            if let Some(part) = self.parts.remove(&epoch) {
+                files::remove(&part.hidden)?;
+            }
+            return Ok(SinkReceipt::default());
+        }
+        self.owner.record()?;
+        let mut lines = Vec::new();
+        let mut rows = 0;
+        if let Some(part) = self.parts.get_mut(&epoch) {
+            part.name(&mut lines)?;
+            rows = part.rows;
+        }
+        self.log.append(epoch, &lines)?;
+        self.parts.remove(&epoch);
+        Ok(SinkReceipt { rows })
     }
 }
 
@@ -133,7 +256,8 @@ impl Sink for FileSink {
         Guarantee::ExactlyOnce
     }
 
-    fn open(&mut self, schema: &SchemaRef, mode: OutputMode) -> Result<(), ConnectorError> {
+    fn open(&mut self, context: &SinkContext) -> Result<(), ConnectorError> {
+        let mode = context.mode;
         if mode != OutputMode::Append {
             return Err(ConnectorError::UnsupportedMode {
                 connector: NAME,
@@ -141,73 +265,73 @@ impl Sink for FileSink {
                 allowed: "append",
             });
         }
-        self.writer.check(schema)?;
-        files::create_dirs(&self.dir.join(log::DIRECTORY))?;
-        files::sync_dir(&self.dir)?;
-        if let Some(parent) = self.dir.parent() {
-            files::sync_dir(parent)?;
-        }
-        self.committed = log::latest(&self.dir)?;
-        self.schema = Some(SchemaRef::clone(schema));
-        Ok(())
+        self.writer.check(&context.schema)?;
+        let result = self.take_place(context);
+        self.settle(result)
+    }
+
+    fn encoder(&self) -> Option<Box<dyn SinkEncoder>> {
+        let held = self.held.as_ref()?;
+        let encoder = RowEncoder::new(self.writer.clone(), &held.schema);
+        Some(Box::new(FileEncoder {
+            encoder,
+            row_bytes: 0,
+        }))
     }
 
     fn last_committed(&mut self) -> Result<Option<Epoch>, ConnectorError> {
-        self.parts.clear();
-        self.committed = log::latest(&self.dir)?;
-        self.remove_leftovers()?;
-        Ok(self.committed)
+        let held = self.held()?;
+        held.parts.clear();
+        let committed = held.log.latest();
+        let result = self.remove_leftovers(committed);
+        self.settle(result.map(|()| committed))
     }
 
-    fn write(&mut self, write: EpochWrite) -> Result<(), ConnectorError> {
-        if write.rows.num_rows() == 0 {
+    fn write(&mut self, write: &EpochWrite) -> Result<(), ConnectorError> {
+        let encoded = match &write.body {
+            WriteBody::Encoded(encoded) => encoded,
+            WriteBody::Rows(_) => {
+                return Err(ConnectorError::Internal {
+                    what: "a file sink was given rows that are not encoded",
+                });
+            }
+        };
+        if encoded.rows == 0 {
             return Ok(());
         }
-        let schema = self.schema.clone().unwrap_or_else(|| write.rows.schema());
-        let writer = self.writer.clone();
-        let part = self.part(write.epoch, &schema)?;
-        // The columns carry the names of the query, not those inside the batch.
-        let named = write.rows.clone().with_schema(schema).unwrap_or(write.rows);
-        writer.rows(&named, &mut part.buffer)?;
-        part.rows += named.num_rows() as u64;
-        if part.buffer.len() >= BUFFER_BYTES {
-            part.flush()?;
-        }
-        Ok(())
+        let result = self.add(write.epoch, encoded);
+        self.settle(result)
     }
 
     fn stage(&mut self, epoch: Epoch) -> Result<(), ConnectorError> {
-        if let Some(part) = self.parts.get_mut(&epoch) {
-            part.flush()?;
-            files::sync(&part.file, &part.hidden)?;
-        }
-        Ok(())
+        let part = self.held()?.parts.get_mut(&epoch);
+        let result = part.map_or(Ok(()), Part::stage);
+        self.settle(result)
     }
 
     fn commit(&mut self, epoch: Epoch) -> Result<SinkReceipt, ConnectorError> {
-        let part = self.parts.remove(&epoch);
-        if self.committed >= Some(epoch) {
-            // Already in the log: a repeat changes nothing.
-            if let Some(part) = part {
-                files::remove(&part.hidden)?;
-            }
-            return Ok(SinkReceipt::default());
-        }
-        let mut added = Vec::new();
-        let mut rows = 0;
-        if let Some(part) = part {
-            let path: &Path = &self.dir.join(&part.name);
-            files::rename(&part.hidden, path)?;
-            // The name must be durable before the log speaks of it.
-            files::sync_dir(&self.dir)?;
-            let stat = files::stat(path)?.ok_or(ConnectorError::Internal {
-                what: "a part file vanished before its commit",
-            })?;
-            added.push(LoggedFile::added(path, stat));
-            rows = part.rows;
-        }
-        log::append(&self.dir, epoch, added)?;
-        self.committed = Some(epoch);
-        Ok(SinkReceipt { rows })
+        let result = self.held()?.commit(epoch);
+        self.settle(result)
+    }
+}
+
+/// Rows to the lines of a part.
+struct FileEncoder {
+    encoder: RowEncoder,
+    /// Bytes of a row among those before: how much room to ask for.
+    row_bytes: usize,
+}
+
+impl SinkEncoder for FileEncoder {
+    fn encode(&mut self, rows: &SinkRows) -> Result<Encoded, ConnectorError> {
+        let count = rows.rows.num_rows();
+        let mut bytes = Vec::with_capacity(count.saturating_mul(self.row_bytes));
+        self.encoder.rows(&rows.rows, &mut bytes)?;
+        // A little more than the average: a vector that grows is copied.
+        self.row_bytes = bytes.len().checked_div(count).unwrap_or(0) + 8;
+        Ok(Encoded {
+            bytes,
+            rows: count as u64,
+        })
     }
 }

@@ -1,35 +1,35 @@
-//! The file connector: what is planned, what is read again, what is refused, what is written.
+//! The file connector: what is planned, what is read again, what is refused.
 
 use std::{fs, path::Path, sync::Arc, time::Duration};
 
-use arrow::{
-    array::{Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray},
-    datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit},
-};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use expect_test::{Expect, expect};
 use millstream_connectors_api::{
-    Chunk, ChunkBody, ConnectorError, ConnectorFactory, EpochWrite, Flow, Options, PlannedRange,
-    ReadLimit, Sink, SinkRequest, Source, SourceReader, SourceRequest,
+    ConnectorError, ConnectorFactory, Flow, Options, PlannedRange, ReadLimit, Source, SourceReader,
+    SourceRequest,
 };
-use millstream_types::{Coded, Epoch, OutputMode};
+use millstream_types::Coded;
 use tempfile::TempDir;
 
-use super::{FileConnector, listing::InputFile, reader::FileReader, source::Detail};
+use super::{
+    FileConnector,
+    cut::{Cut, Limits, Piece},
+    records::FileSplit,
+};
 use crate::{
-    files,
     format::{Dialect, Format},
-    position,
+    testing,
     write::RowWriter,
 };
 
 const DAY_S: u64 = 86_400;
 
-fn dir() -> TempDir {
+pub(super) fn dir() -> TempDir {
     tempfile::tempdir().expect("temporary directory")
 }
 
 /// Writes a file whose modification time is `at_s` seconds after 1970.
-fn put(dir: &Path, name: &str, text: &str, at_s: u64) {
+pub(super) fn put(dir: &Path, name: &str, text: &str, at_s: u64) {
     let path = dir.join(name);
     fs::create_dir_all(path.parent().expect("has a parent")).expect("directory");
     fs::write(&path, text).expect("write");
@@ -55,34 +55,41 @@ fn request(path: &str, options: &[(&str, &str)]) -> SourceRequest {
     }
 }
 
-fn open(dir: &Path, options: &[(&str, &str)]) -> Result<Box<dyn Source>, ConnectorError> {
+pub(super) fn open(
+    dir: &Path,
+    options: &[(&str, &str)],
+) -> Result<Box<dyn Source>, ConnectorError> {
     let path = dir.to_str().expect("UTF-8");
     let [json, csv, text] = FileConnector::by_format();
     let mut request = request(path, options);
     match request.options.remove("as").as_deref() {
-        Some("csv") => csv.source(&request),
+        Some("csv") => csv.source(&request, testing::context()),
         Some("text") => {
             request.schema = None;
-            text.source(&request)
+            text.source(&request, testing::context())
         }
-        _ => json.source(&request),
+        _ => json.source(&request, testing::context()),
     }
 }
 
-fn plan(source: &mut dyn Source) -> Option<PlannedRange> {
-    source.plan(ReadLimit::Configured, 0).expect("plans")
+/// Long after all files of these tests.
+const NOW_MS: i64 = 1_000 * 86_400_000;
+
+pub(super) fn plan(source: &mut dyn Source) -> Option<PlannedRange> {
+    source.plan(ReadLimit::Configured, NOW_MS).expect("plans")
 }
 
 /// Names of the files in the next range.
 fn planned(source: &mut dyn Source) -> Vec<String> {
-    plan(source).map_or_else(Vec::new, |range| names(&range))
+    plan(source).map_or_else(Vec::new, |range| names(source, &range))
 }
 
-fn names(range: &PlannedRange) -> Vec<String> {
-    let files = Detail::of(range).expect("own detail").files;
-    let names = files
-        .iter()
-        .map(|file| file.path.rsplit('/').next().unwrap_or("").to_owned());
+fn names(source: &dyn Source, range: &PlannedRange) -> Vec<String> {
+    let splits = source.splits(range).expect("own detail");
+    let names = splits.map(|split| {
+        let split = FileSplit::of_detail(&split.expect("own entry").detail).expect("own split");
+        split.file.path.rsplit('/').next().unwrap_or("").to_owned()
+    });
     names.collect()
 }
 
@@ -95,7 +102,7 @@ fn read_with(
     let mut decoder = source.decoder(&all)?;
     let mut out = Vec::new();
     let mut failure = None;
-    reader.read(range, &mut |chunk| {
+    testing::read_range(source, reader, range, &mut |chunk| {
         let writer = RowWriter::new(Format::Json, Dialect::default());
         let decoded = decoder.decode(chunk, &mut |batch| {
             writer.rows(&batch, &mut out).expect("writable");
@@ -110,11 +117,11 @@ fn read_with(
     failure.map_or(Ok(String::from_utf8_lossy(&out).into_owned()), Err)
 }
 
-fn read(source: &dyn Source, range: &PlannedRange) -> Result<String, ConnectorError> {
+pub(super) fn read(source: &dyn Source, range: &PlannedRange) -> Result<String, ConnectorError> {
     read_with(source, source.reader()?.as_mut(), range)
 }
 
-fn code(result: Result<impl Sized, ConnectorError>) -> &'static str {
+pub(super) fn code(result: Result<impl Sized, ConnectorError>) -> &'static str {
     result.err().expect("is refused").code().0
 }
 
@@ -129,7 +136,7 @@ fn oldest_files_come_first_and_none_twice() {
     put(dir.path(), "sub/d", "x", 1);
     let mut source = open(dir.path(), &[("maxFilesPerTrigger", "2")]).expect("opens");
     let first = plan(source.as_mut()).expect("new files");
-    assert_eq!(names(&first), ["c", "a"]);
+    assert_eq!(names(source.as_ref(), &first), ["c", "a"]);
     assert_eq!(
         (first.start.clone(), first.end.0.as_str()),
         (None, "{\"logOffset\":0}")
@@ -141,7 +148,7 @@ fn oldest_files_come_first_and_none_twice() {
     // Rewritten and newer: still the same file.
     put(dir.path(), "c", "{\"a\":9}\n", 50);
     let second = plan(source.as_mut()).expect("new files");
-    assert_eq!(names(&second), ["b"]);
+    assert_eq!(names(source.as_ref(), &second), ["b"]);
     assert_eq!(second.start, Some(first.end));
     assert_eq!(planned(source.as_mut()), [""; 0]);
 }
@@ -155,10 +162,10 @@ fn limits_by_bytes_order_and_once() {
     let mut source = open(dir.path(), &[("maxBytesPerTrigger", "17")]).expect("opens");
     assert_eq!(planned(source.as_mut()), ["1", "2"]);
     let once = source
-        .plan(ReadLimit::Everything, 0)
+        .plan(ReadLimit::Everything, NOW_MS)
         .expect("plans")
         .expect("rest");
-    assert_eq!(names(&once), ["3", "4", "5"]);
+    assert_eq!(names(source.as_ref(), &once), ["3", "4", "5"]);
     let mut source = open(dir.path(), &[("maxBytesPerTrigger", "1")]).expect("opens");
     assert_eq!(planned(source.as_mut()), ["1"]);
     let latest = [("maxFilesPerTrigger", "2"), ("latestFirst", "true")];
@@ -166,7 +173,7 @@ fn limits_by_bytes_order_and_once() {
     assert_eq!(planned(source.as_mut()), ["5", "4"]);
     put(dir.path(), "6", "", 6);
     assert_eq!(planned(source.as_mut()), ["6", "3"]);
-    source.freeze(0).expect("freezes");
+    source.freeze(NOW_MS).expect("freezes");
     put(dir.path(), "7", "", 7);
     assert_eq!(planned(source.as_mut()), ["2", "1"]);
     assert_eq!(planned(source.as_mut()), [""; 0]);
@@ -233,31 +240,6 @@ fn patterns_filters_and_directories_as_columns() {
 }
 
 #[test]
-fn state_and_replay_bring_a_source_back() {
-    let dir = dir();
-    for (name, at) in [("1", 1), ("2", 2), ("3", 3)] {
-        put(dir.path(), name, "{\"a\":1}\n", at);
-    }
-    let options = [("maxFilesPerTrigger", "1")];
-    let mut source = open(dir.path(), &options).expect("opens");
-    planned(source.as_mut());
-    let state = source.state();
-    let second = plan(source.as_mut()).expect("second");
-    let mut again = open(dir.path(), &options).expect("opens");
-    again.restore(&state).expect("own state");
-    again.replay(&second).expect("own range");
-    assert_eq!(again.latest(), source.latest());
-    let third = plan(again.as_mut()).expect("third");
-    assert_eq!(names(&third), ["3"]);
-    assert_eq!(third.end.0, "{\"logOffset\":2}");
-    assert_eq!(again.state(), {
-        plan(source.as_mut());
-        source.state()
-    });
-    assert_eq!(code(again.restore(b"nonsense")), "EXE-003");
-}
-
-#[test]
 fn input_that_changed_is_con_011() {
     let dir = dir();
     put(dir.path(), "f", "{\"a\":1}\n", 5);
@@ -284,8 +266,10 @@ fn options_and_paths_are_checked() {
         ("maxFileAge", "soon", "CON-003"),
         ("mode", "LAX", "CON-003"),
         ("multiLine", "true", "CON-003"),
-        ("cleanSource", "delete", "CON-003"),
-        ("sourceArchiveDir", "/x", "CON-003"),
+        ("cleanSource", "remove", "CON-003"),
+        ("cleanSource", "archive", "CON-004"),
+        ("settleTime", "a while", "CON-003"),
+        ("ignoreMissingFiles", "perhaps", "CON-003"),
         ("sep", "ab", "CON-003"),
         ("timestampFormat", "EEE", "CON-003"),
         ("maxLineBytes", "99999999999", "CON-003"),
@@ -321,31 +305,19 @@ fn options_and_paths_are_checked() {
     assert!(schema.fields().iter().all(|field| field.is_nullable()));
 }
 
-fn reading(
-    text: &str,
-    line_max: usize,
-    chunk: usize,
-) -> Result<Vec<(u64, Vec<u8>)>, ConnectorError> {
+fn reading(text: &str, line_max: usize, chunk: usize) -> Result<Vec<Piece>, ConnectorError> {
     let dir = dir();
     put(dir.path(), "f", text, 5);
-    let path = dir.path().join("f").to_str().expect("UTF-8").to_owned();
-    let file = InputFile {
-        path,
-        size: text.len() as u64,
-        mtime: 5_000,
+    let file = fs::File::open(dir.path().join("f")).expect("open");
+    let limits = Limits {
+        line_bytes_max: line_max,
+        chunk_bytes: chunk,
     };
-    let range = PlannedRange {
-        start: None,
-        end: position::of("logOffset", 0),
-        detail: position::bytes(&Detail { files: vec![file] })?,
-    };
+    let mut cut = Cut::new(file, "f", text.len() as u64, limits);
     let mut pieces = Vec::new();
-    FileReader::with_chunks_of(line_max, chunk).read(&range, &mut |Chunk { body, .. }| {
-        if let ChunkBody::Bytes { bytes, offset, .. } = body {
-            pieces.push((offset, bytes));
-        }
-        Flow::More
-    })?;
+    while let Some(piece) = cut.next()? {
+        pieces.push(piece);
+    }
     Ok(pieces)
 }
 
@@ -457,165 +429,4 @@ fn text_lines() {
         {"value":"last"}
     "#]]
     .assert_eq(&read(source.as_ref(), &range).expect("reads"));
-}
-
-fn sink(dir: &Path, format: &str, mode: OutputMode) -> Result<Box<dyn Sink>, ConnectorError> {
-    let path = dir.to_str().expect("UTF-8");
-    let mut sink = FileConnector::new().sink(&SinkRequest {
-        table: "t".to_owned(),
-        options: Options::from_iter([("path", path), ("format", format)]),
-    })?;
-    sink.open(&out_schema(), mode)?;
-    Ok(sink)
-}
-
-fn out_schema() -> SchemaRef {
-    let zoned = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
-    Arc::new(Schema::new(vec![
-        Field::new("a", DataType::Int64, true),
-        Field::new("b", DataType::Utf8, true),
-        Field::new("at", zoned, true),
-    ]))
-}
-
-fn rows(epoch: u64, values: &[i64]) -> EpochWrite {
-    let texts = values
-        .iter()
-        .map(|value| (*value != 0).then(|| format!("v\"{value}")));
-    let instants = values.iter().map(|value| value * 1_500);
-    let batch = RecordBatch::try_new(
-        out_schema(),
-        vec![
-            Arc::new(Int64Array::from(values.to_vec())),
-            Arc::new(texts.collect::<StringArray>()),
-            Arc::new(TimestampMicrosecondArray::from_iter_values(instants).with_timezone("UTC")),
-        ],
-    );
-    EpochWrite {
-        epoch: Epoch(epoch),
-        rows: batch.expect("a batch"),
-        signs: None,
-    }
-}
-
-/// What the source reads from a directory that a sink wrote.
-fn read_back(dir: &Path) -> String {
-    let mut source = open(dir, &[("recursiveFileLookup", "true")]).expect("opens");
-    plan(source.as_mut()).map_or_else(String::new, |range| {
-        read(source.as_ref(), &range).expect("reads")
-    })
-}
-
-#[test]
-fn a_sink_writes_an_epoch_once() {
-    let dir = dir();
-    let mut first = sink(dir.path(), "json", OutputMode::Append).expect("opens");
-    assert_eq!(first.last_committed().expect("asks"), None);
-    first.write(rows(0, &[0, 1])).expect("writes");
-    first.write(rows(1, &[2])).expect("writes");
-    first.stage(Epoch(0)).expect("stages");
-    assert_eq!(read_back(dir.path()), "");
-    assert_eq!(first.commit(Epoch(0)).expect("commits").rows, 2);
-    first.stage(Epoch(1)).expect("stages");
-    drop(first);
-
-    let part = fs::read_to_string(dir.path().join("part-00000-e0000000000.c000.json"));
-    expect![[r#"
-        {"a":0,"at":"1970-01-01T00:00:00.000Z"}
-        {"a":1,"b":"v\"1","at":"1970-01-01T00:00:00.001Z"}
-    "#]]
-    .assert_eq(&part.expect("a part file"));
-    let log = fs::read_to_string(dir.path().join("_spark_metadata/0")).expect("a log file");
-    let (header, entry) = log.split_once('\n').expect("two lines");
-    let entry: serde_json::Value = serde_json::from_str(entry).expect("JSON");
-    assert_eq!((header, entry["action"].as_str()), ("v1", Some("add")));
-    assert_eq!(entry["size"].as_u64(), Some(91));
-
-    // As after a crash: epoch 1 was staged, and its part may even have got its name.
-    fs::write(dir.path().join("part-00000-e0000000001.c000.json"), "torn").expect("write");
-    let mut second = sink(dir.path(), "json", OutputMode::Append).expect("opens");
-    assert_eq!(second.last_committed().expect("asks"), Some(Epoch(0)));
-    let mut left: Vec<String> = files::list(dir.path())
-        .expect("lists")
-        .into_iter()
-        .map(|entry| entry.name)
-        .collect();
-    left.sort();
-    assert_eq!(
-        left,
-        ["_spark_metadata", "part-00000-e0000000000.c000.json"]
-    );
-    second.write(rows(0, &[7])).expect("writes");
-    second.stage(Epoch(0)).expect("stages");
-    assert_eq!(second.commit(Epoch(0)).expect("a repeat").rows, 0);
-    second.write(rows(1, &[2])).expect("writes");
-    second.stage(Epoch(1)).expect("stages");
-    second.commit(Epoch(1)).expect("commits");
-    assert_eq!(
-        read_back(dir.path()),
-        "{\"a\":0}\n{\"a\":1,\"b\":\"v\\\"1\"}\n{\"a\":2,\"b\":\"v\\\"2\"}\n"
-    );
-}
-
-#[test]
-fn each_tenth_log_file_is_compact() {
-    let dir = dir();
-    let mut sink = sink(dir.path(), "json", OutputMode::Append).expect("opens");
-    for epoch in 0..25 {
-        if epoch % 3 == 0 {
-            sink.write(rows(epoch, &[i64::try_from(epoch).expect("small")]))
-                .expect("writes");
-        }
-        sink.stage(Epoch(epoch)).expect("stages");
-        sink.commit(Epoch(epoch)).expect("commits");
-    }
-    let log = dir.path().join("_spark_metadata");
-    assert!(log.join("9.compact").exists() && log.join("19.compact").exists());
-    let compact = fs::read_to_string(log.join("19.compact")).expect("a compact file");
-    assert_eq!(compact.lines().count(), 1 + 7);
-    assert_eq!(
-        fs::read_to_string(log.join("20")).expect("a log file"),
-        "v1"
-    );
-    assert_eq!(read_back(dir.path()).lines().count(), 9);
-    // A file that the log does not name does not count.
-    put(dir.path(), "stray.json", "{\"a\":99}\n", 5);
-    assert_eq!(read_back(dir.path()).lines().count(), 9);
-    assert_eq!(sink.last_committed().expect("asks"), Some(Epoch(24)));
-}
-
-#[test]
-fn other_modes_and_shapes_are_refused() {
-    let dir = dir();
-    for mode in [
-        OutputMode::Update,
-        OutputMode::Complete,
-        OutputMode::Changes,
-    ] {
-        let error = sink(dir.path(), "json", mode).err().expect("append only");
-        assert_eq!(error.code().0, "SQL-022");
-        assert_eq!(error.hint().as_deref(), Some("it takes append"));
-    }
-    assert_eq!(
-        code(sink(dir.path(), "text", OutputMode::Append)),
-        "CON-008"
-    );
-    let file = dir.path().join("file");
-    fs::write(&file, "").expect("write");
-    assert_eq!(code(sink(&file, "json", OutputMode::Append)), "CON-006");
-}
-
-#[test]
-fn csv_sink() {
-    let dir = dir();
-    let mut sink = sink(dir.path(), "csv", OutputMode::Append).expect("opens");
-    sink.write(rows(0, &[0, 1])).expect("writes");
-    sink.stage(Epoch(0)).expect("stages");
-    sink.commit(Epoch(0)).expect("commits");
-    let part = fs::read_to_string(dir.path().join("part-00000-e0000000000.c000.csv"));
-    expect![[r#"
-        0,,1970-01-01T00:00:00.000Z
-        1,"v\"1",1970-01-01T00:00:00.001Z
-    "#]]
-    .assert_eq(&part.expect("a part file"));
 }

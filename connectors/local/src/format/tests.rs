@@ -57,7 +57,7 @@ fn decode(
             offset,
         };
         offset += bytes.len() as u64;
-        let report = decoder.decode(Chunk { ordinal: 0, body }, &mut |rows| batches.push(rows))?;
+        let report = decoder.decode(Chunk { position: 0, body }, &mut |rows| batches.push(rows))?;
         total.rows += report.rows;
         total.malformed += report.malformed;
     }

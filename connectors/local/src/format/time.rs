@@ -240,8 +240,34 @@ pub(crate) fn write_date(days: i64, out: &mut Vec<u8>) {
     } else {
         ""
     };
-    let year = year.abs();
-    out.extend_from_slice(format!("{sign}{year:04}-{month:02}-{day:02}").as_bytes());
+    out.extend_from_slice(sign.as_bytes());
+    let year = year.unsigned_abs();
+    if year > 9_999 {
+        write_number(year / 10_000, out);
+    }
+    let digits = [year / 1_000, year / 100, year / 10, year].map(digit);
+    out.extend_from_slice(&digits);
+    out.push(b'-');
+    write_two(month, out);
+    out.push(b'-');
+    write_two(day, out);
+}
+
+fn digit(number: u64) -> u8 {
+    b'0' + u8::try_from(number % 10).unwrap_or(0)
+}
+
+fn write_number(number: u64, out: &mut Vec<u8>) {
+    if number > 9 {
+        write_number(number / 10, out);
+    }
+    out.push(digit(number));
+}
+
+/// Appends a number below 100 with two digits.
+fn write_two(number: i64, out: &mut Vec<u8>) {
+    let number = number.unsigned_abs();
+    out.extend_from_slice(&[digit(number / 10), digit(number)]);
 }
 
 /// Appends `2024-01-01<separator>00:00:00`, and gives the microseconds that remain.
@@ -249,8 +275,11 @@ pub(crate) fn write_seconds(micros: i64, separator: char, out: &mut Vec<u8>) -> 
     write_date(micros.div_euclid(DAY_US), out);
     let of_day = micros.rem_euclid(DAY_US);
     let seconds = of_day / 1_000_000;
-    let (hour, minute, second) = (seconds / 3_600, seconds / 60 % 60, seconds % 60);
-    out.extend_from_slice(format!("{separator}{hour:02}:{minute:02}:{second:02}").as_bytes());
+    let parts = [seconds / 3_600, seconds / 60 % 60, seconds % 60];
+    for (number, before) in parts.into_iter().zip([separator, ':', ':']) {
+        out.extend_from_slice(before.encode_utf8(&mut [0; 4]).as_bytes());
+        write_two(number, out);
+    }
     of_day % 1_000_000
 }
 

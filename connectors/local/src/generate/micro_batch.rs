@@ -2,12 +2,13 @@
 
 use arrow::datatypes::SchemaRef;
 use millstream_connectors_api::{
-    Capabilities, ConnectorError, ConnectorFactory, Decoder, OptionSpec, PlannedRange, Position,
-    ReadLimit, RowDecoder, Sink, SinkRequest, Source, SourceReader, SourceRequest,
+    Ask, Capabilities, ConnectorError, ConnectorFactory, Decoder, OptionSpec, PlannedRange,
+    Position, ReadLimit, RowDecoder, Sink, SinkRequest, Source, SourceContext, SourceReader,
+    SourceRequest, Split, Splits,
 };
 use serde::{Deserialize, Serialize};
 
-use super::{Generator, fixed, give_rates, no_sink, rate_schema};
+use super::{Generator, fixed, give_rates, no_sink, rate_schema, whole};
 use crate::{file::bad, position};
 
 const NAME: &str = "rate-micro-batch";
@@ -110,7 +111,11 @@ impl ConnectorFactory for RateMicroBatchConnector {
         parse(request).map(|_| rate_schema())
     }
 
-    fn source(&self, request: &SourceRequest) -> Result<Box<dyn Source>, ConnectorError> {
+    fn source(
+        &self,
+        request: &SourceRequest,
+        _context: SourceContext,
+    ) -> Result<Box<dyn Source>, ConnectorError> {
         let settings = parse(request)?;
         Ok(Box::new(MicroBatchSource {
             planned: Place {
@@ -133,8 +138,8 @@ fn position(place: Place) -> Position {
     Position(format!("{{\"offset\":{offset},\"timestamp\":{timestamp}}}"))
 }
 
-fn detail(range: &PlannedRange) -> Result<Detail, ConnectorError> {
-    position::parse(&range.detail, "a plan of a rate source cannot be read back")
+fn detail(bytes: &[u8]) -> Result<Detail, ConnectorError> {
+    position::parse(bytes, "a plan of a rate source cannot be read back")
 }
 
 impl Source for MicroBatchSource {
@@ -196,16 +201,26 @@ impl Source for MicroBatchSource {
     }
 
     fn replay(&mut self, range: &PlannedRange) -> Result<(), ConnectorError> {
-        self.planned = detail(range)?.to;
+        self.planned = detail(&range.detail)?.to;
         self.started = true;
         Ok(())
+    }
+
+    fn ask_again(&self, _now_ms: i64) -> Ask {
+        // There is always one epoch more, unless the end was fixed.
+        Ask::WhenWoken
+    }
+
+    fn splits(&self, range: &PlannedRange) -> Result<Splits, ConnectorError> {
+        let Detail { from, to } = detail(&range.detail)?;
+        Ok(whole(range, to.offset.saturating_sub(from.offset)))
     }
 
     fn reader(&self) -> Result<Box<dyn SourceReader>, ConnectorError> {
         let schema = rate_schema();
         Ok(Box::new(Generator(
-            move |range: &PlannedRange, give: &mut dyn FnMut(_) -> _| {
-                let Detail { from, to } = detail(range)?;
+            move |split: &Split, give: &mut dyn FnMut(_) -> _| {
+                let Detail { from, to } = detail(&split.detail)?;
                 give_rates(&schema, from.offset, to.offset, |_| from.timestamp, give)
             },
         )))
@@ -215,7 +230,7 @@ impl Source for MicroBatchSource {
         Ok(Box::new(RowDecoder::new(projection)))
     }
 
-    fn committed(&mut self, _range: &PlannedRange) -> Result<(), ConnectorError> {
+    fn settled(&mut self, _range: &PlannedRange) -> Result<(), ConnectorError> {
         Ok(())
     }
 }

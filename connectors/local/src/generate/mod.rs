@@ -5,14 +5,15 @@ mod micro_batch;
 mod nexmark;
 mod rate;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use arrow::{
     array::{ArrayRef, Int64Array, RecordBatch, TimestampMicrosecondArray},
     datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit},
 };
 use millstream_connectors_api::{
-    Chunk, ChunkBody, ConnectorError, Flow, PlannedRange, SourceReader, SourceRequest,
+    Ask, Chunk, ChunkBody, ConnectorError, Flow, PlannedRange, SourceReader, SourceRequest, Split,
+    Splits,
 };
 
 pub use micro_batch::RateMicroBatchConnector;
@@ -77,7 +78,6 @@ fn give_rates(
     give: &mut dyn FnMut(Chunk) -> Flow,
 ) -> Result<(), ConnectorError> {
     let mut start = first;
-    let mut ordinal = 0;
     while start < last {
         let end = last.min(start + CHUNK_ROWS);
         let instants = (start..end).map(|value| micros(instant_ms(value)));
@@ -85,28 +85,44 @@ fn give_rates(
         let values = Int64Array::from_iter_values((start..end).map(signed));
         let batch = rows(schema, vec![Arc::new(instants), Arc::new(values)])?;
         let body = ChunkBody::Rows(batch);
-        if give(Chunk { ordinal, body }) == Flow::Stop {
+        let position = start - first;
+        if give(Chunk { position, body }) == Flow::Stop {
             return Ok(());
         }
-        ordinal += 1;
         start = end;
     }
     Ok(())
 }
 
-/// A reader that is a function of the range.
+/// To be asked again at an instant.
+fn until_ms(now_ms: i64, at_ms: i64) -> Ask {
+    let wait_ms = u64::try_from(at_ms.saturating_sub(now_ms)).unwrap_or(0);
+    // A clock that was set back must not put a source to sleep for ever.
+    Ask::After(Duration::from_millis(wait_ms.clamp(1, 10_000)))
+}
+
+/// A generated range as its only split.
+fn whole(range: &PlannedRange, rows: u64) -> Splits {
+    let split = Split {
+        extent: rows,
+        detail: range.detail.clone(),
+    };
+    Box::new(std::iter::once(Ok(split)))
+}
+
+/// A reader that is a function of the split.
 struct Generator<F>(F);
 
 impl<F> SourceReader for Generator<F>
 where
-    F: FnMut(&PlannedRange, &mut dyn FnMut(Chunk) -> Flow) -> Result<(), ConnectorError> + Send,
+    F: FnMut(&Split, &mut dyn FnMut(Chunk) -> Flow) -> Result<(), ConnectorError> + Send,
 {
     fn read(
         &mut self,
-        range: &PlannedRange,
+        split: &Split,
         give: &mut dyn FnMut(Chunk) -> Flow,
     ) -> Result<(), ConnectorError> {
-        (self.0)(range, give)
+        (self.0)(split, give)
     }
 }
 

@@ -16,13 +16,13 @@ use arrow::{
     datatypes::{DataType, Field, Schema, SchemaRef},
 };
 use millstream_connectors_api::{
-    Capabilities, Chunk, ChunkBody, ConnectorError, ConnectorFactory, Decoder, Flow, OptionSpec,
-    Options, PlannedRange, Position, ReadLimit, RowDecoder, Sink, SinkRequest, Source,
-    SourceReader, SourceRequest,
+    Ask, Capabilities, Chunk, ChunkBody, ConnectorError, ConnectorFactory, Decoder, Flow,
+    OptionSpec, Options, PlannedRange, Position, ReadLimit, RowDecoder, Sink, SinkRequest, Source,
+    SourceContext, SourceReader, SourceRequest, Split, Splits,
 };
 use serde::{Deserialize, Serialize};
 
-use super::{Generator, fixed, micros, no_sink, rows, signed, timestamp};
+use super::{Generator, fixed, micros, no_sink, rows, signed, timestamp, until_ms, whole};
 use crate::{file::bad, position};
 
 const NAME: &str = "nexmark";
@@ -195,7 +195,11 @@ impl ConnectorFactory for NexmarkConnector {
         parse(request).map(|settings| settings.table.schema())
     }
 
-    fn source(&self, request: &SourceRequest) -> Result<Box<dyn Source>, ConnectorError> {
+    fn source(
+        &self,
+        request: &SourceRequest,
+        _context: SourceContext,
+    ) -> Result<Box<dyn Source>, ConnectorError> {
         Ok(Box::new(NexmarkSource {
             settings: parse(request)?,
             start_ms: None,
@@ -218,11 +222,8 @@ struct Detail {
     to: u64,
 }
 
-fn detail(range: &PlannedRange) -> Result<Detail, ConnectorError> {
-    position::parse(
-        &range.detail,
-        "a plan of a nexmark source cannot be read back",
-    )
+fn detail(bytes: &[u8]) -> Result<Detail, ConnectorError> {
+    position::parse(bytes, "a plan of a nexmark source cannot be read back")
 }
 
 #[derive(Debug)]
@@ -318,18 +319,38 @@ impl Source for NexmarkSource {
     }
 
     fn replay(&mut self, range: &PlannedRange) -> Result<(), ConnectorError> {
-        let detail = detail(range)?;
+        let detail = detail(&range.detail)?;
         self.start_ms = Some(detail.start_ms);
         self.planned = detail.to;
         Ok(())
+    }
+
+    fn ask_again(&self, now_ms: i64) -> Ask {
+        let Settings {
+            events_per_second,
+            events_max,
+            ..
+        } = self.settings;
+        // Without a rate everything is there at once; and after the last event there is no more.
+        if events_per_second == 0 || self.planned >= events_max {
+            return Ask::WhenWoken;
+        }
+        let next_ms = self.planned.saturating_add(1).saturating_mul(1_000) / events_per_second;
+        let start_ms = self.start_ms.unwrap_or(now_ms);
+        until_ms(now_ms, start_ms.saturating_add(signed(next_ms)))
+    }
+
+    fn splits(&self, range: &PlannedRange) -> Result<Splits, ConnectorError> {
+        let Detail { from, to, .. } = detail(&range.detail)?;
+        Ok(whole(range, to.saturating_sub(from)))
     }
 
     fn reader(&self) -> Result<Box<dyn SourceReader>, ConnectorError> {
         let table = self.settings.table;
         let schema = table.schema();
         Ok(Box::new(Generator(
-            move |range: &PlannedRange, give: &mut dyn FnMut(_) -> _| {
-                let Detail { from, to, .. } = detail(range)?;
+            move |split: &Split, give: &mut dyn FnMut(_) -> _| {
+                let Detail { from, to, .. } = detail(&split.detail)?;
                 generate(table, &schema, from, to, give)
             },
         )))
@@ -339,7 +360,7 @@ impl Source for NexmarkSource {
         Ok(Box::new(RowDecoder::new(projection)))
     }
 
-    fn committed(&mut self, _range: &PlannedRange) -> Result<(), ConnectorError> {
+    fn settled(&mut self, _range: &PlannedRange) -> Result<(), ConnectorError> {
         Ok(())
     }
 }
@@ -360,7 +381,7 @@ fn generate(
         .with_type_filter(table.shape().0)
         .with_offset(first);
     let mut left = last - first;
-    let mut ordinal = 0;
+    let mut position = 0;
     while left > 0 {
         let count = left.min(CHUNK_ROWS as u64);
         let mut filler = Filler::new(table);
@@ -371,10 +392,10 @@ fn generate(
             filler.event(event);
         }
         let body = ChunkBody::Rows(filler.finish(schema)?);
-        if give(Chunk { ordinal, body }) == Flow::Stop {
+        if give(Chunk { position, body }) == Flow::Stop {
             return Ok(());
         }
-        ordinal += 1;
+        position += count;
         left -= count;
     }
     Ok(())

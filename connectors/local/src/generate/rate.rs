@@ -5,12 +5,13 @@
 
 use arrow::datatypes::SchemaRef;
 use millstream_connectors_api::{
-    Capabilities, ConnectorError, ConnectorFactory, Decoder, OptionSpec, PlannedRange, Position,
-    ReadLimit, RowDecoder, Sink, SinkRequest, Source, SourceReader, SourceRequest,
+    Ask, Capabilities, ConnectorError, ConnectorFactory, Decoder, OptionSpec, PlannedRange,
+    Position, ReadLimit, RowDecoder, Sink, SinkRequest, Source, SourceContext, SourceReader,
+    SourceRequest, Split, Splits,
 };
 use serde::{Deserialize, Serialize};
 
-use super::{Generator, fixed, give_rates, rate_schema, signed};
+use super::{Generator, fixed, give_rates, rate_schema, signed, until_ms, whole};
 use crate::{file::duration_ms, position};
 
 const NAME: &str = "rate";
@@ -117,7 +118,11 @@ impl ConnectorFactory for RateConnector {
         parse(request).map(|_| rate_schema())
     }
 
-    fn source(&self, request: &SourceRequest) -> Result<Box<dyn Source>, ConnectorError> {
+    fn source(
+        &self,
+        request: &SourceRequest,
+        _context: SourceContext,
+    ) -> Result<Box<dyn Source>, ConnectorError> {
         Ok(Box::new(RateSource {
             speed: parse(request)?,
             start_ms: None,
@@ -196,24 +201,38 @@ impl Source for RateSource {
     }
 
     fn replay(&mut self, range: &PlannedRange) -> Result<(), ConnectorError> {
-        let detail = detail(range)?;
+        let detail = detail(&range.detail)?;
         self.start_ms = Some(detail.start_ms);
         self.planned = Some(detail.to_s);
         Ok(())
     }
 
+    fn ask_again(&self, now_ms: i64) -> Ask {
+        let planned = self.planned.unwrap_or(0);
+        let next_ms = signed(planned.saturating_add(1)).saturating_mul(1_000);
+        until_ms(
+            now_ms,
+            self.start_ms.unwrap_or(now_ms).saturating_add(next_ms),
+        )
+    }
+
+    fn splits(&self, range: &PlannedRange) -> Result<Splits, ConnectorError> {
+        let (first, last) = detail(&range.detail)?.rows();
+        Ok(whole(range, last.saturating_sub(first)))
+    }
+
     fn reader(&self) -> Result<Box<dyn SourceReader>, ConnectorError> {
         let schema = rate_schema();
         Ok(Box::new(Generator(
-            move |range: &PlannedRange, give: &mut dyn FnMut(_) -> _| {
+            move |split: &Split, give: &mut dyn FnMut(_) -> _| {
+                let detail = detail(&split.detail)?;
+                let (first, last) = detail.rows();
                 let Detail {
                     start_ms,
                     from_s,
                     to_s,
-                    speed,
-                } = detail(range)?;
-                let first = speed.rows_until(from_s);
-                let last = speed.rows_until(to_s);
+                    ..
+                } = detail;
                 let range_start_ms = start_ms + signed(from_s) * 1_000;
                 let span_ms = (to_s - from_s.min(to_s)) * 1_000;
                 let rows = last.saturating_sub(first).max(1);
@@ -232,13 +251,21 @@ impl Source for RateSource {
         Ok(Box::new(RowDecoder::new(projection)))
     }
 
-    fn committed(&mut self, _range: &PlannedRange) -> Result<(), ConnectorError> {
+    fn settled(&mut self, _range: &PlannedRange) -> Result<(), ConnectorError> {
         Ok(())
     }
 }
 
-fn detail(range: &PlannedRange) -> Result<Detail, ConnectorError> {
-    position::parse(&range.detail, "a plan of a rate source cannot be read back")
+impl Detail {
+    /// The number of the first row, and of the first row after.
+    fn rows(&self) -> (u64, u64) {
+        let rows_until = |seconds| self.speed.rows_until(seconds);
+        (rows_until(self.from_s), rows_until(self.to_s))
+    }
+}
+
+fn detail(bytes: &[u8]) -> Result<Detail, ConnectorError> {
+    position::parse(bytes, "a plan of a rate source cannot be read back")
 }
 
 /// Row `idx` of `rows` that are spread evenly over `span_ms`, rounded half up.

@@ -12,6 +12,7 @@ use millstream_connectors_api::{
 use millstream_types::Coded;
 
 use super::{NexmarkConnector, RateConnector, RateMicroBatchConnector, rate_schema};
+use crate::testing;
 
 fn request(options: &[(&str, &str)]) -> SourceRequest {
     SourceRequest {
@@ -25,7 +26,7 @@ fn open(
     connector: &dyn ConnectorFactory,
     options: &[(&str, &str)],
 ) -> Result<Box<dyn Source>, ConnectorError> {
-    connector.source(&request(options))
+    connector.source(&request(options), testing::context())
 }
 
 fn plan(source: &mut dyn Source, now_ms: i64) -> Option<PlannedRange> {
@@ -35,7 +36,7 @@ fn plan(source: &mut dyn Source, now_ms: i64) -> Option<PlannedRange> {
 fn read(source: &dyn Source, range: &PlannedRange) -> RecordBatch {
     let mut batches = Vec::new();
     let mut reader = source.reader().expect("a reader");
-    let done = reader.read(range, &mut |chunk| {
+    let done = testing::read_range(source, reader.as_mut(), range, &mut |chunk| {
         if let ChunkBody::Rows(rows) = chunk.body {
             batches.push(rows);
         }

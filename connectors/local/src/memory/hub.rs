@@ -10,7 +10,7 @@ use arrow::{
     array::{Int64Array, RecordBatch},
     datatypes::SchemaRef,
 };
-use millstream_connectors_api::{ConnectorError, EpochWrite};
+use millstream_connectors_api::{ConnectorError, SinkRows, Waker};
 use millstream_types::{Epoch, OutputMode};
 
 use super::NAME;
@@ -30,6 +30,8 @@ pub struct SignedRows {
 struct Input {
     schema: SchemaRef,
     blocks: Vec<RecordBatch>,
+    /// To be called when a block is added: one a query that reads the table.
+    wakers: Vec<Waker>,
 }
 
 #[derive(Debug, Default)]
@@ -78,10 +80,15 @@ impl MemoryHub {
             .or_insert_with(|| Input {
                 schema: rows.schema(),
                 blocks: Vec::new(),
+                wakers: Vec::new(),
             });
         let rows = fit(table, &input.schema, rows)?;
         input.blocks.push(rows);
-        Ok(input.blocks.len() as u64 - 1)
+        let index = input.blocks.len() as u64 - 1;
+        let wakers = input.wakers.clone();
+        drop(tables);
+        wakers.iter().for_each(Waker::wake);
+        Ok(index)
     }
 
     /// The columns of an input table, which is created with `given` if it does not exist.
@@ -101,6 +108,7 @@ impl MemoryHub {
                 let input = Input {
                     schema: Arc::clone(given),
                     blocks: Vec::new(),
+                    wakers: Vec::new(),
                 };
                 tables.inputs.insert(table.to_owned(), input);
                 Ok(Arc::clone(given))
@@ -116,6 +124,14 @@ impl MemoryHub {
             .get(table)
             .map_or(0, |input| input.blocks.len());
         count as u64
+    }
+
+    /// Has a waker called for each block that is added from now on.
+    pub(super) fn watch(&self, table: &str, waker: &Waker) {
+        if let Some(input) = self.lock().inputs.get_mut(table) {
+            input.wakers.retain(|held| !held.is_spent());
+            input.wakers.push(waker.clone());
+        }
     }
 
     /// Some blocks of an input table; `None` if it does not have them all.
@@ -193,7 +209,7 @@ impl MemoryHub {
         query: &str,
         epoch: Epoch,
         mode: OutputMode,
-        writes: Vec<EpochWrite>,
+        writes: Vec<SinkRows>,
     ) -> u64 {
         let mut tables = self.lock();
         let output = tables.outputs.entry(query.to_owned()).or_default();

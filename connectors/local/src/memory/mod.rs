@@ -12,7 +12,7 @@ mod tests;
 use arrow::datatypes::SchemaRef;
 use millstream_connectors_api::{
     Capabilities, ConnectorError, ConnectorFactory, OptionSpec, Sink, SinkRequest, Source,
-    SourceRequest,
+    SourceContext, SourceRequest,
 };
 
 pub use hub::{MemoryHub, SignedRows};
@@ -57,8 +57,13 @@ impl ConnectorFactory for MemoryConnector {
         self.hub.define(&request.table, request.schema.as_ref())
     }
 
-    fn source(&self, request: &SourceRequest) -> Result<Box<dyn Source>, ConnectorError> {
+    fn source(
+        &self,
+        request: &SourceRequest,
+        context: SourceContext,
+    ) -> Result<Box<dyn Source>, ConnectorError> {
         let schema = self.schema(request)?;
+        self.hub.watch(&request.table, &context.waker);
         let source = MemorySource::new(self.hub.clone(), request.table.clone(), schema);
         Ok(Box::new(source))
     }

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use arrow::datatypes::SchemaRef;
-use millstream_connectors_api::{ConnectorError, EpochWrite, Guarantee, Sink, SinkReceipt};
+use millstream_connectors_api::{
+    ConnectorError, EpochWrite, Guarantee, Sink, SinkContext, SinkReceipt, SinkRows,
+};
 use millstream_types::{Epoch, OutputMode};
 
 use super::hub::MemoryHub;
@@ -14,7 +15,7 @@ pub(super) struct MemorySink {
     hub: MemoryHub,
     query: String,
     mode: OutputMode,
-    pending: BTreeMap<Epoch, Vec<EpochWrite>>,
+    pending: BTreeMap<Epoch, Vec<SinkRows>>,
 }
 
 impl MemorySink {
@@ -37,9 +38,9 @@ impl Sink for MemorySink {
         Guarantee::ExactlyOnce
     }
 
-    fn open(&mut self, schema: &SchemaRef, mode: OutputMode) -> Result<(), ConnectorError> {
-        self.mode = mode;
-        self.hub.open_output(&self.query, schema);
+    fn open(&mut self, context: &SinkContext) -> Result<(), ConnectorError> {
+        self.mode = context.mode;
+        self.hub.open_output(&self.query, &context.schema);
         Ok(())
     }
 
@@ -48,8 +49,9 @@ impl Sink for MemorySink {
         Ok(self.hub.committed(&self.query))
     }
 
-    fn write(&mut self, write: EpochWrite) -> Result<(), ConnectorError> {
-        self.pending.entry(write.epoch).or_default().push(write);
+    fn write(&mut self, write: &EpochWrite) -> Result<(), ConnectorError> {
+        let rows = write.body.as_rows()?.clone();
+        self.pending.entry(write.epoch).or_default().push(rows);
         Ok(())
     }
 

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::SchemaRef;
+use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use millstream_connectors_api::{
-    Chunk, ChunkBody, ConnectorError, Decoder, Flow, PlannedRange, Position, ReadLimit, RowDecoder,
-    Source, SourceReader,
+    Ask, Chunk, ChunkBody, ConnectorError, Decoder, Flow, PlannedRange, Position, ReadLimit,
+    RowDecoder, Source, SourceReader, Split, Splits,
 };
 use serde::{Deserialize, Serialize};
 
@@ -33,11 +33,18 @@ struct Detail {
     last: u64,
 }
 
-fn detail(range: &PlannedRange) -> Result<Detail, ConnectorError> {
-    position::parse(
-        &range.detail,
-        "a plan of a memory source cannot be read back",
-    )
+fn detail(bytes: &[u8]) -> Result<Detail, ConnectorError> {
+    position::parse(bytes, "a plan of a memory source cannot be read back")
+}
+
+/// Some blocks, if they are all in this process.
+fn blocks(hub: &MemoryHub, table: &str, of: Detail) -> Result<Vec<RecordBatch>, ConnectorError> {
+    let Detail { first, last } = of;
+    hub.read_blocks(table, first..=last)
+        .ok_or_else(|| ConnectorError::InputChanged {
+            path: format!("memory:{table}"),
+            reason: format!("blocks {first} to {last} are not in this process"),
+        })
 }
 
 impl MemorySource {
@@ -103,8 +110,22 @@ impl Source for MemorySource {
     }
 
     fn replay(&mut self, range: &PlannedRange) -> Result<(), ConnectorError> {
-        self.planned = detail(range)?.last + 1;
+        self.planned = detail(&range.detail)?.last + 1;
         Ok(())
+    }
+
+    fn ask_again(&self, _now_ms: i64) -> Ask {
+        Ask::WhenWoken
+    }
+
+    fn splits(&self, range: &PlannedRange) -> Result<Splits, ConnectorError> {
+        let found = blocks(&self.hub, &self.table, detail(&range.detail)?)?;
+        let rows: usize = found.iter().map(RecordBatch::num_rows).sum();
+        let split = Split {
+            extent: rows as u64,
+            detail: range.detail.clone(),
+        };
+        Ok(Box::new(std::iter::once(Ok(split))))
     }
 
     fn reader(&self) -> Result<Box<dyn SourceReader>, ConnectorError> {
@@ -118,7 +139,7 @@ impl Source for MemorySource {
         Ok(Box::new(RowDecoder::new(projection)))
     }
 
-    fn committed(&mut self, _range: &PlannedRange) -> Result<(), ConnectorError> {
+    fn settled(&mut self, _range: &PlannedRange) -> Result<(), ConnectorError> {
         // The blocks stay: a query may be started again from an older snapshot.
         Ok(())
     }
@@ -132,26 +153,19 @@ struct MemoryReader {
 impl SourceReader for MemoryReader {
     fn read(
         &mut self,
-        range: &PlannedRange,
+        split: &Split,
         give: &mut dyn FnMut(Chunk) -> Flow,
     ) -> Result<(), ConnectorError> {
-        let Detail { first, last } = detail(range)?;
-        let blocks = self
-            .hub
-            .read_blocks(&self.table, first..=last)
-            .ok_or_else(|| ConnectorError::InputChanged {
-                path: format!("memory:{}", self.table),
-                reason: format!("blocks {first} to {last} are not in this process"),
-            })?;
-        let mut ordinal = 0;
-        for block in blocks {
+        let mut position = 0;
+        for block in blocks(&self.hub, &self.table, detail(&split.detail)?)? {
             for start in (0..block.num_rows()).step_by(CHUNK_ROWS) {
                 let rows = block.slice(start, (block.num_rows() - start).min(CHUNK_ROWS));
+                let next = position + rows.num_rows() as u64;
                 let body = ChunkBody::Rows(rows);
-                if give(Chunk { ordinal, body }) == Flow::Stop {
+                if give(Chunk { position, body }) == Flow::Stop {
                     return Ok(());
                 }
-                ordinal += 1;
+                position = next;
             }
         }
         Ok(())

@@ -8,11 +8,12 @@ use arrow::{
 };
 use millstream_connectors_api::{
     ChunkBody, ConnectorFactory, EpochWrite, Flow, Guarantee, Options, PlannedRange, ReadLimit,
-    Sink, SinkRequest, Source, SourceRequest,
+    Sink, SinkRequest, SinkRows, Source, SourceRequest, WriteBody,
 };
 use millstream_types::{Coded, Epoch, OutputMode};
 
 use super::{MemoryConnector, MemoryHub, SignedRows};
+use crate::testing;
 
 fn schema() -> SchemaRef {
     Arc::new(Schema::new(vec![Field::new("n", DataType::Int64, true)]))
@@ -33,7 +34,9 @@ fn request(schema: Option<SchemaRef>) -> SourceRequest {
 
 fn open(hub: &MemoryHub) -> Box<dyn Source> {
     let connector = MemoryConnector::new(hub.clone());
-    connector.source(&request(Some(schema()))).expect("opens")
+    connector
+        .source(&request(Some(schema())), testing::context())
+        .expect("opens")
 }
 
 fn plan(source: &mut dyn Source) -> Option<PlannedRange> {
@@ -51,7 +54,7 @@ fn numbers(batch: &RecordBatch) -> Vec<i64> {
 fn read(source: &dyn Source, range: &PlannedRange) -> Vec<i64> {
     let mut all = Vec::new();
     let mut reader = source.reader().expect("a reader");
-    let done = reader.read(range, &mut |chunk| {
+    let done = testing::read_range(source, reader.as_mut(), range, &mut |chunk| {
         if let ChunkBody::Rows(rows) = &chunk.body {
             all.extend(numbers(rows));
         }
@@ -119,10 +122,16 @@ fn tables_keep_their_columns() {
 fn blocks_of_another_process_are_con_011() {
     let hub = MemoryHub::new();
     hub.add("t", block(&[1])).expect("adds");
-    let range = plan(open(&hub).as_mut()).expect("a block");
+    let mut source = open(&hub);
+    let range = plan(source.as_mut()).expect("a block");
+    let mut splits = source.splits(&range).expect("splits");
+    let split = splits
+        .next()
+        .expect("a split")
+        .expect("its blocks are here");
     let mut reader = open(&MemoryHub::new()).reader().expect("a reader");
     let error = reader
-        .read(&range, &mut |_| Flow::More)
+        .read(&split, &mut |_| Flow::More)
         .expect_err("no such block");
     assert_eq!(error.code().0, "CON-011");
 }
@@ -134,17 +143,20 @@ fn sink(hub: &MemoryHub, mode: OutputMode) -> Box<dyn Sink> {
         options: Options::new(),
     };
     let mut sink = connector.sink(&request).expect("opens");
-    sink.open(&schema(), mode).expect("any mode");
+    sink.open(&testing::sink_context(schema(), mode))
+        .expect("any mode");
     sink
 }
 
 fn epoch(sink: &mut dyn Sink, epoch: u64, values: &[i64], signs: Option<&[i64]>) -> u64 {
     let write = EpochWrite {
         epoch: Epoch(epoch),
-        rows: block(values),
-        signs: signs.map(|signs| Int64Array::from(signs.to_vec())),
+        body: WriteBody::Rows(SinkRows {
+            rows: block(values),
+            signs: signs.map(|signs| Int64Array::from(signs.to_vec())),
+        }),
     };
-    sink.write(write).expect("writes");
+    sink.write(&write).expect("writes");
     sink.stage(Epoch(epoch)).expect("stages");
     sink.commit(Epoch(epoch)).expect("commits").rows
 }

@@ -1,7 +1,5 @@
 //! One column, looked at by row: its values as Spark's cast to string shows them.
 
-use std::io::Write;
-
 use arrow::{
     array::{
         Array, ArrayRef, AsArray, BinaryArray, BooleanArray, Date32Array, Decimal128Array,
@@ -16,6 +14,7 @@ use arrow::{
 };
 use millstream_connectors_api::ConnectorError;
 
+use super::number;
 use crate::format::time;
 
 /// A column for row-wise reading.
@@ -137,28 +136,25 @@ impl Cell {
                 let text: &[u8] = if values.value(row) { b"true" } else { b"false" };
                 out.extend_from_slice(text);
             }
-            Kind::Integer(values) => display(out, values.value(row)),
-            Kind::Single(values) => single(values.value(row), out),
-            Kind::Double(values) => double(values.value(row), out),
-            Kind::Decimal(values) => {
-                out.extend_from_slice(values.value_as_string(row).as_bytes());
-            }
+            Kind::Integer(values) => number::integer(values.value(row), out),
+            Kind::Single(values) => number::single(values.value(row), out),
+            Kind::Double(values) => number::double(values.value(row), out),
+            Kind::Decimal(values) => number::decimal(values.value(row), values.scale(), out),
             Kind::Text(values) => out.extend_from_slice(values.value(row).as_bytes()),
             Kind::Binary(values) => {
                 out.push(b'[');
                 for (idx, byte) in values.value(row).iter().enumerate() {
-                    let separator = if idx > 0 { " " } else { "" };
-                    display(out, format_args!("{separator}{byte:02X}"));
+                    if idx > 0 {
+                        out.push(b' ');
+                    }
+                    number::hex(*byte, out);
                 }
                 out.push(b']');
             }
             Kind::Date(values) => time::write_date(i64::from(values.value(row)), out),
             Kind::Timestamp(values, _) => {
                 let micros = time::write_seconds(values.value(row), ' ', out);
-                if micros > 0 {
-                    let digits = format!(".{micros:06}");
-                    out.extend_from_slice(digits.trim_end_matches('0').as_bytes());
-                }
+                number::fraction(micros, out);
             }
             Kind::Struct(_) | Kind::List(..) | Kind::Map(..) => self.show_nested(row, out),
         }
@@ -218,74 +214,4 @@ pub(super) fn span(offsets: &OffsetBuffer<i32>, row: usize) -> std::ops::Range<u
         usize::try_from(offset).unwrap_or(0)
     };
     at(row)..at(row + 1)
-}
-
-/// Appends what `value` displays.
-pub(super) fn display(out: &mut Vec<u8>, value: impl std::fmt::Display) {
-    write!(out, "{value}").expect("invariant: writing to memory does not fail");
-}
-
-/// Appends a double as Java's `Double.toString` has it.
-pub(super) fn double(value: f64, out: &mut Vec<u8>) {
-    java_number(value, &format!("{value:?}"), &format!("{value:e}"), out);
-}
-
-/// Appends a float as Java's `Float.toString` has it.
-pub(super) fn single(value: f32, out: &mut Vec<u8>) {
-    let plain = format!("{value}");
-    java_number(f64::from(value), &plain, &format!("{value:e}"), out);
-}
-
-fn java_number(value: f64, plain: &str, scientific: &str, out: &mut Vec<u8>) {
-    if value.is_nan() {
-        out.extend_from_slice(b"NaN");
-    } else if value.is_infinite() {
-        let text: &[u8] = if value > 0.0 {
-            b"Infinity"
-        } else {
-            b"-Infinity"
-        };
-        out.extend_from_slice(text);
-    } else if value == 0.0 || (1e-3..1e7).contains(&value.abs()) {
-        out.extend_from_slice(plain.as_bytes());
-        if !plain.contains('.') {
-            out.extend_from_slice(b".0");
-        }
-    } else {
-        let (mantissa, exponent) = scientific.split_once('e').unwrap_or((scientific, "0"));
-        out.extend_from_slice(mantissa.as_bytes());
-        if !mantissa.contains('.') {
-            out.extend_from_slice(b".0");
-        }
-        out.push(b'E');
-        out.extend_from_slice(exponent.as_bytes());
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_look_like_java() {
-        for (value, text) in [
-            (0.0, "0.0"),
-            (-0.0, "-0.0"),
-            (1.0, "1.0"),
-            (0.001, "0.001"),
-            (0.0001, "1.0E-4"),
-            (1e7, "1.0E7"),
-            (9_999_999.5, "9999999.5"),
-            (-1.25e10, "-1.25E10"),
-            (f64::NAN, "NaN"),
-            (f64::NEG_INFINITY, "-Infinity"),
-        ] {
-            let mut out = Vec::new();
-            double(value, &mut out);
-            assert_eq!(String::from_utf8_lossy(&out), text);
-        }
-        let mut out = Vec::new();
-        single(0.1, &mut out);
-        assert_eq!(out, b"0.1");
-    }
 }

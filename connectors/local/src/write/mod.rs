@@ -3,6 +3,7 @@
 pub(crate) mod cell;
 mod csv;
 mod json;
+mod number;
 
 use arrow::{array::RecordBatch, datatypes::Schema};
 use millstream_connectors_api::ConnectorError;
@@ -53,24 +54,47 @@ impl RowWriter {
     }
 
     /// Appends the rows of `batch`.
+    #[cfg(test)]
     pub(crate) fn rows(
         &self,
         batch: &RecordBatch,
         out: &mut Vec<u8>,
     ) -> Result<(), ConnectorError> {
-        let cells = batch
-            .columns()
-            .iter()
+        RowEncoder::new(self.clone(), &batch.schema()).rows(batch, out)
+    }
+}
+
+/// Writes rows of one schema.
+#[derive(Debug)]
+pub(crate) struct RowEncoder {
+    writer: RowWriter,
+    /// JSON: the names of the columns as they are written.
+    keys: Vec<Vec<u8>>,
+}
+
+impl RowEncoder {
+    /// An encoder for rows whose columns have the names of `schema`, whatever a batch calls them.
+    pub(crate) fn new(writer: RowWriter, schema: &Schema) -> RowEncoder {
+        let names = schema.fields().iter().map(|field| field.name());
+        RowEncoder {
+            writer,
+            keys: names.map(|name| json::key(name)).collect(),
+        }
+    }
+
+    /// Appends the rows of `batch`.
+    pub(crate) fn rows(
+        &self,
+        batch: &RecordBatch,
+        out: &mut Vec<u8>,
+    ) -> Result<(), ConnectorError> {
+        let columns = batch.columns().iter();
+        let cells = columns
             .map(Cell::new)
             .collect::<Result<Vec<Cell>, ConnectorError>>()?;
-        match self.format {
-            Format::Json => {
-                let names = batch.schema();
-                let names = names.fields().iter().map(|field| json::key(field.name()));
-                let names: Vec<Vec<u8>> = names.collect();
-                json::rows(&names, &cells, batch.num_rows(), out);
-            }
-            Format::Csv => csv::rows(&cells, batch.num_rows(), &self.dialect, out),
+        match self.writer.format {
+            Format::Json => json::rows(&self.keys, &cells, batch.num_rows(), out),
+            Format::Csv => csv::rows(&cells, batch.num_rows(), &self.writer.dialect, out),
             Format::Text => {
                 for row in 0..batch.num_rows() {
                     for cell in cells.iter().filter(|cell| !cell.is_null(row)) {

@@ -117,6 +117,12 @@ pub trait AppendFile: Send + fmt::Debug {
     /// See [`Disk`].
     fn append(&mut self, bytes: &[u8]) -> io::Result<()>;
 
+    /// Cuts the file to `len` bytes: this file, also if its name stands for another one by now.
+    ///
+    /// # Errors
+    /// See [`Disk`].
+    fn truncate(&mut self, len: u64) -> io::Result<()>;
+
     /// Makes all bytes so far durable.
     ///
     /// # Errors

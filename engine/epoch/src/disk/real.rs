@@ -159,6 +159,10 @@ impl AppendFile for RealAppend {
         self.file.write_all(bytes)
     }
 
+    fn truncate(&mut self, len: u64) -> io::Result<()> {
+        self.file.set_len(len)
+    }
+
     fn sync(&mut self) -> io::Result<()> {
         self.file.sync_data()
     }

@@ -67,6 +67,8 @@ struct State {
     has_no_locks: bool,
     ops: u64,
     reads: u64,
+    bytes_written: u64,
+    bytes_read: u64,
     crash_after: Option<u64>,
     failures: BTreeMap<u64, Failure>,
     read_failures: BTreeSet<u64>,
@@ -130,6 +132,18 @@ impl SimDisk {
     #[must_use]
     pub fn reads(&self) -> u64 {
         self.state().reads
+    }
+
+    /// Bytes written so far, whether they were synced or not.
+    #[must_use]
+    pub fn bytes_written(&self) -> u64 {
+        self.state().bytes_written
+    }
+
+    /// Bytes read so far.
+    #[must_use]
+    pub fn bytes_read(&self) -> u64 {
+        self.state().bytes_read
     }
 
     /// What was done so far, one line each.
@@ -292,6 +306,7 @@ impl State {
 
     fn write(&mut self, node: Node, bytes: &[u8], failure: Option<Failure>) -> io::Result<()> {
         let Some(failure) = failure else {
+            self.bytes_written += count(bytes);
             self.file_of(Some(node))?.append(bytes);
             return Ok(());
         };
@@ -316,6 +331,10 @@ impl State {
             }
         }
     }
+}
+
+fn count(bytes: &[u8]) -> u64 {
+    u64::try_from(bytes.len()).unwrap_or(u64::MAX)
 }
 
 fn dead() -> io::Error {
@@ -437,17 +456,23 @@ impl Disk for SimDisk {
     fn read(&self, path: &RelPath) -> io::Result<Vec<u8>> {
         let mut state = self.state();
         state.look()?;
-        state.file(path).map(|file| file.current())
+        let bytes = state.file(path).map(|file| file.current())?;
+        state.bytes_read += count(&bytes);
+        Ok(bytes)
     }
 
     fn read_range(&self, path: &RelPath, offset: u64, len: u64) -> io::Result<Vec<u8>> {
-        let bytes = self.read(path)?;
+        let mut state = self.state();
+        state.look()?;
+        let bytes = state.file(path).map(|file| file.current())?;
         let range = usize::try_from(offset).ok().and_then(|offset| {
             let end = offset.checked_add(usize::try_from(len).ok()?)?;
             bytes.get(offset..end)
         });
         let eof = || io::Error::from(io::ErrorKind::UnexpectedEof);
-        range.map(<[u8]>::to_vec).ok_or_else(eof)
+        let found = range.map(<[u8]>::to_vec).ok_or_else(eof)?;
+        state.bytes_read += count(&found);
+        Ok(found)
     }
 
     fn list(&self, dir: &RelPath) -> io::Result<Vec<Entry>> {
@@ -468,8 +493,7 @@ impl Disk for SimDisk {
     fn size(&self, path: &RelPath) -> io::Result<u64> {
         let mut state = self.state();
         state.look()?;
-        let len = state.file(path)?.current().len();
-        u64::try_from(len).map_err(|_| io::ErrorKind::FileTooLarge.into())
+        Ok(count(&state.file(path)?.current()))
     }
 
     fn try_lock(&self, path: &RelPath) -> io::Result<Option<Box<dyn DiskLock>>> {
@@ -503,6 +527,14 @@ impl AppendFile for SimAppend {
         let mut state = self.disk.state();
         let failure = state.act(&format!("append {}", self.path))?;
         state.write(self.node, bytes, failure)
+    }
+
+    fn truncate(&mut self, len: u64) -> io::Result<()> {
+        let mut state = self.disk.state();
+        state.act_or_fail(&format!("truncate {}", self.path))?;
+        let len = usize::try_from(len).map_err(|_| io::ErrorKind::InvalidInput)?;
+        state.file_of(Some(self.node))?.truncate(len);
+        Ok(())
     }
 
     fn sync(&mut self) -> io::Result<()> {

@@ -3,17 +3,21 @@
 //! May run beside the query that owns the checkpoint; a file that goes while it looks is reported
 //! as missing, and an append that is under way as a torn tail.
 
-use std::{collections::BTreeSet, io};
+use std::{collections::BTreeSet, io, ops::Range};
 
 use millstream_types::{Coded, Epoch, Fault};
 
 use super::{
     byte_count, layout,
-    open::check_reach,
+    open::{check_reach, source_dirs},
+    packs::verify_pieces,
     read_log::read_log,
-    snapshot::{pack_names, read_manifest, verify_pieces},
+    snapshot::{pack_names, read_manifest},
 };
-use crate::{Commit, Disk, EpochError, Manifest, Metadata, Plan, RelPath, Tail, log::scan};
+use crate::journal::{Depth, Identity, look};
+use crate::{
+    Accepted, Commit, Disk, Dropped, EpochError, Manifest, Metadata, Plan, RelPath, Tail, log::scan,
+};
 
 /// How a file is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,6 +51,17 @@ pub struct FileReport {
     pub state: FileState,
 }
 
+/// One journal of a source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JournalReport {
+    /// The source, by its place in the query.
+    pub source: u32,
+    /// The journal's name.
+    pub name: String,
+    /// The numbers of the entries that it keeps.
+    pub entries: Range<u64>,
+}
+
 /// What a checkpoint holds.
 #[derive(Clone, Debug)]
 pub struct CheckpointReport {
@@ -60,8 +75,16 @@ pub struct CheckpointReport {
     pub plans: Vec<Plan>,
     /// Commits in the log.
     pub commits: Vec<Commit>,
+    /// Plans in the log that the user gave up and whose numbers were not planned anew.
+    pub given_up: Vec<Plan>,
+    /// What the user gave up, as far back as the log goes.
+    pub dropped: Vec<Dropped>,
+    /// Changed input that the user accepted.
+    pub accepted: Vec<Accepted>,
     /// Snapshots that are whole, oldest first.
     pub snapshots: Vec<Manifest>,
+    /// What the sources know.
+    pub journals: Vec<JournalReport>,
     /// Every file.
     pub files: Vec<FileReport>,
     /// Why no query could go on from here.
@@ -118,7 +141,11 @@ fn report(disk: &dyn Disk, packs: Packs) -> Result<CheckpointReport, EpochError>
         generation: None,
         plans: Vec::new(),
         commits: Vec::new(),
+        given_up: Vec::new(),
+        dropped: Vec::new(),
+        accepted: Vec::new(),
         snapshots: Vec::new(),
+        journals: Vec::new(),
         files: Vec::new(),
         problem: None,
     };
@@ -126,6 +153,7 @@ fn report(disk: &dyn Disk, packs: Packs) -> Result<CheckpointReport, EpochError>
     report.look_at_generations(disk)?;
     report.look_at_log(disk)?;
     report.look_at_state(disk, packs)?;
+    report.look_at_sources(disk, packs)?;
     report.look_at_reach(disk)?;
     Ok(report)
 }
@@ -229,6 +257,9 @@ impl CheckpointReport {
             let reach = check_reach(newest, None, &image);
             self.plans = image.plans;
             self.commits = image.commits;
+            self.given_up = image.given_up;
+            self.dropped = image.dropped;
+            self.accepted = image.accepted;
             reach
         });
         match reach {
@@ -281,6 +312,62 @@ impl CheckpointReport {
         }
         self.snapshots
             .sort_by_key(|manifest: &Manifest| manifest.epoch);
+        Ok(())
+    }
+
+    fn look_at_sources(&mut self, disk: &dyn Disk, packs: Packs) -> Result<(), EpochError> {
+        for file in files_in(disk, &layout::sources_dir())? {
+            let state = leftover(&file);
+            self.add(disk, file, state);
+        }
+        for dir in source_dirs(disk)? {
+            let files = files_in(disk, &dir)?;
+            let source = layout::parse_source(dir.name());
+            let mut names = BTreeSet::new();
+            for file in files {
+                let parsed = layout::parse_journal(file.name());
+                if let Some((name, _)) = parsed.filter(|_| source.is_some()) {
+                    names.insert(name.to_owned());
+                } else {
+                    let state = leftover(&file);
+                    self.add(disk, file, state);
+                }
+            }
+            for name in names {
+                self.look_at_journal(disk, packs, source.unwrap_or_default(), name)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn look_at_journal(
+        &mut self,
+        disk: &dyn Disk,
+        packs: Packs,
+        source: u32,
+        name: String,
+    ) -> Result<(), EpochError> {
+        let query_id = self.metadata.as_ref().map_or("", |m| m.query_id.as_str());
+        let depth = match packs {
+            Packs::ByName => Depth::Newest,
+            Packs::ByByte => Depth::All,
+        };
+        let identity = Identity::of_file(query_id, source, &name);
+        let found = look(disk, &identity, depth)?;
+        for (file, state) in found.segments {
+            let state = match state {
+                Ok(0) => FileState::Whole,
+                Ok(bytes) => FileState::TornTail { bytes },
+                Err(error) => damaged(&error),
+            };
+            self.add(disk, file, state);
+        }
+        let entries = found.entries;
+        self.journals.push(JournalReport {
+            source,
+            name,
+            entries,
+        });
         Ok(())
     }
 

@@ -27,6 +27,20 @@ pub(super) fn generations_dir() -> RelPath {
     RelPath::own("generations".to_owned())
 }
 
+pub(super) fn sources_dir() -> RelPath {
+    RelPath::own("sources".to_owned())
+}
+
+/// Where the journals of a source are.
+pub(crate) fn source_dir(source: u32) -> RelPath {
+    RelPath::own(format!("sources/{source}"))
+}
+
+/// The segment of a journal that begins with this entry.
+pub(crate) fn journal(source: u32, name: &str, first: u64) -> RelPath {
+    RelPath::own(format!("sources/{source}/{name}-{first:020}.journal"))
+}
+
 pub(super) fn segment(first: Epoch) -> RelPath {
     RelPath::own(format!("log/{:020}.log", first.0))
 }
@@ -70,4 +84,17 @@ pub(super) fn parse_pack(name: &str) -> Option<u64> {
     let process = parts.next()?.parse().ok()?;
     let index = parts.next()?.parse().ok()?;
     (pack(generation, process, index).name() == name).then_some(generation)
+}
+
+pub(super) fn parse_source(name: &str) -> Option<u32> {
+    let source = name.parse().ok()?;
+    (source_dir(source).name() == name).then_some(source)
+}
+
+/// The name of a journal and the first entry of its segment of this name.
+pub(crate) fn parse_journal(name: &str) -> Option<(&str, u64)> {
+    let stem = name.strip_suffix(".journal")?;
+    let (journal_name, number) = stem.rsplit_once('-')?;
+    let first = number.parse().ok()?;
+    (journal(0, journal_name, first).name() == name).then_some((journal_name, first))
 }

@@ -8,26 +8,33 @@
 //! After a failed sync nobody knows what is on the disk, and asking again would lie: the store
 //! closes itself and the process starts anew from the log.
 
+mod guard;
 mod inspect;
-mod layout;
+pub(crate) mod layout;
 mod open;
+mod packs;
 mod read_log;
 mod snapshot;
+mod word;
 
 use std::{
-    io,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    collections::BTreeSet,
+    sync::{Arc, Mutex},
 };
 
 use millstream_types::Epoch;
 
-pub use inspect::{CheckpointReport, FileReport, FileState, inspect, verify};
+pub(crate) use guard::{Guard, Poison, locked, write_whole};
+pub use inspect::{CheckpointReport, FileReport, FileState, JournalReport, inspect, verify};
 pub use open::{DamagedFile, Recovered};
-pub use snapshot::{Collected, PackWriter, checksum, read_piece};
+pub use packs::{PackFile, PackWriter, checksum, read_piece};
+pub(crate) use packs::{file_bytes, read_part};
+pub use snapshot::Collected;
+pub use word::{accept_input, drop_plans};
 
 use crate::{
-    AppendFile, Chosen, Committed, Disk, DiskLock, EpochError, Link, OPEN_PLANS_MAX, Planned,
-    Record, RelPath, SegmentHeader, Sunk,
+    AppendFile, Chosen, Committed, DiskLock, EpochError, Journal, Link, OPEN_PLANS_MAX, Plan,
+    Planned, Record, SegmentHeader, SinkPosition, Sunk, journal,
     log::{frame_bytes, header_bytes},
     record::SOURCES_MAX,
 };
@@ -35,14 +42,16 @@ use crate::{
 /// The checkpoint of a running query. May be shared between threads.
 #[derive(Debug)]
 pub struct CheckpointStore {
-    disk: Arc<dyn Disk>,
+    guard: Guard,
+    packs: PackWriter,
     query_id: String,
     plan_fingerprint: u64,
-    generation: u64,
-    poison: Poison,
     log: Mutex<LogState>,
     snapshots: Mutex<snapshot::Snapshots>,
-    _lock: Box<dyn DiskLock>,
+    /// Journals that were opened, by source and name: two writers of one would spoil it.
+    journals: Mutex<BTreeSet<(u32, String)>>,
+    /// Shared with the journals: as long as one of them may write, no other process may.
+    lock: Arc<dyn DiskLock>,
 }
 
 /// Where the log ends.
@@ -60,52 +69,53 @@ struct LogState {
     is_roll_due: bool,
 }
 
-/// The first file whose sync failed; shared by everything that writes for one process.
-#[derive(Clone, Debug, Default)]
-struct Poison(Arc<Mutex<Option<RelPath>>>);
-
-impl Poison {
-    fn check(&self) -> Result<(), EpochError> {
-        match &*locked(&self.0) {
-            Some(file) => Err(EpochError::Poisoned { file: file.clone() }),
-            None => Ok(()),
-        }
-    }
-
-    fn set(&self, file: &RelPath) {
-        locked(&self.0).get_or_insert_with(|| file.clone());
-    }
-
-    /// Hands on the result of a sync, or of anything else that leaves the disk unknown if it fails.
-    fn watch<T>(
-        &self,
-        action: &'static str,
-        file: &RelPath,
-        result: io::Result<T>,
-    ) -> Result<T, EpochError> {
-        result.map_err(|error| {
-            self.set(file);
-            EpochError::disk(action, file)(error)
-        })
-    }
-}
-
-/// A thread that panicked while it held the lock changed nothing halfway: fields are set last.
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl CheckpointStore {
     /// The generation of this process.
     #[must_use]
     pub fn generation(&self) -> u64 {
-        self.generation
+        self.guard.generation
     }
 
     /// The id of the query.
     #[must_use]
     pub fn query_id(&self) -> &str {
         &self.query_id
+    }
+
+    /// Opens a journal of a source, empty if it does not exist. Each of them once a start. The
+    /// checkpoint stays locked until its journals are dropped too.
+    ///
+    /// The name has 1 to 32 characters of `a-z`, `0-9`, `_` and `-`.
+    ///
+    /// # Errors
+    /// [`EpochError::Contract`] for a name that is none or that was opened before;
+    /// [`EpochError::Damaged`] if it is damaged elsewhere than at the end of its last append;
+    /// [`EpochError::Fenced`], [`EpochError::Disk`], [`EpochError::Poisoned`]. After
+    /// [`EpochError::Full`] the call may be repeated.
+    pub fn journal(&self, source: u32, name: &str) -> Result<Journal, EpochError> {
+        self.journal_of(source, name, journal::SEGMENT_BYTES)
+    }
+
+    /// As [`CheckpointStore::journal`], with segments of another size.
+    pub(crate) fn journal_of(
+        &self,
+        source: u32,
+        name: &str,
+        segment_bytes: u64,
+    ) -> Result<Journal, EpochError> {
+        let key = (source, name.to_owned());
+        let mut open = locked(&self.journals);
+        if open.contains(&key) {
+            return Err(EpochError::Contract {
+                what: "a journal was opened twice",
+                value: format!("{source}/{name}"),
+            });
+        }
+        let identity = journal::Identity::new(&self.query_id, source, name)?;
+        let lock = Arc::clone(&self.lock);
+        let journal = Journal::open(self.guard.clone(), lock, identity, segment_bytes)?;
+        open.insert(key);
+        Ok(journal)
     }
 
     /// Records commits and plans, all of them with one append and one sync: the whole group is
@@ -139,14 +149,51 @@ impl CheckpointStore {
         Ok((committed, planned))
     }
 
+    /// Whether this process still owns the checkpoint.
+    ///
+    /// # Errors
+    /// [`EpochError::Fenced`] if another process took over; [`EpochError::Disk`].
+    pub fn check_fence(&self) -> Result<(), EpochError> {
+        self.guard.check_fence()
+    }
+
+    /// Takes back the user's word for plans that the sink has: such an epoch is committed, whatever
+    /// the log says, and a new plan under its number would be another epoch of the same name. To be
+    /// called before [`resume`](crate::resume), once the sink has answered.
+    ///
+    /// # Errors
+    /// As [`CheckpointStore::advance`].
+    pub fn reinstate(
+        &self,
+        recovered: &mut Recovered,
+        sink: SinkPosition,
+    ) -> Result<(), EpochError> {
+        let SinkPosition::Committed(sink) = sink else {
+            return Ok(());
+        };
+        let count = recovered
+            .given_up
+            .partition_point(|plan| plan.epoch <= sink);
+        let plans: Vec<Plan> = recovered.given_up.iter().take(count).cloned().collect();
+        let Some(last) = plans.last().map(|plan| plan.epoch) else {
+            return Ok(());
+        };
+        let records: Vec<Record> = plans.iter().cloned().map(Record::Plan).collect();
+        self.append(&records)?;
+        recovered.given_up.drain(..count);
+        recovered.plans.extend(plans);
+        recovered.plan_last = Some(last);
+        Ok(())
+    }
+
     fn append(&self, records: &[Record]) -> Result<(), EpochError> {
         if records.is_empty() {
             return Ok(());
         }
         let mut log = locked(&self.log);
-        self.poison.check()?;
+        self.guard.check()?;
         let (plan_last, commit_last) = log.ends_after(records)?;
-        let (frame, link) = frame_bytes(self.generation, log.link, records)
+        let (frame, link) = frame_bytes(self.guard.generation, log.link, records)
             .map_err(EpochError::too_long("a group of records"))?;
         let next_plan = log.plan_last.map_or(Epoch::FIRST, Epoch::next);
         let newest = log.segments.last().copied();
@@ -158,7 +205,7 @@ impl CheckpointStore {
         }
         // Checked after the sync: whoever takes over creates the fence first and then reads, so
         // either the fence is seen here or these records are seen there. [INV-04]
-        self.check_fence()?;
+        self.guard.check_fence()?;
         log.link = link;
         log.plan_last = plan_last;
         log.commit_last = commit_last;
@@ -175,12 +222,12 @@ impl CheckpointStore {
         if let Err(error) = file.append(frame) {
             // Part of the frame may be there. Cut it off, so that the query can go on once there
             // is space again; if even that fails, only a restart can tell what is on the disk.
-            if self.disk.truncate(&path, good).is_err() {
-                self.poison.set(&path);
+            if file.truncate(good).is_err() {
+                self.guard.poison.set(&path);
             }
             return Err(EpochError::disk("append to", &path)(error));
         }
-        self.poison.watch("sync", &path, file.sync())?;
+        self.guard.poison.watch("sync", &path, file.sync())?;
         log.len = good.saturating_add(byte_count(frame));
         Ok(())
     }
@@ -191,7 +238,7 @@ impl CheckpointStore {
         first: Epoch,
         frame: &[u8],
     ) -> Result<(), EpochError> {
-        self.check_fence()?;
+        self.guard.check_fence()?;
         let path = layout::segment(first);
         let header = SegmentHeader {
             query_id: self.query_id.clone(),
@@ -201,33 +248,13 @@ impl CheckpointStore {
         bytes.extend_from_slice(frame);
         // Under its name a segment has a whole header and a whole first frame: only what is
         // appended later can be torn.
-        write_whole(&*self.disk, &self.poison, &path, &bytes)?;
-        let file = self.disk.open_append(&path);
-        log.file = Some(self.poison.watch("open", &path, file)?);
+        self.guard.write_whole(&path, &bytes)?;
+        let file = self.guard.disk.open_append(&path);
+        log.file = Some(self.guard.poison.watch("open", &path, file)?);
         log.segments.push(first);
         log.len = byte_count(&bytes);
         log.is_roll_due = false;
         Ok(())
-    }
-
-    /// A newer generation makes itself known by a file; ours goes when it cleans up.
-    fn check_fence(&self) -> Result<(), EpochError> {
-        let newer = layout::generation(self.generation.saturating_add(1));
-        let own = layout::generation(self.generation);
-        let fenced = |file: RelPath| EpochError::Fenced {
-            generation: self.generation,
-            file,
-        };
-        match self.disk.size(&newer) {
-            Ok(_) => return Err(fenced(newer)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return self.poison.watch("look at", &newer, Err(error)),
-        }
-        match self.disk.size(&own) {
-            Ok(_) => Ok(()),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(fenced(own)),
-            Err(error) => self.poison.watch("look at", &own, Err(error)),
-        }
     }
 }
 
@@ -239,6 +266,13 @@ impl LogState {
             let (what, last) = match record {
                 Record::Plan(_) => ("plan", &mut plan_last),
                 Record::Commit(_) => ("commit", &mut commit_last),
+                // A running query never writes the user's word.
+                Record::Dropped(_) | Record::Accepted(_) => {
+                    return Err(EpochError::Contract {
+                        what: "the user's word in a running query",
+                        value: record.epoch().to_string(),
+                    });
+                }
             };
             let epoch = record.epoch();
             let want = last.map_or(Epoch::FIRST, Epoch::next);
@@ -277,29 +311,6 @@ impl LogState {
     }
 }
 
-fn byte_count(bytes: &[u8]) -> u64 {
+pub(crate) fn byte_count(bytes: &[u8]) -> u64 {
     u64::try_from(bytes.len()).unwrap_or(u64::MAX)
-}
-
-/// Writes a file under another name, makes it durable, and only then gives it its name.
-fn write_whole(
-    disk: &dyn Disk,
-    poison: &Poison,
-    path: &RelPath,
-    bytes: &[u8],
-) -> Result<(), EpochError> {
-    let tmp = layout::unfinished(path);
-    let mut created = disk.create_new(&tmp, bytes);
-    if let Err(error) = &created
-        && error.kind() == io::ErrorKind::AlreadyExists
-    {
-        created = disk
-            .remove(&tmp)
-            .and_then(|()| disk.create_new(&tmp, bytes));
-    }
-    created.map_err(EpochError::disk("create", &tmp))?;
-    poison.watch("sync", &tmp, disk.sync(&tmp))?;
-    poison.watch("rename", path, disk.rename(&tmp, path))?;
-    let dir = path.parent();
-    poison.watch("sync", &dir, disk.sync_dir(&dir))
 }

@@ -11,14 +11,15 @@ use std::{
 use millstream_types::Epoch;
 
 use super::{
-    CheckpointStore, LogState, Poison, byte_count, layout,
+    CheckpointStore, Guard, LogState, PackWriter, Poison, byte_count, layout,
+    packs::verify_pieces,
     read_log::{LogImage, read_log},
-    snapshot::{Snapshots, pack_names, read_manifest, verify_pieces},
+    snapshot::{Snapshots, pack_names, read_manifest},
     write_whole,
 };
 use crate::{
-    Commit, Disk, DiskLock, EpochError, Facts, Manifest, Metadata, OPEN_PLANS_MAX, Plan, Planned,
-    Refusal, RelPath, SinkPosition,
+    Accepted, Commit, Disk, DiskLock, EpochError, Facts, Manifest, Metadata, OPEN_PLANS_MAX, Plan,
+    Planned, Refusal, RelPath, SinkPosition,
 };
 
 /// A file that was passed over at a start.
@@ -43,8 +44,14 @@ pub struct Recovered {
     pub snapshot: Option<Manifest>,
     /// The plans after the snapshot, without a gap.
     pub plans: Vec<Plan>,
-    /// The commits from the snapshot's epoch on, without a gap.
+    /// The commits from the snapshot's epoch on, without a gap. What a replayed epoch gives must
+    /// agree with its commit, or its input is no longer what it was.
     pub commits: Vec<Commit>,
+    /// Plans that the user gave up and whose numbers were not planned anew. They count for nothing,
+    /// unless the sink has them: see [`CheckpointStore::reinstate`].
+    pub given_up: Vec<Plan>,
+    /// Changed input of `plans` that the user accepted.
+    pub accepted: Vec<Accepted>,
     /// The newest plan, also if the snapshot contains it.
     pub plan_last: Option<Epoch>,
     /// The newest commit, also if the snapshot contains it.
@@ -114,24 +121,30 @@ impl CheckpointStore {
         let whole = found.whole.iter();
         let snapshots = whole.map(|(epoch, manifest)| (*epoch, pack_names(manifest)));
         let snapshots = Snapshots::new(snapshots.collect());
-        let store = CheckpointStore {
+        let guard = Guard {
             disk,
-            query_id: recovered.metadata.query_id.clone(),
-            plan_fingerprint: recovered.metadata.plan_fingerprint,
             generation,
             poison,
+        };
+        let store = CheckpointStore {
+            packs: PackWriter::of(guard.clone(), 0),
+            guard,
+            query_id: recovered.metadata.query_id.clone(),
+            plan_fingerprint: recovered.metadata.plan_fingerprint,
             log: Mutex::new(log),
             snapshots: Mutex::new(snapshots),
-            _lock: lock,
+            journals: Mutex::default(),
+            lock,
         };
         Ok((store, recovered))
     }
 }
 
-fn take_lock(disk: &dyn Disk) -> Result<Box<dyn DiskLock>, EpochError> {
+pub(super) fn take_lock(disk: &dyn Disk) -> Result<Arc<dyn DiskLock>, EpochError> {
     let file = layout::lock();
     disk.try_lock(&file)
         .map_err(EpochError::disk("lock", &file))?
+        .map(Arc::from)
         .ok_or(EpochError::Locked { file })
 }
 
@@ -157,6 +170,9 @@ fn own_metadata(
         layout::log_dir(),
         layout::state_dir(),
     ];
+    if stored.is_none() {
+        refuse_orphans(disk, &layout::sources_dir())?;
+    }
     for dir in &dirs {
         if stored.is_none() {
             refuse_orphans(disk, dir)?;
@@ -199,7 +215,7 @@ fn refuse_orphans(disk: &dyn Disk, dir: &RelPath) -> Result<(), EpochError> {
 }
 
 /// The newest generation that left a trace; 0 if none did.
-fn newest_generation(disk: &dyn Disk) -> Result<u64, EpochError> {
+pub(super) fn newest_generation(disk: &dyn Disk) -> Result<u64, EpochError> {
     let mut newest = 0;
     for dir in [layout::generations_dir(), layout::state_dir()] {
         let entries = disk.list(&dir).map_err(EpochError::disk("list", &dir))?;
@@ -212,7 +228,11 @@ fn newest_generation(disk: &dyn Disk) -> Result<u64, EpochError> {
 }
 
 /// The fence: whoever creates the file owns the generation, and all older ones are fenced out.
-fn create_fence(disk: &dyn Disk, poison: &Poison, generation: u64) -> Result<(), EpochError> {
+pub(super) fn create_fence(
+    disk: &dyn Disk,
+    poison: &Poison,
+    generation: u64,
+) -> Result<(), EpochError> {
     let file = layout::generation(generation);
     disk.create_new(&file, &[]).map_err(|error| {
         if error.kind() == io::ErrorKind::AlreadyExists {
@@ -310,8 +330,9 @@ fn clean_up(
     image: &LogImage,
     generation: u64,
 ) -> Result<(), EpochError> {
-    let root = RelPath::root();
-    for dir in [root, layout::log_dir(), layout::state_dir()] {
+    let mut dirs = vec![RelPath::root(), layout::log_dir(), layout::state_dir()];
+    dirs.extend(source_dirs(disk)?);
+    for dir in dirs {
         let entries = disk.list(&dir).map_err(EpochError::disk("list", &dir))?;
         for entry in entries {
             if entry.name.ends_with(layout::UNFINISHED)
@@ -342,6 +363,20 @@ fn clean_up(
     Ok(())
 }
 
+/// The directories of the sources that have one.
+pub(super) fn source_dirs(disk: &dyn Disk) -> Result<Vec<RelPath>, EpochError> {
+    let dir = layout::sources_dir();
+    let entries = match disk.list(&dir) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+        Err(error) => return Err(EpochError::disk("list", &dir)(error)),
+    };
+    let dirs = entries.iter().filter(|entry| entry.is_dir);
+    Ok(dirs
+        .filter_map(|entry| dir.join(&entry.name).ok())
+        .collect())
+}
+
 fn recovered(
     metadata: Metadata,
     is_new: bool,
@@ -353,6 +388,7 @@ fn recovered(
     let epoch = snapshot.as_ref().map(|manifest| manifest.epoch);
     let plans = image.plans.iter().filter(|plan| Some(plan.epoch) > epoch);
     let commits = image.commits.iter().filter(|c| Some(c.epoch) >= epoch);
+    let accepted = image.accepted.iter().filter(|a| Some(a.epoch) > epoch);
     Recovered {
         metadata,
         is_new,
@@ -360,6 +396,8 @@ fn recovered(
         plans: plans.cloned().collect(),
         commits: commits.copied().collect(),
         snapshot,
+        given_up: image.given_up.clone(),
+        accepted: accepted.cloned().collect(),
         plan_last: image.plan_last(),
         commit_last: image.commit_last(),
         torn_bytes: image.torn_bytes,

@@ -4,7 +4,10 @@
 use millstream_types::Epoch;
 
 use super::layout;
-use crate::{Commit, Disk, EpochError, Frame, Link, Plan, Record, RelPath, Scan, Tail, log::scan};
+use crate::{
+    Accepted, Commit, Disk, Dropped, EpochError, Frame, Link, Plan, Record, RelPath, Scan, Tail,
+    log::scan,
+};
 
 /// The log as of a start.
 #[derive(Debug, Default)]
@@ -17,6 +20,14 @@ pub(super) struct LogImage {
     pub(super) plans: Vec<Plan>,
     /// Consecutive commits.
     pub(super) commits: Vec<Commit>,
+    /// Plans that were given up and whose numbers were not planned anew, consecutive.
+    pub(super) given_up: Vec<Plan>,
+    /// What was given up, ever.
+    pub(super) dropped: Vec<Dropped>,
+    /// What was accepted for plans that still stand.
+    pub(super) accepted: Vec<Accepted>,
+    /// The plan that must come next, once there was one.
+    plan_next: Option<Epoch>,
     /// The link of the next frame.
     pub(super) next: Link,
     /// The newest generation that wrote a frame.
@@ -145,17 +156,67 @@ impl LogImage {
             match record {
                 Record::Plan(plan) => self.add_plan(first, plan, file)?,
                 Record::Commit(commit) => self.add_commit(commit, file)?,
+                Record::Dropped(dropped) => self.add_dropped(first, dropped, file)?,
+                Record::Accepted(accepted) => self.add_accepted(accepted, file)?,
             }
         }
         Ok(())
     }
 
     fn add_plan(&mut self, first: Epoch, plan: Plan, file: &RelPath) -> Result<(), EpochError> {
-        let want = self.plan_last().map_or(first, Epoch::next);
+        let want = self.plan_next.unwrap_or(first);
         if plan.epoch != want {
             return Err(hole(file, "plan", want.0, plan.epoch.0));
         }
+        // The same plan again takes the word back; another one leaves nothing to take back.
+        if self.given_up.first() == Some(&plan) {
+            self.given_up.remove(0);
+        } else {
+            self.given_up.clear();
+        }
+        self.plan_next = Some(plan.epoch.next());
         self.plans.push(plan);
+        Ok(())
+    }
+
+    /// Only open plans are ever given up.
+    fn add_dropped(
+        &mut self,
+        segment: Epoch,
+        dropped: Dropped,
+        file: &RelPath,
+    ) -> Result<(), EpochError> {
+        let from = dropped.from;
+        if Some(from) <= self.commit_last() {
+            return Err(EpochError::Damaged {
+                file: file.clone(),
+                reason: format!("a committed epoch was given up epoch={from}"),
+            });
+        }
+        let kept = self.plans.partition_point(|plan| plan.epoch < from);
+        let mut gone = self.plans.split_off(kept);
+        // The first of them may have been collected with an older segment.
+        let oldest = self.segments.first().copied().unwrap_or(segment);
+        let want = from.max(oldest);
+        let got = gone.first().map(|plan| plan.epoch);
+        if got != Some(want) {
+            let got = got.or(self.plan_next).unwrap_or_default();
+            return Err(hole(file, "plan", want.0, got.0));
+        }
+        gone.append(&mut self.given_up);
+        self.given_up = gone;
+        self.accepted.retain(|accepted| accepted.epoch < from);
+        self.plan_next = Some(from);
+        self.dropped.push(dropped);
+        Ok(())
+    }
+
+    fn add_accepted(&mut self, accepted: Accepted, file: &RelPath) -> Result<(), EpochError> {
+        if Some(accepted.epoch) > self.plan_last() {
+            let got = self.plan_next.map_or(0, |epoch| epoch.0);
+            return Err(hole(file, "plan", accepted.epoch.0, got));
+        }
+        self.accepted.push(accepted);
         Ok(())
     }
 

@@ -1,14 +1,13 @@
-//! Packs, manifests, and what may be removed.
+//! Manifests, and what may be removed.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     io,
-    sync::Arc,
 };
 
 use millstream_types::Epoch;
 
-use super::{CheckpointStore, Poison, layout, locked, write_whole};
+use super::{CheckpointStore, PackWriter, file_bytes, layout, locked};
 use crate::{Disk, EpochError, Manifest, Piece, RelPath};
 
 /// How many snapshots are kept: the newest, and one to fall back to.
@@ -42,88 +41,6 @@ pub struct Collected {
     pub packs: u64,
     /// Log segments.
     pub segments: u64,
-}
-
-/// Writes packs; each process of a query has one. May be cloned and shared.
-#[derive(Clone, Debug)]
-pub struct PackWriter {
-    disk: Arc<dyn Disk>,
-    generation: u64,
-    poison: Poison,
-}
-
-impl PackWriter {
-    /// The writer of a process that does not hold the store itself.
-    #[must_use]
-    pub fn new(disk: Arc<dyn Disk>, generation: u64) -> PackWriter {
-        PackWriter {
-            disk,
-            generation,
-            poison: Poison::default(),
-        }
-    }
-
-    /// Writes a pack and makes it durable. `index` is never used twice by a process, not even
-    /// after an error. Nothing refers to the pack before a manifest does.
-    ///
-    /// # Errors
-    /// [`EpochError::Disk`], [`EpochError::Poisoned`].
-    pub fn write(&self, process: u32, index: u64, bytes: &[u8]) -> Result<RelPath, EpochError> {
-        self.poison.check()?;
-        let path = layout::pack(self.generation, process, index);
-        if let Err(error) = self.disk.create_new(&path, bytes) {
-            // Best effort: an unnamed pack is collected by the next generation at the latest.
-            if error.kind() != io::ErrorKind::AlreadyExists {
-                drop(self.disk.remove(&path));
-            }
-            return Err(EpochError::disk("create", &path)(error));
-        }
-        self.poison.watch("sync", &path, self.disk.sync(&path))?;
-        let dir = layout::state_dir();
-        self.poison.watch("sync", &dir, self.disk.sync_dir(&dir))?;
-        Ok(path)
-    }
-}
-
-/// The checksum that a [`Piece`] carries.
-#[must_use]
-pub fn checksum(bytes: &[u8]) -> u32 {
-    crc32c::crc32c(bytes)
-}
-
-/// The bytes of a piece, if they are what the manifest says.
-///
-/// # Errors
-/// [`EpochError::Damaged`] if the pack is missing, too short or changed; [`EpochError::Disk`].
-pub fn read_piece(disk: &dyn Disk, piece: &Piece) -> Result<Vec<u8>, EpochError> {
-    let file = RelPath::new(&piece.pack).map_err(|error| EpochError::Contract {
-        what: "path of a pack",
-        value: error.to_string(),
-    })?;
-    let damaged = |reason: String| EpochError::Damaged {
-        file: file.clone(),
-        reason,
-    };
-    let bytes = disk
-        .read_range(&file, piece.offset, piece.len)
-        .map_err(|error| {
-            if error.kind() == io::ErrorKind::NotFound {
-                damaged("it is missing".to_owned())
-            } else if error.kind() == io::ErrorKind::UnexpectedEof {
-                damaged("it is too short".to_owned())
-            } else {
-                EpochError::disk("read", &file)(error)
-            }
-        })?;
-    let got = checksum(&bytes);
-    if got == piece.crc {
-        Ok(bytes)
-    } else {
-        Err(damaged(format!(
-            "checksum differs want={:08x} got={got:08x} offset={}",
-            piece.crc, piece.offset
-        )))
-    }
 }
 
 /// A manifest whose own bytes are whole and belong here. Its packs are not looked at.
@@ -163,14 +80,25 @@ pub(super) fn pack_names(manifest: &Manifest) -> BTreeSet<String> {
 }
 
 impl CheckpointStore {
-    /// The writer of packs of this process.
+    /// The writer of packs of this process; clones of one writer.
     #[must_use]
     pub fn pack_writer(&self) -> PackWriter {
-        PackWriter {
-            disk: Arc::clone(&self.disk),
-            generation: self.generation,
-            poison: self.poison.clone(),
+        self.packs.clone()
+    }
+
+    /// The lengths of the packs that these pieces lie in, for
+    /// [`pieces_to_copy`](crate::pieces_to_copy).
+    ///
+    /// # Errors
+    /// [`EpochError::Damaged`] if one is missing; [`EpochError::Disk`].
+    pub fn pack_bytes(&self, pieces: &[Piece]) -> Result<BTreeMap<String, u64>, EpochError> {
+        let names: BTreeSet<&String> = pieces.iter().map(|piece| &piece.pack).collect();
+        let mut bytes = BTreeMap::new();
+        for name in names {
+            let len = file_bytes(&*self.guard.disk, &RelPath::own(name.clone()))?;
+            bytes.insert(name.clone(), len);
         }
+        Ok(bytes)
     }
 
     /// Writes a manifest: from here on the snapshot exists. Its packs must be durable, in whatever
@@ -181,14 +109,14 @@ impl CheckpointStore {
     /// [`EpochError::Fenced`], [`EpochError::Disk`], [`EpochError::Poisoned`].
     pub fn write_manifest(&self, manifest: &Manifest) -> Result<(), EpochError> {
         let mut snapshots = locked(&self.snapshots);
-        self.poison.check()?;
-        self.check_fence()?;
+        self.guard.check()?;
+        self.guard.check_fence()?;
         self.check_manifest(manifest, snapshots.whole.keys().next_back().copied())?;
         let bytes = manifest
             .encode(&self.query_id)
             .map_err(EpochError::too_long("a manifest"))?;
         let path = layout::manifest(manifest.epoch);
-        write_whole(&*self.disk, &self.poison, &path, &bytes)?;
+        self.guard.write_whole(&path, &bytes)?;
         let packs = pack_names(manifest);
         snapshots.named.extend(packs.iter().cloned());
         snapshots.whole.insert(manifest.epoch, packs);
@@ -210,7 +138,7 @@ impl CheckpointStore {
             return Err(EpochError::OutOfOrder { what, epoch, want });
         }
         let contract = |what, value: String| Err(EpochError::Contract { what, value });
-        if manifest.generation != self.generation {
+        if manifest.generation != self.guard.generation {
             return contract("generation of a manifest", manifest.generation.to_string());
         }
         if manifest.plan_fingerprint != self.plan_fingerprint {
@@ -222,7 +150,7 @@ impl CheckpointStore {
                 return contract("path of a pack", piece.pack.clone());
             }
             let path = RelPath::own(piece.pack.clone());
-            let size = match self.disk.size(&path) {
+            let size = match self.guard.disk.size(&path) {
                 Ok(size) => size,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
                     return contract("manifest names a missing pack", piece.pack.clone());
@@ -248,14 +176,15 @@ impl CheckpointStore {
     /// [`EpochError::Fenced`], [`EpochError::Disk`], [`EpochError::Poisoned`].
     pub fn collect_garbage(&self) -> Result<Collected, EpochError> {
         let mut snapshots = locked(&self.snapshots);
-        self.poison.check()?;
-        self.check_fence()?;
+        self.guard.check()?;
+        self.guard.check_fence()?;
         let mut collected = Collected::default();
         let Some((&floor, _)) = snapshots.whole.iter().rev().nth(KEPT_SNAPSHOTS - 1) else {
             return Ok(collected);
         };
         let dir = layout::state_dir();
         let names: Vec<String> = self
+            .guard
             .disk
             .list(&dir)
             .map_err(EpochError::disk("list", &dir))?
@@ -270,6 +199,15 @@ impl CheckpointStore {
         Ok(collected)
     }
 
+    /// The epoch of the oldest snapshot that is kept to fall back to; none before there are as many
+    /// as are kept. No plan up to it will be replayed again.
+    #[must_use]
+    pub fn oldest_kept(&self) -> Option<Epoch> {
+        let snapshots = locked(&self.snapshots);
+        let kept = snapshots.whole.keys().rev();
+        kept.copied().nth(KEPT_SNAPSHOTS - 1)
+    }
+
     fn collect_manifests(&self, kept: &Snapshots, names: &[String]) -> Result<u64, EpochError> {
         let newest = kept.whole.keys().next_back().copied();
         let mut count = 0;
@@ -278,13 +216,13 @@ impl CheckpointStore {
             if kept.whole.contains_key(&epoch) || Some(epoch) > newest {
                 continue;
             }
-            self.remove(&layout::manifest(epoch))?;
+            self.guard.remove(&layout::manifest(epoch))?;
             count += 1;
         }
         if count > 0 {
             // Else a crash could bring back a manifest whose packs are gone.
             let dir = layout::state_dir();
-            self.poison.watch("sync", &dir, self.disk.sync_dir(&dir))?;
+            self.guard.sync_dir(&dir)?;
         }
         Ok(count)
     }
@@ -297,11 +235,11 @@ impl CheckpointStore {
                 continue;
             };
             let path = format!("state/{name}");
-            let is_pending = generation >= self.generation && !kept.named.contains(&path);
+            let is_pending = generation >= self.guard.generation && !kept.named.contains(&path);
             if is_pending || live.contains(&path) {
                 continue;
             }
-            self.remove(&RelPath::own(path))?;
+            self.guard.remove(&RelPath::own(path))?;
             count += 1;
         }
         Ok(count)
@@ -314,28 +252,13 @@ impl CheckpointStore {
             if next > floor {
                 break;
             }
-            self.remove(&layout::segment(oldest))?;
+            self.guard.remove(&layout::segment(oldest))?;
             // One at a time: removals that reach the disk out of order would leave a hole.
             let dir = layout::log_dir();
-            self.poison.watch("sync", &dir, self.disk.sync_dir(&dir))?;
+            self.guard.sync_dir(&dir)?;
             log.segments.remove(0);
             count += 1;
         }
         Ok(count)
     }
-
-    fn remove(&self, path: &RelPath) -> Result<(), EpochError> {
-        match self.disk.remove(path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(EpochError::disk("remove", path)(error))
-            }
-            Ok(()) | Err(_) => Ok(()),
-        }
-    }
-}
-
-/// The bytes of all pieces of a manifest are whole.
-pub(super) fn verify_pieces(disk: &dyn Disk, manifest: &Manifest) -> Result<(), EpochError> {
-    let mut pieces = manifest.pieces.iter();
-    pieces.try_for_each(|piece| read_piece(disk, piece).map(drop))
 }

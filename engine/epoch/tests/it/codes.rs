@@ -1,7 +1,7 @@
 //! Each code of the protocol, provoked.
 
 use millstream_epoch::{
-    EpochError, Metadata, RelPath, SinkPosition, resume,
+    EpochError, KEY_HASH_NAME, Metadata, RelPath, SinkPosition, resume,
     sim::{SimDisk, Survival},
 };
 use millstream_types::{Class, Coded, Epoch};
@@ -52,12 +52,12 @@ fn ckp_001_a_damaged_log_names_its_file() {
 #[test]
 fn ckp_001_is_avoided_by_an_older_snapshot() {
     let disk = checkpoint();
-    disk.tamper(&path("state/pack-1-0-3"), Some(vec![0; 8]));
+    disk.tamper(&path("state/pack-1-0-1"), Some(vec![0; 8]));
     let (_, recovered) = open(&disk);
     assert_eq!(recovered.snapshot.map(|m| m.epoch), Some(Epoch(2)));
     assert_eq!(recovered.plans.len(), 2);
     let damaged = recovered.damaged.first().expect("noticed");
-    assert_eq!(damaged.file, path("state/pack-1-0-3"));
+    assert_eq!(damaged.file, path("state/pack-1-0-1"));
 }
 
 #[test]
@@ -91,6 +91,22 @@ fn ckp_004_a_newer_format_is_refused_by_name() {
     disk.tamper(&file, Some(bytes));
     let error = expect_code(&disk, metadata(), "CKP-004", Class::User);
     assert!(error.to_string().contains("found=2 newest=1"), "{error}");
+}
+
+#[test]
+fn ckp_004_another_key_hash_is_refused() {
+    let disk = checkpoint();
+    let file = path("metadata");
+    let mut bytes = disk.peek(&file).expect("there");
+    let name = KEY_HASH_NAME.as_bytes();
+    let at = bytes.windows(name.len()).position(|part| part == name);
+    bytes[at.expect("it is recorded") + name.len() - 1] = b'9';
+    let end = bytes.len() - 4;
+    let crc = millstream_epoch::checksum(&bytes[..end]);
+    bytes[end..].copy_from_slice(&crc.to_le_bytes());
+    disk.tamper(&file, Some(bytes));
+    let error = expect_code(&disk, metadata(), "CKP-004", Class::User);
+    assert!(error.to_string().contains("xxh3-64/9"), "{error}");
 }
 
 #[test]

@@ -13,9 +13,12 @@ use crate::toy::{Sink, metadata_of, run, run_as};
 
 /// A checkpoint in the middle of its life: two snapshots, several segments, open plans.
 fn checkpoint() -> (SimDisk, Sink) {
-    checkpoint_of(QUERY, 62, 0)
+    checkpoint_of(QUERY, OPS, 0)
 }
 
+/// Operations until then, and until a time before.
+const OPS: u64 = 83;
+const EARLIER: u64 = 60;
 const QUERY: &str = "11111111-1111-4111-8111-111111111111";
 const OTHER: &str = "22222222-2222-4222-8222-222222222222";
 
@@ -86,10 +89,11 @@ fn the_checkpoint_under_test_has_every_kind_of_file() {
         log/00000000000000000003.log
         log/00000000000000000005.log
         metadata
+        sources/0/rows-00000000000000000000.journal
         state/manifest-00000000000000000003
         state/manifest-00000000000000000005
-        state/pack-1-0-3
-        state/pack-1-0-5"#]]
+        state/pack-1-0-1
+        state/pack-1-0-2"#]]
     .assert_eq(&names.join("\n"));
 }
 
@@ -178,10 +182,10 @@ fn exchanged() {
     let whole = checkpoint();
     let mut outcomes = Outcomes::default();
     let others = [
-        checkpoint_of(OTHER, 62, 0).0,
-        checkpoint_of(OTHER, 62, 1).0,
-        checkpoint_of(QUERY, 40, 0).0,
-        checkpoint_of(QUERY, 62, 1).0,
+        checkpoint_of(OTHER, OPS, 0).0,
+        checkpoint_of(OTHER, OPS, 1).0,
+        checkpoint_of(QUERY, EARLIER, 0).0,
+        checkpoint_of(QUERY, OPS, 1).0,
         whole.0.clone(),
     ];
     for (file, bytes) in files(&whole.0) {
@@ -214,14 +218,14 @@ fn a_directory_exchanged() {
         "ok"
     };
     for attempt in [0, 1] {
-        let other = checkpoint_of(OTHER, 62, attempt).0;
+        let other = checkpoint_of(OTHER, OPS, attempt).0;
         assert_eq!(codes("log/", &other), "CKP-001", "another query's log");
         let refusal = codes("state/", &other);
         assert_eq!(refusal, "CKP-001", "another query's state");
         assert_eq!(codes("metadata", &other), "CKP-001", "another query");
     }
     // A copy of an earlier time: the log has gone on, or the sink has.
-    let earlier = checkpoint_of(QUERY, 40, 0).0;
+    let earlier = checkpoint_of(QUERY, EARLIER, 0).0;
     assert_eq!(codes("", &earlier), "CKP-006", "rolled back under the sink");
     assert_eq!(codes("log/", &earlier), "CKP-008", "the log rolled back");
     assert_eq!(codes("state/", &earlier), "ok", "an older snapshot will do");
@@ -231,7 +235,7 @@ fn a_directory_exchanged() {
 #[test]
 fn a_segment_of_another_past() {
     let (disk, sink) = checkpoint();
-    let other = checkpoint_of(QUERY, 62, 1).0;
+    let other = checkpoint_of(QUERY, OPS, 1).0;
     let oldest = |disk: &SimDisk| {
         let mut files = disk.files().into_iter();
         files.find(|file| file.as_str().starts_with("log/"))
@@ -250,7 +254,7 @@ fn raised(mut bytes: Vec<u8>) -> Option<Vec<u8>> {
     while at < bytes.len() {
         let len = bytes.get(at + 8..at + 12)?.try_into().ok()?;
         let end = at + 12 + usize::try_from(u32::from_le_bytes(len)).ok()?;
-        bytes[at + 4] += 1;
+        bytes[at + 4] = 9;
         let crc = checksum(bytes.get(at..end)?);
         bytes
             .get_mut(end..end + 4)?

@@ -59,7 +59,8 @@ fn a_crash_during_the_recovery_needs_no_hand() {
         for survival in survivals(k) {
             let first_sink = Sink::new(true);
             let dead = die_after(k, &first_sink).expect("k is before the end");
-            for j in 0.. {
+            // Neighbours differ in a sync or a rename at most: every second place, in turn.
+            for j in (0..).filter(|j| (j + k) % 2 == 0) {
                 let context = format!("k={k} j={j} {survival:?}");
                 let sink = first_sink.fork();
                 let second = dead.survivor(survival);
@@ -95,7 +96,7 @@ fn an_error_at_any_operation_is_survived() {
             if let Err(fault) = &ended {
                 assert!(["CKP-005", "CON-006"].contains(&fault.code.0), "{fault}");
             }
-            for j in 0.. {
+            for j in (0..).filter(|j| (j + k) % 2 == 0) {
                 let context = format!("k={k} {failure:?} j={j}");
                 let sink = first_sink.fork();
                 let second = disk.restarted();

@@ -3,7 +3,9 @@
 mod codes;
 mod corruption;
 mod crash;
+mod packs;
 mod report;
 mod resume_table;
 mod store;
 mod toy;
+mod word;

@@ -20,10 +20,7 @@ fn checkpoint() -> SimDisk {
             snapshot(&store, epoch).expect("a good disk");
         }
     }
-    store
-        .pack_writer()
-        .write(0, 9, b"pending")
-        .expect("written");
+    store.pack_writer().write(b"pending").expect("written");
     disk.survivor(Survival::Synced)
 }
 
@@ -64,17 +61,17 @@ fn a_whole_checkpoint() {
     check(
         &report,
         expect![[r#"
-           0 lock Whole
-         119 metadata Whole
-           0 generations/00000000000000000001 Whole
-         358 log/00000000000000000000.log Whole
-         211 log/00000000000000000002.log Whole
-         189 state/manifest-00000000000000000001 Whole
-           8 state/pack-1-0-1 Whole
-           7 state/pack-1-0-9 Unneeded
-        plans=3 commits=3
-        whole=true
-    "#]],
+               0 lock Whole
+             119 metadata Whole
+               0 generations/00000000000000000001 Whole
+             358 log/00000000000000000000.log Whole
+             211 log/00000000000000000002.log Whole
+             173 state/manifest-00000000000000000001 Whole
+               8 state/pack-1-0-0 Whole
+               7 state/pack-1-0-1 Unneeded
+            plans=3 commits=3
+            whole=true
+        "#]],
     );
     assert_eq!((disk.ops(), disk.files()), (ops, files), "read only");
     assert_eq!(report.generation, Some(1));
@@ -84,7 +81,7 @@ fn a_whole_checkpoint() {
 #[test]
 fn a_damaged_one() {
     let disk = checkpoint();
-    disk.tamper(&path("state/pack-1-0-1"), Some(vec![7; 8]));
+    disk.tamper(&path("state/pack-1-0-0"), Some(vec![7; 8]));
     let newest = path("log/00000000000000000002.log");
     let mut bytes = disk.peek(&newest).expect("there");
     bytes.truncate(bytes.len() - 1);
@@ -107,10 +104,10 @@ fn a_damaged_one() {
                0 generations/00000000000000000001 Whole
              358 log/00000000000000000000.log Whole
              210 log/00000000000000000002.log TornTail { bytes: 77 }
-             189 state/manifest-00000000000000000001 damaged: it names state/pack-1-0-1, which is damaged
+             173 state/manifest-00000000000000000001 damaged: it names state/pack-1-0-0, which is damaged
                0 state/manifest-00000000000000000002.tmp Unneeded
-               8 state/pack-1-0-1 damaged: checksum differs want=c514cfad got=86fc84e3 offset=0
-               7 state/pack-1-0-9 Unneeded
+               8 state/pack-1-0-0 damaged: checksum differs want=c514cfad got=86fc84e3 offset=0
+               7 state/pack-1-0-1 Unneeded
             plans=3 commits=2
             whole=false
         "#]],

@@ -1,5 +1,6 @@
 //! The smallest engine that can go wrong: it sums the rows 0..70 and writes each epoch's running
-//! sum to a sink. Two plans are open at a time, every second epoch has a snapshot.
+//! sum to a sink. Two plans are open at a time, every second epoch has a snapshot. The source keeps
+//! a journal of the rows that it has seen, and its plans name entries of it.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -7,9 +8,9 @@ use std::{
 };
 
 use millstream_epoch::{
-    CheckpointStore, Chosen, Disk, EpochError, Manifest, Metadata, Outcome, Output, PackWriter,
-    Piece, Plan, PlanKind, Planned, Replay, SinkPosition, SourceRange, Sunk, checksum, read_piece,
-    resume, sim::SimDisk,
+    CheckpointStore, Chosen, Disk, EpochError, Journal, Manifest, Metadata, Outcome, Output,
+    PackWriter, Piece, Plan, PlanKind, Planned, Replay, SinkPosition, SourceRange, Sunk, checksum,
+    read_piece, resume, sim::SimDisk,
 };
 use millstream_types::{Code, Coded, Epoch, Fault};
 
@@ -115,6 +116,7 @@ struct Toy<'a> {
     clock: Option<&'a SimDisk>,
     store: CheckpointStore,
     packs: PackWriter,
+    journal: Journal,
     sum: u64,
     next_row: u64,
     next_epoch: Epoch,
@@ -174,8 +176,12 @@ impl<'a> Toy<'a> {
         if let Some((planned, _)) = open.back() {
             next_row = rows_of(planned.plan()).1;
         }
+        let journal = store.journal(0, "rows").map_err(fault)?;
+        // Entries that no plan names are of a plan that was never made durable.
+        journal.truncate(next_row).map_err(fault)?;
         Ok(Toy {
             packs: store.pack_writer(),
+            journal,
             sink,
             clock,
             store,
@@ -192,7 +198,7 @@ impl<'a> Toy<'a> {
         let (mut sunk, mut chosen) = (Vec::new(), Vec::new());
         loop {
             if self.open.len() < OPEN_MAX && self.next_row < ROWS {
-                chosen.push(self.choose(self.next_epoch));
+                chosen.push(self.choose(self.next_epoch)?);
                 self.next_epoch = self.next_epoch.next();
             }
             if chosen.is_empty() && sunk.is_empty() && self.open.is_empty() {
@@ -219,7 +225,7 @@ impl<'a> Toy<'a> {
         }
     }
 
-    fn choose(&mut self, epoch: Epoch) -> Chosen {
+    fn choose(&mut self, epoch: Epoch) -> Result<Chosen, Fault> {
         let size = if self.attempt == 0 {
             10
         } else {
@@ -227,7 +233,10 @@ impl<'a> Toy<'a> {
         };
         let start = self.next_row;
         self.next_row = (start + size).min(ROWS);
-        Chosen::new(Plan {
+        let mut rows = (start..self.next_row).map(|row| value(row).to_le_bytes().to_vec());
+        let entries = self.journal.append(&mut rows).map_err(|e| e.fault())?;
+        assert_eq!(entries, start..self.next_row, "entry n is row n");
+        Ok(Chosen::new(Plan {
             epoch,
             clock_ms: 1000,
             kind: PlanKind::Data,
@@ -237,13 +246,23 @@ impl<'a> Toy<'a> {
                 end: self.next_row.to_string(),
                 detail: b"rows".to_vec(),
             })],
-        })
+        }))
+    }
+
+    /// The sum of rows as the journal has them.
+    fn add_up(&self, rows: (u64, u64)) -> Result<u64, Fault> {
+        let mut sum = 0;
+        let read = self.journal.read(rows.0..rows.1, &mut |_, entry| {
+            sum += u64::from_le_bytes(entry.try_into().expect("eight bytes"));
+            std::ops::ControlFlow::Continue(())
+        });
+        read.map(|()| sum).map_err(|e| e.fault())
     }
 
     fn epoch(&mut self, planned: Planned, replay: Replay) -> Result<Option<Sunk>, Fault> {
         let plan = planned.plan().clone();
         let rows = rows_of(&plan);
-        self.sum += (rows.0..rows.1).map(value).sum::<u64>();
+        self.sum += self.add_up(rows)?;
         let staged = planned.stage(Outcome {
             rows_in: rows.1 - rows.0,
             rows_out: 1,
@@ -279,10 +298,7 @@ impl<'a> Toy<'a> {
     fn snapshot(&mut self) -> Result<(), Fault> {
         for (epoch, sum, next_row) in std::mem::take(&mut self.captured) {
             let bytes = sum.to_le_bytes();
-            let pack = self
-                .packs
-                .write(0, epoch.0, &bytes)
-                .map_err(|e| e.fault())?;
+            let pack = self.packs.write(&bytes).map_err(|e| e.fault())?;
             let manifest = Manifest {
                 epoch,
                 generation: self.store.generation(),
@@ -310,8 +326,6 @@ pub(crate) fn piece(pack: &str, bytes: &[u8]) -> Piece {
         offset: 0,
         len: u64::try_from(bytes.len()).expect("small"),
         rows: 1,
-        hash_low: 0,
-        hash_high: u64::MAX,
         schema_fingerprint: 9,
         crc: checksum(bytes),
     }

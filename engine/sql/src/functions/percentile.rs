@@ -1,13 +1,15 @@
 //! `percentile_approx`, `percentile` and `median` with Spark's answers.
 //!
-//! A group keeps the values that it saw, sorted, each with how often it came. `percentile_approx`
-//! thins them out when there are many more than its accuracy, so that an answer's rank is wrong by
-//! at most a few accuracies' part of the count; few values are answered exactly.
+//! A group keeps the values that it saw, sorted, each with how often it came. `percentile_approx` is
+//! exact while there are at most sixteen times its accuracy of different values; behind that it tells
+//! values apart by their leading bits only ([`digest`]).
 
 #![expect(
     clippy::wildcard_enum_match_arm,
     reason = "enums of other crates, with many variants and more to come"
 )]
+
+mod digest;
 
 use std::{mem::size_of_val, sync::Arc};
 
@@ -26,11 +28,16 @@ use datafusion::{
     physical_expr::{PhysicalExpr, expressions::Literal},
 };
 
+use self::digest::{Digest, Numbering, double_of};
 use super::simple::failed;
 use crate::SqlError;
 
 /// Spark's default accuracy.
 const ACCURACY: usize = 10_000;
+/// Different values that `percentile_approx` keeps, for each unit of its accuracy: with so many bits the
+/// rank of an answer is off by less than the accuracy's part for values that are spread over ten or
+/// twenty powers of two.
+const VALUES_OF_ACCURACY: usize = 16;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Kind {
@@ -153,11 +160,13 @@ impl AggregateUDFImpl for Percentile {
     fn state_fields(&self, args: StateFieldsArgs) -> Result<Vec<FieldRef>> {
         let field = |part: &str, data_type| {
             let name = format_state_name(args.name, part);
-            Arc::new(Field::new(name, DataType::new_list(data_type, true), true))
+            Arc::new(Field::new(name, data_type, true))
         };
+        let list = || DataType::new_list(DataType::Int64, true);
         Ok(vec![
-            field("values", DataType::Float64),
-            field("counts", DataType::Int64),
+            field("numbers", list()),
+            field("counts", list()),
+            field("bits", DataType::Int64),
         ])
     }
 
@@ -175,13 +184,21 @@ impl AggregateUDFImpl for Percentile {
             }
             Some(_) => return Err(wrong("the accuracy must be a positive literal")),
         };
+        let numbering = match self.kind {
+            Kind::Approximate => Numbering::of(args.expr_fields[0].data_type()),
+            // Their results are doubles, between two values or as one of them.
+            Kind::Exact | Kind::Median | Kind::Discrete | Kind::DiscreteFromTop => {
+                Numbering::Double
+            }
+        };
+        let most = accuracy.saturating_mul(VALUES_OF_ACCURACY);
         Ok(Box::new(Values {
             kind: self.kind,
             is_list: is_list(args.return_field.data_type()),
             result: args.return_field.data_type().clone(),
             fractions,
-            accuracy,
-            seen: Vec::new(),
+            numbering,
+            seen: Digest::new(numbering, (self.kind == Kind::Approximate).then_some(most)),
         }))
     }
 }
@@ -222,106 +239,46 @@ struct Values {
     is_list: bool,
     result: DataType,
     fractions: Vec<f64>,
-    accuracy: usize,
-    /// Values and how often each came; in order after [`Values::settle`].
-    seen: Vec<(f64, i64)>,
+    numbering: Numbering,
+    seen: Digest,
 }
 
 impl Values {
-    fn add(&mut self, value: f64, count: i64) {
-        self.seen.push((value, count));
-        if self.kind == Kind::Approximate && self.seen.len() > 8 * self.accuracy {
-            self.settle();
-        }
-    }
-
-    /// Orders the values, joins equal ones, and thins them out if there are too many.
-    fn settle(&mut self) {
-        self.seen.sort_by(|(a, _), (b, _)| a.total_cmp(b));
-        self.seen.dedup_by(|(value, count), (kept, total)| {
-            let same = value.total_cmp(kept).is_eq();
-            if same {
-                *total += *count;
-            }
-            same
-        });
-        if self.kind == Kind::Approximate && self.seen.len() > 4 * self.accuracy {
-            let total: i64 = self.seen.iter().map(|(_, count)| count).sum();
-            let most = i64::try_from(2 * self.accuracy).unwrap_or(i64::MAX);
-            let width = total / most + 1;
-            let mut thin: Vec<(f64, i64)> = Vec::with_capacity(2 * self.accuracy + 1);
-            for (value, count) in self.seen.drain(..) {
-                match thin.last_mut() {
-                    // A value stands for the smaller ones that it took in; the least stays.
-                    Some((kept, so_far)) if *so_far + count <= width && *so_far > 0 => {
-                        *kept = value;
-                        *so_far += count;
-                    }
-                    _ => thin.push((value, count)),
-                }
-            }
-            self.seen = thin;
-        }
-    }
-
-    fn at_rank(&self, rank: i64) -> f64 {
-        let mut so_far = 0;
-        for (value, count) in &self.seen {
-            so_far += count;
-            if so_far >= rank {
-                return *value;
-            }
-        }
-        self.seen.last().map_or(f64::NAN, |(value, _)| *value)
-    }
-
+    /// The number of the value that a fraction of the values does not pass.
     #[expect(
         clippy::cast_precision_loss,
         clippy::cast_possible_truncation,
         reason = "ranks are far below 2^53"
     )]
-    fn answer(&self, fraction: f64) -> f64 {
-        let total: i64 = self.seen.iter().map(|(_, count)| count).sum();
-        if self.kind == Kind::Approximate {
-            return self.at_rank(((fraction * total as f64).ceil() as i64).max(1));
-        }
+    fn seen_at(&self, fraction: f64) -> i64 {
+        let total = self.seen.total();
         let rank = ((fraction * total as f64).ceil() as i64).max(1);
-        match self.kind {
-            Kind::Discrete => return self.at_rank(rank),
-            Kind::DiscreteFromTop => return self.at_rank(total + 1 - rank),
-            Kind::Approximate | Kind::Exact | Kind::Median => {}
-        }
-        let place = fraction * (total - 1) as f64;
-        let (low, high) = (
-            self.at_rank(place.floor() as i64 + 1),
-            self.at_rank(place.ceil() as i64 + 1),
-        );
+        let rank = match self.kind {
+            Kind::DiscreteFromTop => total + 1 - rank,
+            Kind::Approximate | Kind::Discrete | Kind::Exact | Kind::Median => rank,
+        };
+        self.seen.at_rank(rank).unwrap_or(0)
+    }
+
+    /// The double between two values.
+    #[expect(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        reason = "ranks are far below 2^53"
+    )]
+    fn between(&self, fraction: f64) -> f64 {
+        let place = fraction * (self.seen.total() - 1) as f64;
+        let at = |rank: f64| {
+            self.seen
+                .at_rank(rank as i64 + 1)
+                .map_or(f64::NAN, double_of)
+        };
+        let (low, high) = (at(place.floor()), at(place.ceil()));
         if place.fract() == 0.0 || low.total_cmp(&high).is_eq() {
             return low;
         }
         (place.ceil() - place) * low + (place - place.floor()) * high
     }
-}
-
-/// Values of any ordered type as doubles, and back.
-fn doubles(values: &ArrayRef) -> Result<Float64Array> {
-    let plain = match values.data_type() {
-        DataType::Date32 => cast(values, &DataType::Int32)?,
-        DataType::Timestamp(..) | DataType::Duration(_) => cast(values, &DataType::Int64)?,
-        _ => Arc::clone(values),
-    };
-    Ok(cast(&plain, &DataType::Float64)?
-        .as_primitive::<Float64Type>()
-        .clone())
-}
-
-fn back(values: &ArrayRef, data_type: &DataType) -> Result<ArrayRef> {
-    let whole = match data_type {
-        DataType::Date32 => cast(values, &DataType::Int32)?,
-        DataType::Timestamp(..) | DataType::Duration(_) => cast(values, &DataType::Int64)?,
-        _ => Arc::clone(values),
-    };
-    Ok(cast(&whole, data_type)?)
 }
 
 impl Accumulator for Values {
@@ -330,7 +287,7 @@ impl Accumulator for Values {
             Some(counts) if self.kind == Kind::Exact => Some(counts.as_primitive::<Int64Type>()),
             _ => None,
         };
-        for (row, value) in doubles(&values[0])?.iter().enumerate() {
+        for (row, value) in self.numbering.numbers(&values[0])?.iter().enumerate() {
             let count = match counts {
                 Some(counts) if counts.is_null(row) => 0,
                 Some(counts) => counts.value(row),
@@ -340,50 +297,62 @@ impl Accumulator for Values {
                 return Err(failed("a frequency is negative"));
             }
             if let (Some(value), 1..) = (value, count) {
-                self.add(value, count);
+                self.seen.add(value, count);
             }
         }
         Ok(())
     }
 
     fn merge_batch(&mut self, states: &[ArrayRef]) -> Result<()> {
-        let (values, counts) = (states[0].as_list::<i32>(), states[1].as_list::<i32>());
-        for (values, counts) in values.iter().zip(counts.iter()) {
-            let (Some(values), Some(counts)) = (values, counts) else {
+        let (numbers, counts) = (states[0].as_list::<i32>(), states[1].as_list::<i32>());
+        let bits = states[2].as_primitive::<Int64Type>();
+        let parts = numbers.iter().zip(counts.iter()).zip(bits.iter());
+        for ((numbers, counts), bits) in parts {
+            let (Some(numbers), Some(counts), Some(bits)) = (numbers, counts, bits) else {
                 continue;
             };
-            let pairs = values.as_primitive::<Float64Type>().values().iter();
-            for (value, count) in pairs.zip(counts.as_primitive::<Int64Type>().values()) {
-                self.add(*value, *count);
+            self.seen.keep_at_most(bits);
+            let pairs = numbers.as_primitive::<Int64Type>().values().iter();
+            for (number, count) in pairs.zip(counts.as_primitive::<Int64Type>().values()) {
+                self.seen.add(*number, *count);
             }
         }
         Ok(())
     }
 
     fn state(&mut self) -> Result<Vec<ScalarValue>> {
-        self.settle();
-        let values: Float64Array = self.seen.iter().map(|(value, _)| Some(*value)).collect();
-        let counts: Int64Array = self.seen.iter().map(|(_, count)| Some(*count)).collect();
+        self.seen.settle();
+        let entries = self.seen.entries().iter();
+        let numbers = Int64Array::from_iter_values(entries.clone().map(|(number, _)| *number));
+        let counts = Int64Array::from_iter_values(entries.map(|(_, count)| *count));
         let list = |array: ArrayRef| SingleRowListArrayBuilder::new(array).build_list_scalar();
-        Ok(vec![list(Arc::new(values)), list(Arc::new(counts))])
+        Ok(vec![
+            list(Arc::new(numbers)),
+            list(Arc::new(counts)),
+            ScalarValue::Int64(Some(self.seen.kept())),
+        ])
     }
 
     fn evaluate(&mut self) -> Result<ScalarValue> {
-        self.settle();
-        if self.seen.is_empty() {
+        self.seen.settle();
+        if self.seen.entries().is_empty() {
             return ScalarValue::try_from(&self.result);
         }
-        let answers: Float64Array = self
-            .fractions
-            .iter()
-            .map(|fraction| Some(self.answer(*fraction)))
-            .collect();
-        let answers: ArrayRef = Arc::new(answers);
         let one = match &self.result {
             DataType::List(item) => item.data_type(),
             other => other,
         };
-        let answers = back(&answers, one)?;
+        let fractions = self.fractions.iter();
+        let answers = match self.kind {
+            Kind::Approximate | Kind::Discrete | Kind::DiscreteFromTop => {
+                let found = fractions.map(|fraction| self.seen_at(*fraction)).collect();
+                self.numbering.values(found, one)?
+            }
+            Kind::Exact | Kind::Median => {
+                let found = fractions.map(|fraction| self.between(*fraction));
+                Arc::new(Float64Array::from_iter_values(found))
+            }
+        };
         if self.is_list {
             return Ok(SingleRowListArrayBuilder::new(answers).build_list_scalar());
         }
@@ -391,6 +360,6 @@ impl Accumulator for Values {
     }
 
     fn size(&self) -> usize {
-        size_of_val(self) + self.seen.capacity() * size_of::<(f64, i64)>()
+        size_of_val(self) + self.seen.bytes()
     }
 }

@@ -348,12 +348,10 @@ impl PendingCall {
             })
             .collect();
         let ignore_nulls = self.function.params.null_treatment == Some(NullTreatment::IgnoreNulls);
-        let distinct = self.function.params.distinct;
         let function = AggregateExprBuilder::new(self.function.func, arguments)
             .schema(Arc::clone(input))
             .alias(self.name)
             .with_ignore_nulls(ignore_nulls)
-            .with_distinct(distinct)
             .build()?;
         let argument_types = self
             .arguments
@@ -362,6 +360,7 @@ impl PendingCall {
             .collect();
         Ok(AggregateCall {
             function: Arc::new(function),
+            distinct: self.function.params.distinct,
             arguments: self.arguments,
             argument_types,
             filter: self.filter,

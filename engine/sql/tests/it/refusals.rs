@@ -409,41 +409,17 @@ fn what_differs_from_run_to_run() {
         "SELECT spark_partition_id() FROM clicks",
         &expect![[""]],
     );
-    check(
-        Append,
-        "SELECT rand(n) FROM clicks",
-        &expect![[""]],
-    );
-    check(
-        Append,
-        "SELECT rand('a') FROM clicks",
-        &expect![[""]],
-    );
-    check(
-        Append,
-        "SELECT rand(1, 2) FROM clicks",
-        &expect![[""]],
-    );
-    check(
-        Append,
-        "SELECT uniform(1, who) FROM clicks",
-        &expect![[""]],
-    );
-    check(
-        Append,
-        "SELECT shuffle(who) FROM clicks",
-        &expect![[""]],
-    );
+    check(Append, "SELECT rand(n) FROM clicks", &expect![[""]]);
+    check(Append, "SELECT rand('a') FROM clicks", &expect![[""]]);
+    check(Append, "SELECT rand(1, 2) FROM clicks", &expect![[""]]);
+    check(Append, "SELECT uniform(1, who) FROM clicks", &expect![[""]]);
+    check(Append, "SELECT shuffle(who) FROM clicks", &expect![[""]]);
     check(
         Append,
         "SELECT transform(tags, x -> rand()) FROM plain",
         &expect![[""]],
     );
-    check(
-        Append,
-        "SELECT current_time() FROM clicks",
-        &expect![[""]],
-    );
+    check(Append, "SELECT current_time() FROM clicks", &expect![[""]]);
     check(
         Append,
         "SELECT input_file_name() FROM clicks",

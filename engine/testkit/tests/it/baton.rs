@@ -294,7 +294,7 @@ fn epochs_in_flight_do_not_touch_each_other() {
 #[test]
 fn a_query_that_can_go_no_further_is_shown() {
     let baton = Baton::new(3, Policy::Uniform);
-    let (coordinator, worker) = (Participant::Coordinator, Participant::Worker(0));
+    let (coordinator, worker) = (Participant::Planner, Participant::Worker(0));
     baton.begin(&[coordinator, worker]);
     let is_stopped = AtomicBool::new(false);
     let work = |turn, idle| if turn < Some(10) { Work::Done } else { idle };
@@ -317,6 +317,6 @@ fn a_query_that_can_go_no_further_is_shown() {
             stuck.starts_with("nobody can do anything and somebody waits seed=3 "),
             "{stuck}"
         );
-        assert!(stuck.contains("waiting=[Coordinator]"), "{stuck}");
+        assert!(stuck.contains("waiting=[Planner]"), "{stuck}");
     });
 }

@@ -4,6 +4,7 @@ mod baton;
 mod cells;
 mod clock;
 mod engine;
+mod every_function;
 mod host;
 mod late;
 mod oracle;

@@ -28,7 +28,7 @@ fn schema(fields: &[(&str, DataType)]) -> SchemaRef {
 
 fn chunk(bytes: &[u8], offset: u64) -> Chunk {
     Chunk {
-        ordinal: 0,
+        position: 0,
         body: ChunkBody::Bytes {
             bytes: bytes.to_vec(),
             origin: "t".into(),

@@ -1,0 +1,525 @@
+//! Starting a query: the checkpoint first, then everything outside it.
+//!
+//! A process that is refused at the checkpoint's lock has touched nothing of the one that holds it:
+//! sources and sinks are opened when the lock is held, and not before.
+
+use std::sync::{
+    Arc, Mutex, PoisonError,
+    atomic::{AtomicBool, Ordering},
+    mpsc::{self, Receiver, Sender},
+};
+
+use millstream_connectors_api::{Journals, MemoryJournals, Source, SourceContext, Wake, Waker};
+use millstream_epoch::{
+    CheckpointStore, Commit, Disk, Manifest, Metadata, Plan, Recovered, Resume,
+};
+use millstream_operators::{board::EpochBoard, state::Snapshots, watermark::MarkState};
+use millstream_types::{Code, Epoch, Fault, SourceId};
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::{
+    committer::{Around, Committer},
+    control::Control,
+    dataflow::{Blueprint, Tools},
+    desk::{Desk, SourceDesk},
+    edge,
+    epochs::planned_range,
+    error::RuntimeError,
+    events::{QueryEvent, QueryListener},
+    intake::Intake,
+    journals::CheckpointJournals,
+    log::Log,
+    message::{Shared, ToCommitter, ToPlanner},
+    plan::StreamPlan,
+    planner::{Planner, Reach, Threads},
+    report::Reports,
+    restore::{Seeds, restore},
+    schedule::{Participant, Schedule, Seat},
+    settings::QuerySettings,
+    sinks::Sinks,
+    snapshot::Snapshotter,
+    threads::{read_splits, spawn, start_workers},
+};
+
+/// Readers of one source at most.
+const READERS_MAX: usize = 4;
+
+/// Readers of one source under a schedule at most: two are enough to be in each other's way.
+const SCHEDULED_READERS_MAX: usize = 2;
+
+/// What a query is started with.
+pub(crate) struct Order {
+    pub(crate) plan: Arc<StreamPlan>,
+    pub(crate) sinks: Sinks,
+    pub(crate) checkpoint: Option<Arc<dyn Disk>>,
+    pub(crate) settings: QuerySettings,
+    pub(crate) listener: QueryListener,
+    pub(crate) control: Arc<Control>,
+}
+
+/// A query that is ready to run.
+pub(crate) struct Ready {
+    pub(crate) id: String,
+    pub(crate) planner: Planner,
+    /// Rings the planner.
+    pub(crate) bell: Arc<Bell>,
+}
+
+/// Rings a planner, for sources and for the session.
+pub(crate) struct Bell {
+    planner: Mutex<Sender<ToPlanner>>,
+    schedule: Option<Arc<dyn Schedule>>,
+    is_spent: AtomicBool,
+}
+
+impl Wake for Bell {
+    fn wake(&self) {
+        let planner = self.planner.lock().unwrap_or_else(PoisonError::into_inner);
+        if planner.send(ToPlanner::Poke).is_err() {
+            self.is_spent.store(true, Ordering::SeqCst);
+        }
+        drop(planner);
+        if let Some(schedule) = &self.schedule {
+            schedule.poke();
+        }
+    }
+
+    fn is_spent(&self) -> bool {
+        self.is_spent.load(Ordering::SeqCst)
+    }
+}
+
+/// Where a query goes on from.
+struct From {
+    id: String,
+    resume: Resume,
+    plans: Vec<Plan>,
+    commits: Vec<Commit>,
+    snapshot: Option<Manifest>,
+    marks: MarkState,
+    seeds: Seeds,
+    log: Option<Arc<Log>>,
+    recovered: Option<Recovered>,
+}
+
+/// Starts all threads of a query but the planner's own.
+///
+/// # Errors
+/// When the checkpoint is of another query, in use or damaged, when a source or a sink cannot be
+/// opened, or when the system has no threads to give.
+pub(crate) fn start(order: Order) -> Result<Ready, RuntimeError> {
+    let Order {
+        plan,
+        mut sinks,
+        checkpoint,
+        settings,
+        listener,
+        control,
+    } = order;
+    let (to_planner, planner_inbox) = mpsc::channel();
+    let bell = Arc::new(Bell {
+        planner: Mutex::new(to_planner.clone()),
+        schedule: settings.schedule.clone(),
+        is_spent: AtomicBool::new(false),
+    });
+    let opened = checkpoint
+        .as_ref()
+        .map(|disk| open_checkpoint(disk.clone(), &plan, &settings))
+        .transpose()?;
+    let opened = opened.map(|(store, recovered)| (Arc::new(Log::new(store)), recovered));
+    let log = opened.as_ref().map(|(log, _)| log);
+    let mut sources = open_sources(&plan, &bell, log)?;
+    let from = From::find(&plan, &settings, (opened, checkpoint), &mut sinks)?;
+    from.restore_sources(&mut sources)?;
+    if let Some(recovered) = &from.recovered {
+        recovered_notices(recovered, &listener);
+    }
+    let builder = Builder {
+        plan,
+        settings,
+        listener,
+        control,
+        from,
+    };
+    let id = builder.from.id.clone();
+    let planner = builder.build(sources, sinks, (to_planner, planner_inbox))?;
+    Ok(Ready { id, planner, bell })
+}
+
+fn open_checkpoint(
+    disk: Arc<dyn Disk>,
+    plan: &StreamPlan,
+    settings: &QuerySettings,
+) -> Result<(CheckpointStore, Recovered), RuntimeError> {
+    let metadata = Metadata {
+        query_id: settings.new_id.clone(),
+        plan_fingerprint: xxh3_64(plan.identity.as_bytes()),
+        plan_text: plan.identity.clone(),
+        settings: Vec::new(),
+    };
+    Ok(CheckpointStore::open(disk, metadata)?)
+}
+
+fn open_sources(
+    plan: &StreamPlan,
+    bell: &Arc<Bell>,
+    log: Option<&Arc<Log>>,
+) -> Result<Vec<Box<dyn Source>>, RuntimeError> {
+    let io = edge::handle()?;
+    let mut sources = Vec::with_capacity(plan.sources.len());
+    for (index, node) in (0..).zip(&plan.sources) {
+        let context = SourceContext {
+            journals: journals(log, SourceId(index)),
+            waker: Waker::new(bell.clone()),
+            io: io.clone(),
+        };
+        sources.push(node.factory.source(&node.request, context)?);
+    }
+    Ok(sources)
+}
+
+/// Where a source keeps what it knows: in the checkpoint if there is one.
+fn journals(log: Option<&Arc<Log>>, source: SourceId) -> Arc<dyn Journals> {
+    match log {
+        Some(log) => Arc::new(CheckpointJournals::new(log.clone(), source)),
+        None => Arc::new(MemoryJournals::new()),
+    }
+}
+
+/// What a start found that somebody should know of.
+fn recovered_notices(recovered: &Recovered, listener: &QueryListener) {
+    let notice = |code, message| {
+        listener(QueryEvent::Notice(Fault {
+            code: Code(code),
+            message,
+            hint: None,
+            position: None,
+        }));
+    };
+    for damaged in &recovered.damaged {
+        let (file, reason) = (&damaged.file, &damaged.reason);
+        let message = format!("a damaged snapshot was passed over file={file} reason={reason}");
+        notice("CKP-001", message);
+    }
+    if recovered.torn_bytes > 0 {
+        let bytes = recovered.torn_bytes;
+        let message = format!("an append that a crash had cut off was removed bytes={bytes}");
+        notice("CKP-001", message);
+    }
+}
+
+impl From {
+    /// Opens the sinks and decides where the query goes on.
+    fn find(
+        plan: &StreamPlan,
+        settings: &QuerySettings,
+        (opened, disk): (Option<(Arc<Log>, Recovered)>, Option<Arc<dyn Disk>>),
+        sinks: &mut Sinks,
+    ) -> Result<From, RuntimeError> {
+        let fresh = MarkState::new(plan.marks.len());
+        let (Some((log, mut recovered)), Some(disk)) = (opened, disk) else {
+            sinks.open(plan, &settings.new_id)?;
+            return Ok(From {
+                id: settings.new_id.clone(),
+                resume: Resume {
+                    restore: None,
+                    replay: Vec::new(),
+                    next: Epoch::FIRST,
+                    generation: 1,
+                },
+                plans: Vec::new(),
+                commits: Vec::new(),
+                snapshot: None,
+                marks: fresh,
+                seeds: Seeds::default(),
+                log: None,
+                recovered: None,
+            });
+        };
+        let id = recovered.metadata.query_id.clone();
+        sinks.open(plan, &id)?;
+        for position in sinks.ask()? {
+            log.store().reinstate(&mut recovered, position)?;
+        }
+        let resume = sinks.resume(|sink| recovered.facts(sink))?;
+        let snapshot = recovered.snapshot.clone();
+        let (marks, seeds) = match &snapshot {
+            None => (fresh, Seeds::default()),
+            Some(manifest) => (
+                MarkState::decode(&manifest.control, plan.marks.len()).ok_or_else(|| {
+                    RuntimeError::Contract {
+                        what: "a snapshot has other watermarks".to_owned(),
+                    }
+                })?,
+                restore(disk.as_ref(), manifest)?,
+            ),
+        };
+        Ok(From {
+            id,
+            resume,
+            plans: recovered.plans.clone(),
+            commits: recovered.commits.clone(),
+            snapshot,
+            marks,
+            seeds,
+            log: Some(log),
+            recovered: Some(recovered),
+        })
+    }
+
+    /// Brings the cursors of the sources to the end of the last plan.
+    fn restore_sources(&self, sources: &mut [Box<dyn Source>]) -> Result<(), RuntimeError> {
+        for (index, source) in sources.iter_mut().enumerate() {
+            let states = self.snapshot.as_ref().map(|found| &found.source_states);
+            if let Some(state) = states.and_then(|states| states.get(index)) {
+                source.restore(state)?;
+            }
+            for plan in &self.plans {
+                if let Some(range) = plan.sources.get(index).and_then(Option::as_ref) {
+                    let range = planned_range(range);
+                    if self.is_accepted(plan.epoch, index) {
+                        source.accept_changes(&range)?;
+                    }
+                    source.replay(&range)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl From {
+    /// Whether the user accepts that the input of an epoch has changed.
+    fn is_accepted(&self, epoch: Epoch, source: usize) -> bool {
+        let recovered = self.recovered.iter();
+        let mut accepted = recovered.flat_map(|recovered| &recovered.accepted);
+        accepted.any(|accepted| accepted.epoch == epoch && accepted.source as usize == source)
+    }
+}
+
+/// Everything that the threads are made from.
+struct Builder {
+    plan: Arc<StreamPlan>,
+    settings: QuerySettings,
+    listener: QueryListener,
+    control: Arc<Control>,
+    from: From,
+}
+
+type PlannerWords = (Sender<ToPlanner>, Receiver<ToPlanner>);
+
+impl Builder {
+    fn build(
+        mut self,
+        sources: Vec<Box<dyn Source>>,
+        sinks: Sinks,
+        (to_planner, planner_inbox): PlannerWords,
+    ) -> Result<Planner, RuntimeError> {
+        let start = self.from.resume.restore.map_or(Epoch::FIRST, Epoch::next);
+        let shared = Shared::new();
+        let board = Arc::<EpochBoard>::default();
+        let intakes: Vec<_> = sources
+            .iter()
+            .map(|_| Arc::new(Intake::new(start)))
+            .collect();
+        let (to_committer, committer_inbox) = mpsc::channel();
+        let tools = self.tools(&sources, &sinks)?;
+        let readers = self.readers(&sources);
+        if let Some(schedule) = &self.settings.schedule {
+            let has_snapshots = self.from.log.is_some();
+            schedule.begin(&participants(tools.len(), &readers, has_snapshots));
+        }
+        let blueprint = Blueprint {
+            plan: self.plan.clone(),
+            start,
+            board: board.clone(),
+            intakes: intakes.clone(),
+            shared: shared.clone(),
+            marks: self.from.marks.clone(),
+            seeds: std::mem::take(&mut self.from.seeds),
+            only_counts: sinks.result().discards_rows(),
+            // The id is in the checkpoint, so a restart draws what the first start drew.
+            query_seed: xxh3_64(self.from.id.as_bytes()),
+            snapshots: if self.from.log.is_some() {
+                Snapshots::Taken
+            } else {
+                Snapshots::Never
+            },
+        };
+        let mut others =
+            self.spawn_readers(&sources, &readers, (&intakes, &shared), &to_planner)?;
+        let reports = self.reports(&sources);
+        let ends = (sinks, reports, committer_inbox);
+        others.extend(self.spawn_committer(ends, &shared, &to_planner, start)?);
+        let channels = self.settings.channels;
+        let schedule = self.settings.schedule.clone();
+        let committer = to_committer.clone();
+        let workers = start_workers(blueprint, tools, channels, committer, schedule)?;
+        let desks = sources.into_iter().zip(intakes);
+        let desk = Desk {
+            plan: self.plan.clone(),
+            control: self.control.clone(),
+            sources: desks
+                .map(|(source, intake)| SourceDesk { source, intake })
+                .collect(),
+            next: start,
+            open: 0,
+            marks: self.from.marks.clone(),
+            captured_at: self.settings.clock.monotonic(),
+            is_capturing: false,
+            is_changed: false,
+            is_durable: self.from.log.is_some(),
+            settings: self.settings.clone(),
+        };
+        let reach = Reach {
+            log: self.from.log.clone(),
+            board,
+            shared,
+            committer: to_committer,
+            inbox: planner_inbox,
+            listener: self.listener.clone(),
+        };
+        let mut planner = Planner::new(desk, reach, Threads { workers, others });
+        self.replay(&mut planner)?;
+        Ok(planner)
+    }
+
+    /// Decoders and encoders of each worker.
+    fn tools(
+        &self,
+        sources: &[Box<dyn Source>],
+        sinks: &Sinks,
+    ) -> Result<Vec<Tools>, RuntimeError> {
+        let mut tools = Vec::new();
+        for _ in 0..self.settings.workers.max(1) {
+            let pairs = self.plan.sources.iter().zip(sources);
+            let decoders = pairs.map(|(node, source)| source.decoder(&node.projection));
+            tools.push(Tools {
+                decoders: decoders.collect::<Result<_, _>>()?,
+                encoders: sinks.encoders(),
+            });
+        }
+        Ok(tools)
+    }
+
+    /// How many readers each source gets.
+    fn readers(&self, sources: &[Box<dyn Source>]) -> Vec<usize> {
+        let most = if self.settings.schedule.is_some() {
+            SCHEDULED_READERS_MAX
+        } else {
+            READERS_MAX
+        };
+        let readers = sources.iter().map(|source| source.readers_max());
+        readers.map(|readers| readers.clamp(1, most)).collect()
+    }
+
+    fn spawn_readers(
+        &self,
+        sources: &[Box<dyn Source>],
+        readers: &[usize],
+        (intakes, shared): (&[Arc<Intake>], &Arc<Shared>),
+        planner: &Sender<ToPlanner>,
+    ) -> Result<Vec<std::thread::JoinHandle<()>>, RuntimeError> {
+        let mut threads = Vec::new();
+        for (index, (source, intake)) in sources.iter().zip(intakes).enumerate() {
+            for reader in 0..readers[index] {
+                let who = Participant::Reader {
+                    source: index,
+                    reader,
+                };
+                let seat = Seat::new(self.settings.schedule.as_ref(), who);
+                let (intake, shared) = (intake.clone(), shared.clone());
+                let (planner, reader) = (planner.clone(), source.reader()?);
+                threads.push(spawn("millstream-reader".to_owned(), move || {
+                    read_splits(reader, &intake, &shared, &planner, &seat);
+                })?);
+            }
+        }
+        Ok(threads)
+    }
+
+    fn reports(&self, sources: &[Box<dyn Source>]) -> Reports {
+        Reports {
+            plan: self.plan.clone(),
+            id: self.from.id.clone(),
+            run_id: self.settings.run_id.clone(),
+            name: self.settings.name.clone(),
+            sources: sources.iter().map(|source| source.description()).collect(),
+            last_trigger: None,
+        }
+    }
+
+    /// Starts the committer and, with a checkpoint, the snapshotter.
+    fn spawn_committer(
+        &self,
+        (sinks, reports, inbox): (Sinks, Reports, Receiver<ToCommitter>),
+        shared: &Arc<Shared>,
+        planner: &Sender<ToPlanner>,
+        start: Epoch,
+    ) -> Result<Vec<std::thread::JoinHandle<()>>, RuntimeError> {
+        let mut threads = Vec::new();
+        let (to_snapshotter, snapshotter_inbox) = mpsc::channel();
+        let around = Around {
+            inbox,
+            planner: planner.clone(),
+            snapshotter: self.from.log.is_some().then_some(to_snapshotter),
+            log: self.from.log.clone(),
+            shared: shared.clone(),
+            control: self.control.clone(),
+            listener: self.listener.clone(),
+        };
+        if let Some(log) = &self.from.log {
+            let snapshotter = Snapshotter {
+                settings: self.settings.clone(),
+                plan_fingerprint: xxh3_64(self.plan.identity.as_bytes()),
+                packs: log.store().pack_writer(),
+                log: log.clone(),
+                inbox: snapshotter_inbox,
+                planner: planner.clone(),
+                shared: shared.clone(),
+                control: self.control.clone(),
+                listener: self.listener.clone(),
+            };
+            let name = "millstream-snapshots".to_owned();
+            threads.push(spawn(name, move || snapshotter.run())?);
+        }
+        let settings = self.settings.clone();
+        let at = (start, self.from.marks.clone());
+        let committer = Committer::new(settings, (sinks, reports), around, at);
+        let name = "millstream-commits".to_owned();
+        threads.push(spawn(name, move || committer.run())?);
+        Ok(threads)
+    }
+
+    /// Has the planner announce the epochs that run again.
+    fn replay(&self, planner: &mut Planner) -> Result<(), RuntimeError> {
+        let Some(recovered) = &self.from.recovered else {
+            return Ok(());
+        };
+        let steps = &self.from.resume.replay;
+        assert_eq!(self.from.plans.len(), steps.len(), "every plan is replayed");
+        for (planned, step) in recovered.planned().into_iter().zip(steps) {
+            let mut commits = self.from.commits.iter();
+            let recorded = commits
+                .find(|commit| commit.epoch == step.epoch)
+                // What changed with the user's word gives what it gives now.
+                .filter(|_| !recovered.accepted.iter().any(|a| a.epoch <= step.epoch))
+                .copied();
+            planner.replay(planned, step, recorded)?;
+        }
+        Ok(())
+    }
+}
+
+/// All threads of a query that a schedule moves.
+fn participants(workers: usize, readers: &[usize], has_snapshots: bool) -> Vec<Participant> {
+    let workers = (0..workers).map(Participant::Worker);
+    let of_source = |(source, readers): (usize, &usize)| {
+        (0..*readers).map(move |reader| Participant::Reader { source, reader })
+    };
+    let readers = readers.iter().enumerate().flat_map(of_source);
+    let snapshotter = has_snapshots.then_some(Participant::Snapshotter);
+    let own = [Participant::Planner, Participant::Committer];
+    let own = own.into_iter().chain(snapshotter);
+    own.chain(workers).chain(readers).collect()
+}
