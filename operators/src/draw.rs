@@ -207,10 +207,10 @@ impl Draw {
             lengths.push(own.len());
         }
         let values = take(lists.values(), &UInt32Array::from(picks), None)?;
-        let field = match &self.data_type {
-            DataType::List(field) => Arc::clone(field),
-            other => return internal_err!("{} gives {other}", self.name),
+        let DataType::List(field) = &self.data_type else {
+            return internal_err!("{} gives {}", self.name, self.data_type);
         };
+        let field = Arc::clone(field);
         let offsets = OffsetBuffer::from_lengths(lengths);
         let nulls = lists.nulls().cloned();
         Ok(Arc::new(ListArray::try_new(field, offsets, values, nulls)?))
@@ -636,6 +636,7 @@ mod tests {
     }
 
     /// Pearson's statistic of values in cells that are alike.
+    #[expect(clippy::cast_precision_loss, reason = "a statistic of few cells")]
     fn chi_squared(cells: &[f64]) -> f64 {
         let mean = cells.iter().sum::<f64>() / cells.len() as f64;
         cells.iter().map(|seen| (seen - mean).powi(2) / mean).sum()
@@ -644,6 +645,12 @@ mod tests {
     /// Origins are small numbers in a row: what they draw must be even all the same, alone and in
     /// pairs of neighbours, calls and epochs.
     #[test]
+    #[expect(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "numbers of a hundred thousand rows"
+    )]
     fn draws_are_even() {
         const ROWS: u64 = 100_000;
         let origins: Vec<u64> = (0..ROWS).collect();

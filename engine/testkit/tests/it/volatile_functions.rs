@@ -18,7 +18,7 @@ use millstream_testkit::{
 
 const STEPS: usize = 3;
 /// Rows of a step.
-const ROWS: i32 = 40;
+const ROWS: usize = 40;
 const RUNS: u64 = 12;
 
 /// Names of the catalogue with calls of them. All columns are there in both queries below.
@@ -61,10 +61,10 @@ fn batch(rows: &[i32]) -> RecordBatch {
 
 /// A value with the bits of its doubles.
 fn text(value: &Value) -> String {
-    match value {
-        Value::Float(number) => format!("{:x}", number.to_bits()),
-        other => format!("{other:?}"),
+    if let Value::Float(number) = value {
+        return format!("{:x}", number.to_bits());
     }
+    format!("{value:?}")
 }
 
 /// Rows of each step, sorted.
@@ -80,12 +80,12 @@ fn answer(mode: OutputMode, sql: &str, seed: u64) -> Answer {
         .expect("a table");
     host.start("q", mode, sql, workers)
         .unwrap_or_else(|fault| panic!("{fault:?}: {sql}"));
-    let rows: Vec<i32> = (0..ROWS).map(|row| row % 17).collect();
+    let rows: Vec<i32> = (0..17).cycle().take(ROWS).collect();
     let mut steps = Vec::new();
     for _step in 0..STEPS {
         let mut left = rows.as_slice();
         while !left.is_empty() {
-            let (block, rest) = left.split_at(left.len().min(1 + chances.below(ROWS as usize)));
+            let (block, rest) = left.split_at(left.len().min(1 + chances.below(ROWS)));
             host.add("t", batch(block)).expect("it takes rows");
             left = rest;
         }
