@@ -18,7 +18,10 @@ fn identity(mode: OutputMode, sql: &str) -> Result<String, SqlError> {
 /// Places of columns, names and the order of steps do not count.
 #[test]
 fn expressions_are_spelled_down_to_columns_of_tables() -> Result<(), SqlError> {
-    expect![[""]].assert_eq(&identity(
+    expect![[r#"
+        source 0 clicks connector=memory
+        aggregate 0 time=window(clicks.at:TIMESTAMP, 5000000, 5000000, 0) keys=[CASE WHEN (clicks.who LIKE 'a%') THEN lower(clicks.page) ELSE 'it''s' END:STRING, (clicks.who IS NULL):BOOLEAN] calls=[sum(BIGINT) as sum and rounds, percentile_approx(INT, DOUBLE 0.5:DOUBLE) as leading bits]
+    "#]].assert_eq(&identity(
         Append,
         "SELECT CASE WHEN who LIKE 'a%' THEN lower(page) ELSE 'it''s' END AS p, who IS NULL AS nobody,
                 window(at, '5 seconds').end AS until, sum(n + 1) AS s, approx_percentile(n, 0.5) AS m
@@ -26,7 +29,12 @@ fn expressions_are_spelled_down_to_columns_of_tables() -> Result<(), SqlError> {
          GROUP BY CASE WHEN who LIKE 'a%' THEN lower(page) ELSE 'it''s' END, who IS NULL,
                   window(at, '5 seconds')",
     )?);
-    expect![[""]].assert_eq(&identity(
+    expect![[r#"
+        source 0 plain connector=memory
+        aggregate 0 time=none keys=[plain.k:STRING] calls=[count(1:INT) as number, sum(BIGINT) as sum and rounds]
+        aggregate 1 time=none keys=[#0.1:BIGINT] calls=[max(changing #0.2:BIGINT) as values] over=[(#0.2 > 3)]
+        top 2 columns=[#1.0:BIGINT, #1.1:BIGINT] order=[1 desc nulls last] skip=0 rows=2
+    "#]].assert_eq(&identity(
         Changes,
         "SELECT c, max(s) AS m FROM (SELECT k, count(*) AS c, sum(v) AS s FROM plain GROUP BY k)
          WHERE s > 3 GROUP BY c ORDER BY m DESC LIMIT 2",
