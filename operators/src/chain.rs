@@ -1,7 +1,8 @@
 //! Stateless steps, fused into one timely operator.
 //!
 //! A chain keeps nothing: rows of any epoch pass at once. It notes event times for the watermark
-//! operator where a step says so, after the filters before that step.
+//! operator where a step says so, after the filters before that step. Where an expression draws
+//! random values, each row has a key on its way through the steps, made once when it comes in.
 
 use std::{
     rc::Rc,
@@ -12,13 +13,16 @@ use std::{
 };
 
 use arrow::{
-    array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, RecordBatchOptions, UInt32Array},
+    array::{
+        Array, ArrayRef, AsArray, BooleanArray, RecordBatch, RecordBatchOptions, UInt32Array,
+        UInt64Array,
+    },
     compute,
-    datatypes::{DataType, Field, SchemaRef, TimestampMicrosecondType},
+    datatypes::{DataType, Field, SchemaRef, TimestampMicrosecondType, UInt64Type},
 };
 use datafusion_common::cast::as_boolean_array;
 use datafusion_physical_expr::PhysicalExpr;
-use millstream_types::Coded;
+use millstream_types::{Coded, Epoch};
 use timely::{
     container::CapacityContainerBuilder,
     dataflow::{
@@ -30,6 +34,7 @@ use timely::{
 use crate::{
     clock::{bind, reads_clock},
     delta::Delta,
+    draw::{self, DrawSource, draws, nested, row_keys, with_keys},
     driver::{DeltaStream, OperatorEnvironment, OperatorEvent, epoch_of},
     error::{OperatorError, Result},
     watermark::{EventStatistics, StatisticsStream},
@@ -83,38 +88,90 @@ impl ChainSpec {
             .any(|step| matches!(step, Step::Mark { .. }))
     }
 
-    /// The steps with clocks reading `cell`, and whether there are any.
-    fn bound(&self, cell: &Arc<AtomicI64>) -> Result<(Vec<Step>, bool)> {
-        let mut uses_clock = false;
-        let mut bound = |expression: &Arc<dyn PhysicalExpr>| {
-            uses_clock |= reads_clock(expression);
-            bind(expression.clone(), cell).map_err(OperatorError::expression(expression))
-        };
-        let steps = self
-            .steps
+    /// Whether an expression reads the epoch's clock.
+    #[must_use]
+    pub fn reads_clock(&self) -> bool {
+        let mut expressions = self.steps.iter().flat_map(Step::expressions);
+        expressions.any(reads_clock)
+    }
+
+    /// Whether an expression draws random values.
+    #[must_use]
+    pub fn draws(&self) -> bool {
+        self.steps.iter().any(Step::draws)
+    }
+
+    /// The steps with clocks reading `cell` and draws reading their row keys.
+    fn bound(&self, cell: &Arc<AtomicI64>, source: &DrawSource) -> Result<Vec<BoundStep>> {
+        let mut columns = source.columns;
+        self.steps
             .iter()
             .map(|step| {
-                Ok(match step {
+                let draws = step.draws();
+                let bound = |expression: &Arc<dyn PhysicalExpr>| {
+                    let read = bind(expression.clone(), cell);
+                    let read = read.and_then(|read| match draws && draw::draws(&read) {
+                        true => draw::bind(read, source.query_seed, columns),
+                        false => Ok(read),
+                    });
+                    read.map_err(OperatorError::expression(expression))
+                };
+                let step = match step {
                     Step::Filter(expression) => Step::Filter(bound(expression)?),
                     Step::Project {
                         expressions,
                         schema,
                     } => Step::Project {
-                        expressions: expressions.iter().map(&mut bound).collect::<Result<_>>()?,
+                        expressions: expressions.iter().map(bound).collect::<Result<_>>()?,
                         schema: schema.clone(),
                     },
                     Step::Mark { .. } | Step::Unnest { .. } => step.clone(),
-                })
+                };
+                if let Step::Project { expressions, .. } = &step {
+                    columns = expressions.len();
+                }
+                Ok(BoundStep { step, draws })
             })
-            .collect::<Result<Vec<_>>>()?;
-        Ok((steps, uses_clock))
+            .collect()
     }
+}
+
+impl Step {
+    fn expressions(&self) -> &[Arc<dyn PhysicalExpr>] {
+        match self {
+            Step::Filter(expression) => std::slice::from_ref(expression),
+            Step::Project { expressions, .. } => expressions,
+            Step::Unnest { .. } | Step::Mark { .. } => &[],
+        }
+    }
+
+    fn draws(&self) -> bool {
+        self.expressions().iter().any(draws)
+    }
+}
+
+/// A step on a worker, and whether it draws.
+#[derive(Clone, Debug)]
+struct BoundStep {
+    step: Step,
+    draws: bool,
 }
 
 /// A chain at work on one worker.
 pub struct Chain {
-    steps: Vec<Step>,
+    steps: Vec<BoundStep>,
     clock: Option<Arc<AtomicI64>>,
+    source: DrawSource,
+    draws: bool,
+}
+
+/// What a chain knows of the epoch of its rows.
+#[derive(Clone, Copy, Debug)]
+pub struct ChainContext {
+    /// The epoch.
+    pub epoch: Epoch,
+    /// Its plan's clock, milliseconds since 1970.
+    pub clock_ms: i64,
 }
 
 impl std::fmt::Debug for Chain {
@@ -129,47 +186,58 @@ impl Chain {
     /// The chain of a spec.
     ///
     /// # Errors
-    /// When an expression cannot be bound to its clock.
-    pub fn new(spec: &ChainSpec) -> Result<Chain> {
+    /// When an expression cannot be bound to its clock or its draws.
+    pub fn new(spec: &ChainSpec, source: DrawSource) -> Result<Chain> {
         let cell = Arc::new(AtomicI64::new(0));
-        let (steps, uses_clock) = spec.bound(&cell)?;
         Ok(Chain {
-            steps,
-            clock: uses_clock.then_some(cell),
+            steps: spec.bound(&cell, &source)?,
+            clock: spec.reads_clock().then_some(cell),
+            source,
+            draws: spec.draws(),
         })
     }
 
-    /// Runs the steps over rows of an epoch whose plan has this clock.
+    /// Runs the steps over rows of an epoch.
     ///
     /// # Errors
     /// When an expression fails on a row.
     pub fn apply(
         &self,
         delta: Delta,
-        clock_ms: i64,
+        context: ChainContext,
         mut mark: impl FnMut(EventStatistics),
     ) -> Result<Option<Delta>> {
         if let Some(clock) = &self.clock {
-            clock.store(clock_ms, Ordering::Relaxed);
+            clock.store(context.clock_ms, Ordering::Relaxed);
         }
+        let mut keys = match self.draws {
+            true => Some(row_keys(&delta, context.epoch, self.source.changing)?),
+            false => None,
+        };
         let mut delta = delta;
-        for step in &self.steps {
+        for BoundStep { step, draws } in &self.steps {
+            let seen = match &keys {
+                Some(keys) if *draws => with_keys(delta.batch(), keys)
+                    .map_err(OperatorError::arrow("putting row keys beside rows"))?,
+                _ => delta.batch().clone(),
+            };
             match step {
                 Step::Filter(expression) => {
-                    let keep = predicate(expression, delta.batch())?;
+                    let keep = predicate(expression, &seen)?;
                     let kept = keep.true_count();
                     if kept == 0 {
                         return Ok(None);
                     }
                     if kept < delta.rows() {
                         delta = delta.filter(&keep)?;
+                        keys = keys.map(|keys| kept_keys(&keys, &keep)).transpose()?;
                     }
                 }
                 Step::Project {
                     expressions,
                     schema,
                 } => {
-                    let batch = projected(expressions, schema, delta.batch())?;
+                    let batch = projected(expressions, schema, &seen)?;
                     delta = delta.with_columns(batch);
                 }
                 Step::Unnest {
@@ -177,7 +245,9 @@ impl Chain {
                     outer,
                     schema,
                 } => {
-                    delta = unnested(&delta, (*column, *outer), schema)?;
+                    let rows;
+                    (delta, rows) = unnested(&delta, (*column, *outer), schema)?;
+                    keys = keys.map(|keys| nested_keys(&keys, &rows));
                 }
                 Step::Mark { definition, column } => {
                     if let Some(statistics) = statistics(*definition, delta.batch().column(*column))
@@ -189,6 +259,22 @@ impl Chain {
         }
         Ok(Some(delta))
     }
+}
+
+fn kept_keys(keys: &UInt64Array, keep: &BooleanArray) -> Result<UInt64Array> {
+    let kept = compute::filter(keys, keep).map_err(OperatorError::arrow("filtering row keys"))?;
+    Ok(kept.as_primitive::<UInt64Type>().clone())
+}
+
+/// Keys of the rows that lists became; `rows` says of which row each is, in order.
+fn nested_keys(keys: &UInt64Array, rows: &UInt32Array) -> UInt64Array {
+    let (mut before, mut nth) = (None, 0);
+    let keys = rows.values().iter().map(|row| {
+        nth = if before == Some(*row) { nth + 1 } else { 0 };
+        before = Some(*row);
+        nested(keys.value(*row as usize), nth)
+    });
+    UInt64Array::from_iter_values(keys)
 }
 
 fn predicate(expression: &Arc<dyn PhysicalExpr>, batch: &RecordBatch) -> Result<BooleanArray> {
@@ -228,8 +314,12 @@ fn projected(
         .map_err(OperatorError::arrow("projecting rows"))
 }
 
-/// Repeats each row for the elements of its list.
-fn unnested(delta: &Delta, (column, outer): (usize, bool), schema: &SchemaRef) -> Result<Delta> {
+/// Repeats each row for the elements of its list; also says of which row each one is.
+fn unnested(
+    delta: &Delta,
+    (column, outer): (usize, bool),
+    schema: &SchemaRef,
+) -> Result<(Delta, UInt32Array)> {
     let contract = || OperatorError::contract("explode over a column that is no list");
     let lists = compute::cast(
         delta.batch().column(column),
@@ -258,15 +348,16 @@ fn unnested(delta: &Delta, (column, outer): (usize, bool), schema: &SchemaRef) -
     }
     let elements = compute::take(lists.values(), &UInt32Array::from(elements), None)
         .map_err(OperatorError::arrow("exploding a list"))?;
-    let rows: ArrayRef = Arc::new(UInt32Array::from(rows));
+    let rows = UInt32Array::from(rows);
     // Rows of one list keep its order: they stand together wherever they go.
-    let repeated = delta.take(&rows)?;
+    let indices: ArrayRef = Arc::new(rows.clone());
+    let repeated = delta.take(&indices)?;
     let mut columns = repeated.batch().columns().to_vec();
     columns[column] = elements;
     let options = RecordBatchOptions::new().with_row_count(Some(rows.len()));
     let batch = RecordBatch::try_new_with_options(schema.clone(), columns, &options)
         .map_err(OperatorError::arrow("exploding a list"))?;
-    Ok(repeated.with_columns(batch))
+    Ok((repeated.with_columns(batch), rows))
 }
 
 /// Newest, oldest, sum and count of the times that are not null.
@@ -322,7 +413,8 @@ pub fn chain_operator<'s>(
                 let result = if delta.is_damaged() {
                     Err(OperatorError::Frame { epoch })
                 } else {
-                    chain.apply(std::mem::take(delta), clock_ms, |one| noted.push(one))
+                    let context = ChainContext { epoch, clock_ms };
+                    chain.apply(std::mem::take(delta), context, |one| noted.push(one))
                 };
                 if !noted.is_empty() {
                     marks

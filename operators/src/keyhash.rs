@@ -146,6 +146,38 @@ fn chain(column: &ArrayRef, hashes: &mut [u64]) -> Result<()> {
     Ok(())
 }
 
+/// Whether values of a type have a hash.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "arrow has more types than this function serves"
+)]
+pub(crate) fn has_hash(data_type: &DataType) -> bool {
+    match data_type {
+        DataType::Int8
+        | DataType::Int16
+        | DataType::Int32
+        | DataType::Int64
+        | DataType::UInt8
+        | DataType::UInt16
+        | DataType::UInt32
+        | DataType::UInt64
+        | DataType::Date32
+        | DataType::Timestamp(TimeUnit::Microsecond, _)
+        | DataType::Decimal128(_, _)
+        | DataType::Float32
+        | DataType::Float64
+        | DataType::Boolean
+        | DataType::Utf8
+        | DataType::LargeUtf8
+        | DataType::Utf8View
+        | DataType::Binary
+        | DataType::Null => true,
+        DataType::Struct(fields) => fields.iter().all(|field| has_hash(field.data_type())),
+        DataType::List(item) => has_hash(item.data_type()),
+        _ => false,
+    }
+}
+
 /// Text and bytes hash alike in all their layouts.
 fn chain_bytes(column: &ArrayRef, hashes: &mut [u64]) {
     if let Some(array) = column.as_string_opt::<i32>() {

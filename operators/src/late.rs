@@ -46,7 +46,8 @@ impl EpochOperator for LateRows {
             .collect();
         if mask.true_count() > 0 {
             let rows = delta.filter(&mask)?;
-            out.give(Delta::insertions(rows.batch().clone()));
+            let origin = rows.origin().cloned();
+            out.give(Delta::insertions(rows.batch().clone()).with_origin(origin));
         }
         Ok(())
     }

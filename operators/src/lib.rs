@@ -13,6 +13,7 @@ pub mod chain;
 pub mod clock;
 mod dd;
 pub mod delta;
+pub mod draw;
 pub mod driver;
 pub mod error;
 pub mod keyhash;

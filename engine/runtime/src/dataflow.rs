@@ -11,6 +11,7 @@ use millstream_operators::{
     arrange::{Arrange, Limit},
     board::EpochBoard,
     chain::{Chain, chain_operator},
+    draw::DrawSource,
     driver::{
         DeltaStream, EpochOperator, MarkStream, OperatorEnvironment, OperatorEvent, Routing,
         epoch_operator,
@@ -31,7 +32,7 @@ use crate::{
     ends::{self, Closing, Input, Output},
     intake::Intake,
     message::{Said, Shared, Speaker},
-    plan::{MarkPolicy, Node, NodeId, StreamPlan},
+    plan::{MarkPolicy, Node, NodeId, StreamPlan, columns_of, retracts},
     sinks::{Encoders, Port},
 };
 
@@ -48,6 +49,8 @@ pub(crate) struct Blueprint {
     pub(crate) seeds: Arc<std::collections::BTreeMap<OperatorId, Seed>>,
     /// Whether the sink only counts rows.
     pub(crate) only_counts: bool,
+    /// What its random values are made from; the same at each start.
+    pub(crate) query_seed: u64,
     /// Whether state will be asked for.
     pub(crate) snapshots: Snapshots,
 }
@@ -246,9 +249,9 @@ impl<'s> Builder<'s> {
                     .ok_or_else(|| OperatorError::contract("a source has no decoder"))?;
                 Some(self.source(*source, decoder))
             }
-            Node::Chain { input, spec } => match &parts.streams[input.0] {
+            Node::Chain { input: from, spec } => match &parts.streams[from.0] {
                 Some(input) => {
-                    let chain = Chain::new(spec)?;
+                    let chain = Chain::new(spec, self.draw_source(*from))?;
                     let (rows, noted) = chain_operator(input.clone(), chain, &self.environment);
                     if spec.marks() {
                         parts.statistics.push(noted);
@@ -270,6 +273,16 @@ impl<'s> Builder<'s> {
             | Node::Late { .. }
             | Node::Top { .. } => None,
         })
+    }
+
+    /// What random values in a chain over a node's rows are made from.
+    fn draw_source(&self, input: NodeId) -> DrawSource {
+        let plan = &self.blueprint.plan;
+        DrawSource {
+            query_seed: self.blueprint.query_seed,
+            columns: columns_of(&plan.sources, &plan.nodes, input).fields().len(),
+            changing: retracts(&plan.nodes, input),
+        }
     }
 
     fn source(&self, source: SourceId, decoder: Box<dyn Decoder>) -> DeltaStream<'s> {

@@ -171,8 +171,8 @@ impl StreamPlan {
         self.nodes.iter().any(|node| match node {
             Node::Aggregate { spec, .. } => spec.wants_origins(),
             Node::Limit { .. } => true,
+            Node::Chain { spec, .. } => spec.draws(),
             Node::Source(_)
-            | Node::Chain { .. }
             | Node::Union { .. }
             | Node::Arrange { .. }
             | Node::Late { .. }

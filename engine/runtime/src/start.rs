@@ -346,6 +346,8 @@ impl Builder {
             marks: self.from.marks.clone(),
             seeds: std::mem::take(&mut self.from.seeds),
             only_counts: sinks.result().discards_rows(),
+            // The id is in the checkpoint, so a restart draws what the first start drew.
+            query_seed: xxh3_64(self.from.id.as_bytes()),
             snapshots: if self.from.log.is_some() {
                 Snapshots::Taken
             } else {

@@ -530,7 +530,9 @@ impl Session {
         let query_settings = QuerySettings {
             name: name.clone(),
             run_id: run_id.clone(),
-            new_id: Uuid::new_v4().to_string(),
+            new_id: settings
+                .new_id
+                .unwrap_or_else(|| Uuid::new_v4().to_string()),
             workers: settings.workers,
             trigger: settings.trigger,
             open_epochs_max: settings.open_epochs_max,

@@ -149,6 +149,8 @@ pub struct SessionSettings {
     pub channels: Channels,
     /// Where the next query is killed, for tests of recovery.
     pub kill_at: Option<KillPoint>,
+    /// Id of a query that begins, for tests that know its random values; drawn by chance without it.
+    pub new_id: Option<String>,
     /// Who decides which thread of the next query moves next, for tests of interleavings.
     pub schedule: Option<Arc<dyn Schedule>>,
     /// What changes plans.
@@ -181,6 +183,7 @@ impl Default for SessionSettings {
             open_epochs_max: 4,
             channels: Channels::Typed,
             kill_at: None,
+            new_id: None,
             schedule: None,
             plan: PlanSettings::default(),
             clock: Arc::new(SystemClock::new()),

@@ -5,7 +5,9 @@ use std::{collections::BTreeMap, sync::Arc};
 use datafusion::{
     execution::SessionStateDefaults,
     functions_aggregate::first_last,
-    logical_expr::{AggregateUDF, HigherOrderUDF, ScalarUDF, WindowUDF, planner::ExprPlanner},
+    logical_expr::{
+        AggregateUDF, HigherOrderUDF, ScalarUDF, Volatility, WindowUDF, planner::ExprPlanner,
+    },
 };
 use datafusion_spark::planner::SparkFunctionPlanner;
 
@@ -28,6 +30,7 @@ mod math;
 pub(crate) mod ordered;
 mod pattern;
 pub(crate) mod percentile;
+pub(crate) mod random;
 pub(crate) mod rounding;
 mod several;
 pub(crate) mod simple;
@@ -71,6 +74,8 @@ pub struct FunctionInfo {
     pub kind: FunctionKind,
     /// Whose it is.
     pub origin: FunctionOrigin,
+    /// Whether its value depends on more than its arguments: on the epoch's clock or on the row.
+    pub volatile: bool,
 }
 
 /// All functions by name.
@@ -86,6 +91,9 @@ pub(crate) struct Registry {
 
 /// Spark's package has these for doubles or with other results than Spark 4; DataFusion's are right.
 const NOT_FROM_SPARK: &[&str] = &["avg", "modulus", "negative"];
+
+/// DataFusion knows these only in plans that it runs itself; here they would fail at the first row.
+const NOT_FROM_DATAFUSION: &[&str] = &["current_time", "file_row_index", "input_file_name"];
 
 /// Spark's names of functions that DataFusion has under another one.
 const SCALAR_ALIASES: &[(&str, &str)] = &[
@@ -148,7 +156,9 @@ impl Registry {
 
     fn add_data_fusions(&mut self) {
         for function in SessionStateDefaults::default_scalar_functions() {
-            self.add_scalar(&function, FunctionOrigin::DataFusion);
+            if !NOT_FROM_DATAFUSION.contains(&function.name()) {
+                self.add_scalar(&function, FunctionOrigin::DataFusion);
+            }
         }
         for function in SessionStateDefaults::default_aggregate_functions() {
             self.add_aggregate(&function, FunctionOrigin::DataFusion);
@@ -180,7 +190,8 @@ impl Registry {
 
     fn add_ours(&mut self) {
         let ours = FunctionOrigin::Millstream;
-        for function in window::functions().iter().chain(&clock::functions()) {
+        let of_context = [window::functions(), clock::functions(), random::functions()];
+        for function in of_context.iter().flatten() {
             self.add_scalar(function, ours);
         }
         for function in higher::functions() {
@@ -309,8 +320,28 @@ impl Registry {
                 name: name.clone(),
                 kind: *kind,
                 origin: *origin,
+                volatile: self.is_volatile(name, *kind),
             })
             .collect()
+    }
+
+    fn is_volatile(&self, name: &str, kind: FunctionKind) -> bool {
+        let of_rows = || {
+            let scalar = self.scalar.get(name).map(|f| f.signature().volatility);
+            scalar.or_else(|| Some(self.higher_order.get(name)?.signature().volatility))
+        };
+        let volatility = match kind {
+            FunctionKind::Scalar => of_rows(),
+            FunctionKind::Aggregate => {
+                let function = self.aggregate.get(name);
+                function.map(|function| function.signature().volatility)
+            }
+            FunctionKind::Window => {
+                let function = self.window.get(name);
+                function.map(|function| function.signature().volatility)
+            }
+        };
+        volatility == Some(Volatility::Volatile)
     }
 
     /// Names of functions for hints.
@@ -331,10 +362,47 @@ pub fn scalar(name: &str) -> Option<Arc<ScalarUDF>> {
     let own = [
         window::functions(),
         clock::functions(),
+        random::functions(),
         datetime::functions(),
         text::functions(),
         json::functions(),
     ];
     let named = |function: &&Arc<ScalarUDF>| function.name() == name;
     own.iter().flatten().find(named).cloned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A function that answers as it likes would give other rows when an epoch runs again: each one
+    /// must be known here, and lowered to the clock or to a draw. [INV-02]
+    #[test]
+    fn what_depends_on_more_than_its_arguments_is_the_clock_or_a_draw() {
+        let registry = Registry::new();
+        let mut others: Vec<&str> = Vec::new();
+        for (name, function) in &registry.scalar {
+            let known = clock::is_clock(function) || random::is_random(function);
+            if function.signature().volatility != Volatility::Immutable && !known {
+                others.push(name);
+            }
+        }
+        let signature = |f: &HigherOrderUDF| f.signature().volatility;
+        let of_lists = registry
+            .higher_order
+            .iter()
+            .map(|(name, f)| (name, signature(f)));
+        let signature = |f: &AggregateUDF| f.signature().volatility;
+        let of_groups = registry
+            .aggregate
+            .iter()
+            .map(|(name, f)| (name, signature(f)));
+        let signature = |f: &WindowUDF| f.signature().volatility;
+        let of_frames = registry.window.iter().map(|(name, f)| (name, signature(f)));
+        let all = of_lists.chain(of_groups).chain(of_frames);
+        let moving = all.filter(|(_, volatility)| *volatility != Volatility::Immutable);
+        others.extend(moving.map(|(name, _)| name.as_str()));
+        // It reads the time zone of the session, which is always UTC.
+        assert_eq!(others, ["spark_cast"]);
+    }
 }

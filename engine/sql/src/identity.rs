@@ -1,18 +1,23 @@
 //! A plan in lines that stay the same as long as its state can be read.
 //!
-//! Sources by table and connector; stateful operators by keys, functions and types. Filters, file
-//! limits, delays of watermarks and output modes may change between runs and are left out. How several
-//! watermarks make one may not: the mark would jump.
+//! Sources by table and connector. Stateful operators by what their state consists of: keys and event
+//! time with what they are made of, functions with the *types* of their arguments. How an argument is
+//! computed may change, and so may filters, projections and FILTER clauses, file limits, delays of
+//! watermarks and output modes: after an error in an expression a query can be mended and go on. Two
+//! things may not. Over rows that are taken back the state holds values of the arguments, so these and
+//! the conditions on the way are spelled out: with others, a row would be taken back that was never
+//! given. And how several watermarks make one: the mark would jump.
 
 use std::fmt::Write;
 
 use millstream_operators::{
-    aggregate::{AggregateSpec, TimeKey},
-    chain::{ChainSpec, Step},
+    aggregate::{AggregateCall, AggregateSpec, TimeKey},
+    arrange::SortColumn,
+    top::TopSpec,
 };
 use millstream_runtime::plan::{MarkPolicy, Node, NodeId, SourceNode};
 
-use crate::types::spark_name;
+use crate::{spelling::Speller, types::spark_name};
 
 /// The identity of a plan with so many watermarks.
 pub(crate) fn identity(
@@ -29,6 +34,7 @@ pub(crate) fn identity(
         let name = source.factory.name();
         let _ = writeln!(text, "source {idx} {} connector={name}", source.table);
     }
+    let speller = Speller::new(sources, nodes);
     for node in nodes {
         match node {
             Node::Aggregate {
@@ -36,15 +42,19 @@ pub(crate) fn identity(
                 operator,
                 spec,
             } => {
-                let state = state(spec, nodes, *input);
+                let state = aggregate(spec, &speller, *input);
                 let _ = writeln!(text, "aggregate {} {state}", operator.0);
             }
             Node::Limit { operator, rows, .. } => {
                 let _ = writeln!(text, "limit {} rows={rows}", operator.0);
             }
-            Node::Top { operator, spec, .. } => {
-                let (order, skip, rows) = (&spec.order, spec.skip, spec.rows);
-                let _ = writeln!(text, "top {} {order:?} {skip} {rows}", operator.0);
+            Node::Top {
+                input,
+                operator,
+                spec,
+            } => {
+                let state = top(spec, &speller, *input);
+                let _ = writeln!(text, "top {} {state}", operator.0);
             }
             Node::Source(_)
             | Node::Chain { .. }
@@ -56,18 +66,9 @@ pub(crate) fn identity(
     text
 }
 
-fn state(spec: &AggregateSpec, nodes: &[Node], input: NodeId) -> String {
-    let column = |idx: usize| {
-        let data_type = spark_name(spec.input.field(idx).data_type());
-        match nodes.get(input.0) {
-            Some(Node::Chain { spec, .. }) => format!("{}:{data_type}", computed(spec, idx)),
-            _ => format!("{}:{data_type}", spec.input.field(idx).name()),
-        }
-    };
-    let list = |columns: &[usize]| {
-        let texts: Vec<String> = columns.iter().map(|idx| column(*idx)).collect();
-        texts.join(", ")
-    };
+fn aggregate(spec: &AggregateSpec, speller: &Speller<'_>, input: NodeId) -> String {
+    let data_type = |idx: usize| spark_name(spec.input.field(idx).data_type());
+    let column = |idx: usize| format!("{}:{}", speller.column(input, idx), data_type(idx));
     let time = match spec.time {
         TimeKey::None => "none".to_owned(),
         TimeKey::Instant { column: idx } => format!("instant({})", column(idx)),
@@ -84,44 +85,78 @@ fn state(spec: &AggregateSpec, nodes: &[Node], input: NodeId) -> String {
             format!("session({}, {})", column(idx), column(gap))
         }
     };
+    let keys: Vec<String> = spec.keys.iter().map(|idx| column(*idx)).collect();
     let calls: Vec<String> = spec
         .calls
         .iter()
         .map(|call| {
-            let filter = call
-                .filter
-                .map(|idx| format!(" filter {}", column(idx)))
-                .unwrap_or_default();
-            let name = call.function.fun().name();
-            let arguments = list(&call.arguments);
-            let of = [
-                (call.distinct, "distinct "),
-                (call.function.ignore_nulls(), "not null "),
-                (call.retracting, "changing "),
-            ];
-            let of: String = of
-                .into_iter()
-                .filter_map(|(is, word)| is.then_some(word))
-                .collect();
-            let form = call.state_form();
-            format!("{name}({of}{arguments}){filter} as {form}")
+            let argument = |idx: &usize| match speller.literal(input, *idx) {
+                // Some functions keep by what a literal says, such as the size of a sketch.
+                Some(literal) => format!("{literal}:{}", data_type(*idx)),
+                None if call.retracting => column(*idx),
+                None => data_type(*idx),
+            };
+            let arguments: Vec<String> = call.arguments.iter().map(argument).collect();
+            function(call, &arguments.join(", "), &column)
         })
         .collect();
-    format!(
-        "time={time} keys=[{}] calls=[{}]",
-        list(&spec.keys),
-        calls.join(", ")
-    )
+    let over = over(spec.retracting, speller, input);
+    let (keys, calls) = (keys.join(", "), calls.join(", "));
+    format!("time={time} keys=[{keys}] calls=[{calls}]{over}")
 }
 
-/// The expression of a column after the last projection of a chain.
-pub(crate) fn computed(chain: &ChainSpec, idx: usize) -> String {
-    let project = chain.steps.iter().rev().find_map(|step| match step {
-        Step::Project { expressions, .. } => expressions.get(idx),
-        Step::Filter(_) | Step::Mark { .. } | Step::Unnest { .. } => None,
-    });
-    project.map_or_else(
-        || chain.output.field(idx).name().clone(),
-        std::string::ToString::to_string,
-    )
+fn function(call: &AggregateCall, arguments: &str, column: &dyn Fn(usize) -> String) -> String {
+    let filter = call
+        .filter
+        .filter(|_| call.retracting)
+        .map(|idx| format!(" filter {}", column(idx)))
+        .unwrap_or_default();
+    let of = [
+        (call.distinct, "distinct "),
+        (call.function.ignore_nulls(), "not null "),
+        (call.retracting, "changing "),
+    ];
+    let of: String = of
+        .into_iter()
+        .filter_map(|(is, word)| is.then_some(word))
+        .collect();
+    let name = call.function.fun().name();
+    let form = call.state_form();
+    format!("{name}({of}{arguments}){filter} as {form}")
+}
+
+/// Which rows reach state that must be able to take them back.
+fn over(retracting: bool, speller: &Speller<'_>, input: NodeId) -> String {
+    if !retracting {
+        return String::new();
+    }
+    match speller.conditions(input).as_slice() {
+        [] => String::new(),
+        conditions => format!(" over=[{}]", conditions.join(" AND ")),
+    }
+}
+
+/// The first rows hold whole rows: their types, and what they are made of where they may change.
+fn top(spec: &TopSpec, speller: &Speller<'_>, input: NodeId) -> String {
+    let fields = spec.schema.fields().iter().enumerate();
+    let columns: Vec<String> = fields
+        .map(|(idx, field)| {
+            let data_type = spark_name(field.data_type());
+            match spec.retracting {
+                true => format!("{}:{data_type}", speller.column(input, idx)),
+                false => data_type,
+            }
+        })
+        .collect();
+    let order: Vec<String> = spec.order.iter().map(sorted).collect();
+    let over = over(spec.retracting, speller, input);
+    let (columns, order) = (columns.join(", "), order.join(", "));
+    let (skip, rows) = (spec.skip, spec.rows);
+    format!("columns=[{columns}] order=[{order}] skip={skip} rows={rows}{over}")
+}
+
+fn sorted(by: &SortColumn) -> String {
+    let direction = if by.descending { " desc" } else { "" };
+    let nulls = if by.nulls_first { "first" } else { "last" };
+    format!("{}{direction} nulls {nulls}", by.column)
 }

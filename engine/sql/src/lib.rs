@@ -24,6 +24,7 @@ mod numbers;
 pub mod planner;
 mod provider;
 mod rewrite;
+mod spelling;
 mod spread;
 pub mod statement;
 pub mod text;

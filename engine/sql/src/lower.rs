@@ -41,7 +41,7 @@ use crate::{
     catalog::TableMode,
     error::from_datafusion,
     functions::{
-        clock,
+        clock, random,
         window::{TimeWindow, carried, is_window, not_alone, time_window},
     },
     identity,
@@ -368,7 +368,7 @@ impl Lowering {
     }
 }
 
-/// Puts the epoch's clock in, and makes arithmetic fail on overflow as ANSI SQL wants it.
+/// Puts the epoch's clock and draws in, and makes arithmetic fail on overflow as ANSI SQL wants it.
 fn strict(
     part: Arc<dyn PhysicalExpr>,
 ) -> datafusion::common::Result<Transformed<Arc<dyn PhysicalExpr>>> {
@@ -377,6 +377,11 @@ fn strict(
     {
         let clock = EpochClock::new(clock.data_type().clone());
         return Ok(Transformed::yes(Arc::new(clock)));
+    }
+    if let Some(call) = part.downcast_ref::<ScalarFunctionExpr>()
+        && let Some(draw) = random::draw(call).map_err(SqlError::into_datafusion)?
+    {
+        return Ok(Transformed::yes(Arc::new(draw)));
     }
     if let Some(binary) = part.downcast_ref::<BinaryExpr>() {
         let checked = binary.clone().with_fail_on_overflow(true);

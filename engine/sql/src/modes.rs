@@ -100,6 +100,8 @@ fn refusal(plan: &StreamPlan, mode: OutputMode, check_chains: bool) -> Option<Re
         Some("session window streaming aggregations")
     } else if mode == OutputMode::Complete && aggregates.is_empty() {
         Some(NO_AGGREGATION)
+    } else if mode == OutputMode::Changes && reads_clock_above_changes(plan) {
+        Some("the clock above rows that are taken back")
     } else {
         None
     };
@@ -157,6 +159,34 @@ fn is_chained(plan: &StreamPlan) -> bool {
         | Node::Late { .. }
         | Node::Top { .. } => false,
     })
+}
+
+/// Whether the clock is read where rows may be taken back in a later epoch. That epoch has another
+/// clock, so that a row would be taken back that was never given. Random values have no such trouble:
+/// there they come from the values of the row.
+fn reads_clock_above_changes(plan: &StreamPlan) -> bool {
+    plan.nodes.iter().any(|node| match node {
+        Node::Chain { input, spec } => spec.reads_clock() && may_change(plan, *input),
+        Node::Aggregate { .. }
+        | Node::Source(_)
+        | Node::Union { .. }
+        | Node::Arrange { .. }
+        | Node::Limit { .. }
+        | Node::Late { .. }
+        | Node::Top { .. } => false,
+    })
+}
+
+/// Whether rows of a node are taken back in mode `changes`.
+fn may_change(plan: &StreamPlan, node: NodeId) -> bool {
+    match &plan.nodes[node.0] {
+        Node::Aggregate { .. } | Node::Top { .. } => true,
+        Node::Source(_) | Node::Late { .. } => false,
+        Node::Chain { input, .. } | Node::Arrange { input, .. } | Node::Limit { input, .. } => {
+            may_change(plan, *input)
+        }
+        Node::Union { inputs } => inputs.iter().any(|input| may_change(plan, *input)),
+    }
 }
 
 fn reaches_state(plan: &StreamPlan, node: NodeId) -> bool {

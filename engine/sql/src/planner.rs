@@ -40,7 +40,10 @@ use crate::{
     ddl::parse_interval,
     error::{from_datafusion, from_parser},
     folding::FoldArithmetic,
-    functions::{FunctionInfo, Registry},
+    functions::{
+        FunctionInfo, Registry,
+        random::{LATE_SITES, number},
+    },
     late, lower, modes,
     numbers::{SparkNumbers, narrow_literals},
     provider::{self, Provider, ScanSource},
@@ -52,6 +55,15 @@ use crate::{
 
 /// Functions that make several rows of one.
 const GENERATORS: [&str; 2] = ["inline", "stack"];
+
+/// Functions that number rows and partitions: another number of workers would give other answers.
+const UNORDERED: [(&str, &str); 2] = [
+    ("monotonically_increasing_id", "use uuid()"),
+    (
+        "spark_partition_id",
+        "rows are in no partition; group by a key",
+    ),
+];
 
 /// Passes of the optimizer; plans settle in two or three.
 const PASSES_MAX: u8 = 5;
@@ -322,7 +334,10 @@ impl Planner {
     ) -> Result<StreamPlan, SqlError> {
         let (logical, late) = match late {
             None => (logical, None),
-            Some(late) => (late::guard(logical)?.0, Some(self.optimize(late)?)),
+            Some(late) => {
+                let late = self.optimize_from(late, LATE_SITES)?;
+                (late::guard(logical)?.0, Some(late))
+            }
         };
         let optimized = self.optimize(logical)?;
         let lowered = |mode| {
@@ -348,11 +363,19 @@ impl Planner {
     /// # Errors
     /// Types that do not fit.
     pub fn optimize(&self, logical: LogicalPlan) -> Result<LogicalPlan, SqlError> {
+        self.optimize_from(logical, 0)
+    }
+
+    /// Optimizes; random functions have numbers from `first` on.
+    fn optimize_from(&self, logical: LogicalPlan, first: u32) -> Result<LogicalPlan, SqlError> {
         let context = OptimizerContext::new()
             .without_query_execution_start_time()
             .with_max_passes(PASSES_MAX);
-        self.analyzer
-            .execute_and_check(logical, &self.options, |_, _| {})
+        number(logical, first)
+            .and_then(|plan| {
+                self.analyzer
+                    .execute_and_check(plan, &self.options, |_, _| {})
+            })
             .and_then(guard)
             .and_then(|plan| self.optimizer.optimize(plan, &context, |_, _| {}))
             .map_err(from_datafusion)
@@ -379,10 +402,10 @@ impl Planner {
         if GENERATORS.contains(&name.as_str()) {
             return SqlError::unsupported(format!("{name} in a streaming query"));
         }
-        if name == "monotonically_increasing_id" {
+        if let Some((_, hint)) = UNORDERED.iter().find(|(known, _)| *known == name) {
             return SqlError::NotOnStream {
                 what: format!("Expression(s): {name} is not supported with streaming"),
-                hint: "use uuid()",
+                hint,
             };
         }
         let near = did_you_mean(&name, self.registry.names()).map(str::to_owned);
@@ -477,6 +500,7 @@ fn anchor(error: &SqlError, query: &QueryText) -> Option<TextPosition> {
                 ("ort", "ORDER"),
                 ("ampling", "TABLESAMPLE"),
                 ("monotonically", "monotonically_increasing_id"),
+                ("partition_id", "spark_partition_id"),
                 ("imit", "LIMIT"),
                 ("ffset", "OFFSET"),
                 ("oin", "JOIN"),

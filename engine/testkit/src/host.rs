@@ -280,6 +280,8 @@ impl ScriptHost for SessionHost {
         let mut settings = self.session.settings();
         settings.workers = workers;
         settings.checkpoint = Checkpoint::Disk(Arc::new(SimDisk::new()));
+        // What `rand()` draws comes from the id: a script knows it.
+        settings.new_id = Some(format!("script-{query}"));
         let mut running = Running {
             name: query.to_owned(),
             frame,

@@ -48,7 +48,7 @@ enum Kind {
 }
 
 /// Gives null where its lambda fails.
-const TRY: &str = "__try";
+pub(super) const TRY: &str = "__try";
 
 const ALL: [(&str, Kind); 10] = [
     (TRY, Kind::Try),

@@ -95,7 +95,6 @@ pub(crate) const DEFINITIONS: &[(&str, &[&str], &str)] = &[
         "__try(true, __row -> to_binary(a, b))",
     ),
     ("try_validate_utf8", &["x"], "x"),
-    ("uniform", &["a", "b"], "(a + (b - a) * rand())"),
     ("validate_utf8", &["x"], "x"),
     (
         "make_timestamp_ltz",

@@ -66,7 +66,7 @@ fn a_logical_plan_needs_no_text() -> Result<(), SqlError> {
     .assert_eq(&explain(&stream, millstream_sql::ExplainFormat::Tree));
     expect![[r#"
         source 0 plain connector=memory
-        aggregate 0 time=windowed(w@0:STRUCT<start: TIMESTAMP, end: TIMESTAMP>) keys=[] calls=[sum(v@1:BIGINT)]
+        aggregate 0 time=windowed(window(plain.ts, '1 minute'):STRUCT<start: TIMESTAMP, end: TIMESTAMP>) keys=[] calls=[sum(BIGINT) as sum and rounds]
     "#]].assert_eq(&stream.identity);
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 mod cases;
 mod fixture;
+mod identity;
 mod modes;
 mod plans;
 mod refusals;

@@ -278,7 +278,7 @@ fn filters_without_the_time_column_go_below_the_mark() {
                     | mark: clicks.at delay 10 seconds
                     | project: at
                     | filter: at@0 < 1728129600000000
-                    | filter: random() < 0.5
+                    | filter: rand() < 0.5
                     | project: at@0 AS clicks.at, 1 AS Int32(1)
                     Source clicks connector=memory
                       | columns: at TIMESTAMP, n INT

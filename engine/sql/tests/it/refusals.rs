@@ -403,6 +403,91 @@ fn tables() {
 }
 
 #[test]
+fn what_differs_from_run_to_run() {
+    check(
+        Append,
+        "SELECT spark_partition_id() FROM clicks",
+        &expect![[r#"
+            error SQL-030: Expression(s): spark_partition_id is not supported with streaming (line 1, column 8)
+            hint: rows are in no partition; group by a key
+        "#]],
+    );
+    check(
+        Append,
+        "SELECT rand(n) FROM clicks",
+        &expect![[r#"
+            error SQL-005 [DATATYPE_MISMATCH]: the seed of rand must be a constant (line 1, column 1)
+        "#]],
+    );
+    check(
+        Append,
+        "SELECT rand('a') FROM clicks",
+        &expect![[r#"
+            error SQL-005 [DATATYPE_MISMATCH]: Function 'rand' user-defined coercion failed with: External error: rand takes a BIGINT as its seed, not STRING. No function matches the given name and argument types 'rand(Utf8)'. You might need to add explicit type casts. (line 1, column 1)
+        "#]],
+    );
+    check(
+        Append,
+        "SELECT rand(1, 2) FROM clicks",
+        &expect![[r#"
+            error SQL-005 [DATATYPE_MISMATCH]: Function 'rand' user-defined coercion failed with: External error: rand does not take so many arguments. No function matches the given name and argument types 'rand(Int64, Int64)'. You might need to add explicit type casts. (line 1, column 1)
+        "#]],
+    );
+    check(
+        Append,
+        "SELECT uniform(1, who) FROM clicks",
+        &expect![[r#"
+            error SQL-005 [DATATYPE_MISMATCH]: Function 'uniform' user-defined coercion failed with: External error: uniform does not take STRING. No function matches the given name and argument types 'uniform(Int64, Utf8)'. You might need to add explicit type casts. (line 1, column 1)
+        "#]],
+    );
+    check(
+        Append,
+        "SELECT shuffle(who) FROM clicks",
+        &expect![[r#"
+            error SQL-005 [DATATYPE_MISMATCH]: Function 'shuffle' user-defined coercion failed with: External error: shuffle does not take STRING. No function matches the given name and argument types 'shuffle(Utf8)'. You might need to add explicit type casts. (line 1, column 1)
+        "#]],
+    );
+    check(
+        Append,
+        "SELECT transform(tags, x -> rand()) FROM plain",
+        &expect![[r#"
+            error SQL-007: rand inside a lambda is not supported (line 1, column 1)
+        "#]],
+    );
+    check(
+        Append,
+        "SELECT current_time() FROM clicks",
+        &expect![[r#"
+            error SQL-004 [UNRESOLVED_ROUTINE]: no function is named current_time (line 1, column 8)
+            hint: did you mean current_timezone?
+        "#]],
+    );
+    check(
+        Append,
+        "SELECT input_file_name() FROM clicks",
+        &expect![[r#"
+            error SQL-004 [UNRESOLVED_ROUTINE]: no function is named input_file_name (line 1, column 8)
+            hint: `millstream functions` lists them
+        "#]],
+    );
+    check(
+        Changes,
+        "SELECT who, count(*) AS c, now() AS at FROM clicks GROUP BY who",
+        &expect![[r#"
+            error SQL-020 [STREAMING_OUTPUT_MODE.UNSUPPORTED_OPERATION]: output mode changes is not supported for the clock above rows that are taken back (line 1, column 52)
+            hint: this query can run in: update, complete
+        "#]],
+    );
+    check(
+        Changes,
+        "SELECT who FROM (SELECT * FROM clicks ORDER BY n LIMIT 3) WHERE at < now()",
+        &expect![[r#"
+            error SQL-020 [STREAMING_OUTPUT_MODE.UNSUPPORTED_OPERATION]: output mode changes is not supported for the clock above rows that are taken back (line 1, column 1)
+        "#]],
+    );
+}
+
+#[test]
 fn clauses_that_would_be_passed_over() {
     check(
         Append,
