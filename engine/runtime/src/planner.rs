@@ -109,14 +109,16 @@ impl Planner {
         self.settling.captured(epoch);
     }
 
-    /// Runs an epoch of an earlier start again.
+    /// Runs an epoch of an earlier start again. State is captured after the last one, so that a query
+    /// whose processes never live long does not repeat ever more epochs; the sources' cursors stand
+    /// behind the last plan already.
     ///
     /// # Errors
     /// When a source cannot say what the epoch's splits are.
     pub(crate) fn replay(
         &mut self,
         planned: Planned,
-        step: &Replay,
+        (step, is_last): (&Replay, bool),
         recorded: Option<Commit>,
     ) -> Result<(), RuntimeError> {
         let plan = planned.plan().clone();
@@ -132,8 +134,7 @@ impl Planner {
                     PlanKind::Data => EpochKind::Data,
                     PlanKind::NoData => EpochKind::NoData,
                 },
-                // A snapshot needs the cursors of the sources; they stand behind the last plan.
-                snapshot_after: false,
+                snapshot_after: is_last,
             },
             latest: ranges.iter().map(|_| None).collect(),
             ranges: ranges.clone(),
@@ -144,7 +145,15 @@ impl Planner {
             durations: Durations::default(),
         };
         self.pacer.replayed();
-        self.announce(plan.epoch, open, &ranges)
+        self.announce(plan.epoch, open, &ranges)?;
+        if is_last {
+            let source_states = self.desk.source_states();
+            self.asked(Asked {
+                epoch: plan.epoch,
+                source_states,
+            });
+        }
+        Ok(())
     }
 
     /// Tells the committer, then operators, then readers, of an epoch whose plan is durable.

@@ -521,7 +521,8 @@ impl Builder {
                 // What changed with the user's word gives what it gives now.
                 .filter(|_| !recovered.accepted.iter().any(|a| a.epoch <= step.epoch))
                 .copied();
-            planner.replay(planned, step, recorded)?;
+            let is_last = planned.epoch().next() == self.from.resume.next;
+            planner.replay(planned, (step, is_last), recorded)?;
         }
         Ok(())
     }

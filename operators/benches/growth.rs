@@ -1,6 +1,6 @@
 //! What windows and sessions cost: time an epoch, bytes that the allocator counts, bytes that the operator reports.
 //!
-//! `cargo run --release -p millstream-operators --example growth -- NAME`; without a name it lists them. One measure
+//! `cargo bench -p millstream-operators --bench growth -- NAME`; without a name it lists them. One measure
 //! a process, because the greatest number of bytes never falls.
 
 use std::{
