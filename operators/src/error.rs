@@ -57,10 +57,10 @@ impl OperatorError {
 
     /// A number or an instant that 64 bits cannot hold; for people, as Spark names it.
     #[must_use]
-    pub fn overflow(what: impl ToString) -> OperatorError {
+    pub fn overflow(what: &'static str) -> OperatorError {
         let source = ArrowError::ArithmeticOverflow("ARITHMETIC_OVERFLOW".to_owned());
         OperatorError::Expression {
-            what: what.to_string(),
+            what: what.to_owned(),
             source: DataFusionError::ArrowError(Box::new(source), None),
         }
     }

@@ -230,12 +230,11 @@ impl CountedAggregate {
         })?;
         let groups = self.groups.latest();
         closing.full.extend(full.into_iter().map(|row| groups[row]));
-        match self.spec.mode {
-            OutputMode::Append => closing.leaving.clone_from(&closing.full),
-            OutputMode::Update | OutputMode::Changes => {
-                closing.touched.mark(groups, self.groups.len());
-            }
-            _ => {}
+        let mode = self.spec.mode;
+        if mode == OutputMode::Append {
+            closing.leaving.clone_from(&closing.full);
+        } else if mode != OutputMode::Complete {
+            closing.touched.mark(groups, self.groups.len());
         }
         Ok(())
     }
@@ -282,7 +281,6 @@ impl CountedAggregate {
     /// What leaves when all rows are in.
     fn list_leaving(&mut self, kind: EpochKind, closing: &mut Closing) -> Result<()> {
         match self.spec.mode {
-            OutputMode::Append => {}
             OutputMode::Update => closing.leaving = closing.touched.take(),
             OutputMode::Changes => {
                 let touched = closing.touched.take().into_iter();
@@ -294,7 +292,7 @@ impl CountedAggregate {
                 let there = all.filter(|group| self.groups.rows_of(*group) > 0);
                 closing.leaving = there.collect();
             }
-            OutputMode::Complete => {}
+            OutputMode::Append | OutputMode::Complete => {}
             other => {
                 return Err(OperatorError::contract(format!(
                     "no windows by count in mode {other}"

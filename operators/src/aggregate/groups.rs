@@ -250,12 +250,16 @@ impl Groups {
 
     /// Bytes held, about.
     pub(super) fn bytes(&self) -> usize {
-        let boxed = |function: &Box<dyn Function>| size_of_val(&**function) + function.bytes();
+        let boxed = |function: &dyn Function| size_of_val(function) + function.bytes();
         self.keys.bytes()
             + self.rows.capacity() * size_of::<i64>()
             + self.scratch.capacity() * size_of::<u32>()
             + self.functions.capacity() * size_of::<Box<dyn Function>>()
-            + self.functions.iter().map(boxed).sum::<usize>()
+            + self
+                .functions
+                .iter()
+                .map(|function| boxed(function.as_ref()))
+                .sum::<usize>()
     }
 }
 

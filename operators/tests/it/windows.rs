@@ -106,23 +106,20 @@ impl Model {
         }
         let group = |(end, key): &(i64, i64), (rows, sum): &(i64, i64)| (*end, *key, *rows, *sum);
         let mut out = Vec::new();
-        match mode {
-            OutputMode::Update => {
-                out.extend(touched.iter().map(|of| (1, group(of, &self.windows[of]))));
-            }
-            OutputMode::Changes => {
-                for of in &touched {
-                    let (was, is) = (before.get(of), &self.windows[of]);
-                    if was != Some(is) {
-                        out.extend(was.map(|was| (-1, group(of, was))));
-                        out.push((1, group(of, is)));
-                    }
+        if mode == OutputMode::Update {
+            out.extend(touched.iter().map(|of| (1, group(of, &self.windows[of]))));
+        }
+        if mode == OutputMode::Changes {
+            for of in &touched {
+                let (was, is) = (before.get(of), &self.windows[of]);
+                if was != Some(is) {
+                    out.extend(was.map(|was| (-1, group(of, was))));
+                    out.push((1, group(of, is)));
                 }
             }
-            OutputMode::Complete if !epoch.rows.is_empty() => {
-                out.extend(self.windows.iter().map(|(of, is)| (1, group(of, is))));
-            }
-            _ => {}
+        }
+        if mode == OutputMode::Complete && !epoch.rows.is_empty() {
+            out.extend(self.windows.iter().map(|(of, is)| (1, group(of, is))));
         }
         let mut removed = 0;
         if closes {
