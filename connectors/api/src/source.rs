@@ -164,6 +164,13 @@ pub trait Source: Send {
         })
     }
 
+    /// A range that ends where the source stands, as [`settled`](Source::settled) needs it. Asked
+    /// between [`restore`](Source::restore) and the first [`replay`](Source::replay), because the
+    /// plans before a snapshot are no longer known then. `None` if there is nothing to clean up.
+    fn standing(&self) -> Option<PlannedRange> {
+        None
+    }
+
     /// This range and all before it will never be read again: the older of the two snapshots that
     /// are kept lies behind them. Clean up behind them; what a crash leaves is cleaned by the next
     /// call.

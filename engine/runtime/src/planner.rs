@@ -103,10 +103,9 @@ impl Planner {
         }
     }
 
-    /// An earlier start captured state after this epoch, when these ranges were the newest.
-    pub(crate) fn captured_before(&mut self, epoch: Epoch, ranges: Vec<Option<PlannedRange>>) {
-        self.settling.planned(&ranges);
-        self.settling.captured(epoch);
+    /// The query goes on from a snapshot after this epoch, where the sources stood so.
+    pub(crate) fn restored(&mut self, epoch: Epoch, standing: &[Option<PlannedRange>]) {
+        self.settling.restored(epoch, standing);
     }
 
     /// Runs an epoch of an earlier start again. State is captured after the last one, so that a query
@@ -452,6 +451,18 @@ impl Settling {
                 newest.clone_from(range);
             }
         }
+    }
+
+    /// There is a snapshot after this epoch. A run that takes one and ends settles what that one
+    /// stands for; without this, runs that are short would never settle anything.
+    fn restored(&mut self, epoch: Epoch, standing: &[Option<PlannedRange>]) {
+        self.newest.resize(standing.len(), None);
+        for (newest, standing) in self.newest.iter_mut().zip(standing) {
+            if newest.is_none() {
+                newest.clone_from(standing);
+            }
+        }
+        self.captured.insert(epoch, standing.to_vec());
     }
 
     /// State is being captured after this epoch, the newest.

@@ -9,7 +9,9 @@ use std::sync::{
     mpsc::{self, Receiver, Sender},
 };
 
-use millstream_connectors_api::{Journals, MemoryJournals, Source, SourceContext, Wake, Waker};
+use millstream_connectors_api::{
+    Journals, MemoryJournals, PlannedRange, Source, SourceContext, Wake, Waker,
+};
 use millstream_epoch::{
     CheckpointStore, Commit, Disk, Manifest, Metadata, Plan, Recovered, Resume,
 };
@@ -138,7 +140,7 @@ pub(crate) fn start(order: Order) -> Result<Ready, RuntimeError> {
     let log = opened.as_ref().map(|(log, _)| log);
     let mut sources = open_sources(&plan, &bell, log)?;
     let from = From::find(&plan, &settings, (opened, checkpoint), &mut sinks)?;
-    from.restore_sources(&mut sources)?;
+    let standing = from.restore_sources(&mut sources)?;
     if let Some(recovered) = &from.recovered {
         recovered_notices(recovered, &listener);
     }
@@ -150,7 +152,11 @@ pub(crate) fn start(order: Order) -> Result<Ready, RuntimeError> {
         from,
     };
     let id = builder.from.id.clone();
-    let planner = builder.build(sources, sinks, (to_planner, planner_inbox))?;
+    let snapshot = builder.from.snapshot.as_ref().map(|found| found.epoch);
+    let mut planner = builder.build(sources, sinks, (to_planner, planner_inbox))?;
+    if let Some(epoch) = snapshot {
+        planner.restored(epoch, &standing);
+    }
     Ok(Ready { id, planner, bell })
 }
 
@@ -275,13 +281,19 @@ impl From {
         })
     }
 
-    /// Brings the cursors of the sources to the end of the last plan.
-    fn restore_sources(&self, sources: &mut [Box<dyn Source>]) -> Result<(), RuntimeError> {
+    /// Brings the cursors of the sources to the end of the last plan. Gives where each stood at the
+    /// snapshot.
+    fn restore_sources(
+        &self,
+        sources: &mut [Box<dyn Source>],
+    ) -> Result<Vec<Option<PlannedRange>>, RuntimeError> {
+        let mut standing = Vec::with_capacity(sources.len());
         for (index, source) in sources.iter_mut().enumerate() {
             let states = self.snapshot.as_ref().map(|found| &found.source_states);
             if let Some(state) = states.and_then(|states| states.get(index)) {
                 source.restore(state)?;
             }
+            standing.push(source.standing());
             for plan in &self.plans {
                 if let Some(range) = plan.sources.get(index).and_then(Option::as_ref) {
                     let range = planned_range(range);
@@ -292,7 +304,7 @@ impl From {
                 }
             }
         }
-        Ok(())
+        Ok(standing)
     }
 }
 
@@ -507,11 +519,6 @@ impl Builder {
         let Some(recovered) = &self.from.recovered else {
             return Ok(());
         };
-        if let Some(snapshot) = &self.from.snapshot {
-            let captured = recovered.captured.iter();
-            let ranges = captured.map(|range| range.as_ref().map(planned_range));
-            planner.captured_before(snapshot.epoch, ranges.collect());
-        }
         let steps = &self.from.resume.replay;
         assert_eq!(self.from.plans.len(), steps.len(), "every plan is replayed");
         for (planned, step) in recovered.planned().into_iter().zip(steps) {

@@ -473,6 +473,15 @@ impl Source for FileSource {
         Ok(())
     }
 
+    fn standing(&self) -> Option<PlannedRange> {
+        let detail = Detail::entries(self.standing.files, self.standing).ok()?;
+        Some(PlannedRange {
+            start: None,
+            end: self.latest()?,
+            detail,
+        })
+    }
+
     fn settled(&mut self, range: &PlannedRange) -> Result<(), ConnectorError> {
         self.accepted.remove(&range.end.0);
         if let Detail::Entries { after, .. } = Detail::of(range)? {

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     Accepted, Commit, Disk, DiskLock, EpochError, Facts, Manifest, Metadata, OPEN_PLANS_MAX, Plan,
-    Planned, Refusal, RelPath, SinkPosition, SourceRange,
+    Planned, Refusal, RelPath, SinkPosition,
 };
 
 /// A file that was passed over at a start.
@@ -52,9 +52,6 @@ pub struct Recovered {
     pub given_up: Vec<Plan>,
     /// Changed input of `plans` that the user accepted.
     pub accepted: Vec<Accepted>,
-    /// For each source the newest range up to the snapshot, as far as the log still has it: what
-    /// may be cleaned up once the snapshot is the older of two.
-    pub captured: Vec<Option<SourceRange>>,
     /// The newest plan, also if the snapshot contains it.
     pub plan_last: Option<Epoch>,
     /// The newest commit, also if the snapshot contains it.
@@ -401,26 +398,11 @@ fn recovered(
         snapshot,
         given_up: image.given_up.clone(),
         accepted: accepted.cloned().collect(),
-        captured: newest_ranges(image, epoch),
         plan_last: image.plan_last(),
         commit_last: image.commit_last(),
         torn_bytes: image.torn_bytes,
         damaged: found.damaged.clone(),
     }
-}
-
-/// For each source the newest range in the plans up to an epoch.
-fn newest_ranges(image: &LogImage, epoch: Option<Epoch>) -> Vec<Option<SourceRange>> {
-    let mut newest: Vec<Option<SourceRange>> = Vec::new();
-    for plan in image.plans.iter().filter(|plan| Some(plan.epoch) <= epoch) {
-        newest.resize(plan.sources.len(), None);
-        for (newest, range) in newest.iter_mut().zip(&plan.sources) {
-            if range.is_some() {
-                newest.clone_from(range);
-            }
-        }
-    }
-    newest
 }
 
 fn open_log(

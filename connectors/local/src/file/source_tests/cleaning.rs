@@ -114,3 +114,24 @@ fn very_many_files_are_cleaned_a_few_at_a_time() {
     }
     assert_eq!(notices(source.as_mut()), []);
 }
+
+#[test]
+fn what_a_snapshot_stands_for_is_cleaned_after_a_restart() {
+    let world = World::new();
+    world.put("in/1", "x\n", 1);
+    world.put("in/2", "x\n", 2);
+    let options = [("maxFilesPerTrigger", "1"), ("cleanSource", "delete")];
+    let open = || world.try_open(&world.path("in"), &options).expect("opens");
+    let mut source = open();
+    assert_eq!(source.standing(), None);
+    planned(source.as_mut());
+    let state = source.state();
+    drop(source);
+    let mut source = open();
+    source.restore(&state).expect("own state");
+    let standing = source.standing().expect("a range was planned");
+    assert_eq!(names(source.as_ref(), &standing), [""; 0]);
+    assert_eq!(planned(source.as_mut()), ["2"]);
+    source.settled(&standing).expect("cleans");
+    assert_eq!(left(&world, "in"), ["2"]);
+}
