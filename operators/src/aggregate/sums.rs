@@ -211,7 +211,8 @@ impl<T: Summable> Function for Sum<T> {
         match self.on_overflow {
             OnOverflow::Null => {
                 let decimals = sums.as_primitive::<Decimal128Type>();
-                Ok(Arc::new(decimals.null_if_overflow_precision(precision)))
+                let kept = decimals.null_if_overflow_precision(precision);
+                Ok(Arc::new(kept.with_data_type(self.data_type.clone())))
             }
             OnOverflow::Fail => {
                 sums.as_primitive::<Decimal128Type>()

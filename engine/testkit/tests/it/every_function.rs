@@ -2,7 +2,8 @@
 //!
 //! Which worker takes which chunk, who merges first and where a query is started again are drawn from
 //! seeds; numbers are of many sizes, with NaN, infinities, both zeros and nulls among them. A name of
-//! the catalogue without a call here fails the test. `MILLSTREAM_RUNS` says how many runs are compared.
+//! the catalogue without a call here fails the test. `MILLSTREAM_RUNS` says how many runs are compared,
+//! `MILLSTREAM_CALLS` which calls, with a semicolon between them, to look at one alone.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -100,7 +101,7 @@ const CALLS: &[(&str, &[&str])] = &[
     ("min", &["min(x)", "min(s)", "min(b)"]),
     ("min_by", &["min_by(x, n)", "min_by(s, y)"]),
     ("mode", &["mode(n)", "mode(s)", "mode(x)"]),
-    ("nth_value", &["nth_value(x, 3)"]),
+    ("nth_value", &["nth_value(x, CAST(3 AS BIGINT))"]),
     (
         "percentile",
         &["percentile(x, 0.3)", "percentile(f, array(0.1, 0.9))"],
@@ -374,6 +375,9 @@ fn difference(question: &Question<'_>, one: &Answer, other: &Answer) -> String {
 }
 
 fn same_in_every_run(mode: OutputMode, from: &str, calls: &[&str]) {
+    let only = std::env::var("MILLSTREAM_CALLS").ok();
+    let only: Option<Vec<&str>> = only.as_deref().map(|calls| calls.split(';').collect());
+    let calls = only.as_deref().unwrap_or(calls);
     let given = std::env::var("MILLSTREAM_RUNS").ok();
     let runs = given.and_then(|text| text.parse().ok()).unwrap_or(20u64);
     let columns: Vec<String> = std::iter::once("g")
