@@ -386,27 +386,27 @@ impl Committer {
         Ok(written.unwrap_or(counts))
     }
 
-    /// What an epoch gives must be what it gave before.
+    /// What an epoch gives must be what it gave before. Another number of rows ends the query; another
+    /// watermark is said and no more, because the delay may have been changed since.
     fn check_replay(&self, open: &OpenEpoch, outcome: Outcome) -> Result<(), Ended> {
         let Some(recorded) = &open.recorded else {
             return Ok(());
         };
-        let differs = |what, was: String, is: String| {
-            Err(Ended::Failed(RuntimeError::ReplayDiffers {
-                epoch: recorded.epoch,
-                what,
-                was,
-                is,
-            }))
+        let differs = |what, was: String, is: String| RuntimeError::ReplayDiffers {
+            epoch: recorded.epoch,
+            what,
+            was,
+            is,
         };
         if recorded.rows_in != outcome.rows_in {
             let (was, is) = (recorded.rows_in.to_string(), outcome.rows_in.to_string());
-            return differs("rows read", was, is);
+            return Err(differs("rows read", was, is).into());
         }
         if self.has_marks && recorded.watermark_next_ms != outcome.watermark_next_ms {
             let was = crate::progress::iso_ms(recorded.watermark_next_ms);
             let is = crate::progress::iso_ms(outcome.watermark_next_ms);
-            return differs("watermark", was, is);
+            let fault = differs("watermark", was, is).fault();
+            (self.around.listener)(QueryEvent::Notice(fault));
         }
         Ok(())
     }

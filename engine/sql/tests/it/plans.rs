@@ -646,7 +646,7 @@ fn a_condition_on_the_clock_alone_stays_above_the_groups() {
                     Source plain connector=memory
                       | columns: k STRING, v BIGINT
             watermark: none
-            modes: update, complete, changes
+            modes: update, complete
         "#]],
     );
 }

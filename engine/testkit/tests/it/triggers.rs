@@ -4,7 +4,7 @@ use std::{
     path::Path,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -18,10 +18,13 @@ use datafusion::{
     logical_expr::{ColumnarValue, ScalarUDF, Volatility, col, create_udf},
 };
 use millstream::{
-    Checkpoint, Clock, Coded, DataFrame, KillPoint, OutputMode, Session, SessionSettings,
-    StreamingQuery, Trigger, VirtualClock, functions::window,
+    Checkpoint, Clock, Coded, DataFrame, Fault, KillPoint, OutputMode, Session, SessionSettings,
+    StreamingQuery, StreamingQueryListener, Trigger, VirtualClock, functions::window,
 };
-use millstream_epoch::sim::SimDisk;
+use millstream_epoch::{
+    Disk,
+    sim::{Failure, SimDisk},
+};
 use millstream_types::Epoch;
 
 /// A session whose queries keep one checkpoint.
@@ -390,4 +393,88 @@ fn a_replay_that_reads_other_rows_is_refused() {
     let fault = query.exception().expect("an error ended it");
     assert_eq!(fault.code.0, "CKP-009", "{error}");
     assert!(fault.message.contains("rows read: was=3 is=2"), "{fault}");
+}
+
+/// What a listener was told of a full disk.
+#[derive(Default)]
+struct Told {
+    paused: AtomicUsize,
+    resumed: AtomicUsize,
+    noticed: AtomicUsize,
+}
+
+impl StreamingQueryListener for Told {
+    fn on_query_notice(&self, _id: &str, notice: &Fault) {
+        assert_eq!(notice.code.0, "CKP-005", "{notice}");
+        self.noticed.fetch_add(1, Ordering::SeqCst);
+    }
+    fn on_query_paused(&self, _id: &str, reason: &Fault) {
+        assert_eq!(reason.code.0, "CKP-005", "{reason}");
+        self.paused.fetch_add(1, Ordering::SeqCst);
+    }
+    fn on_query_resumed(&self, _id: &str) {
+        self.resumed.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+/// Runs a query over a disk that is full at one operation; the number of operations.
+fn run_with_a_full_disk(at: Option<u64>, told: &Arc<Told>) -> u64 {
+    let mut place = Place::new(
+        Trigger::AvailableNow,
+        "CREATE TABLE e (n INT) WITH (connector = 'memory')",
+    );
+    let disk = Arc::new(SimDisk::new());
+    place.settings.checkpoint = Checkpoint::Disk(Arc::clone(&disk) as Arc<dyn Disk>);
+    place.session.add_listener(Arc::clone(told) as _);
+    let frame = place
+        .session
+        .sql("SELECT n, count(*) AS c FROM e GROUP BY n");
+    let frame = frame.expect("plans");
+    let mut given = Vec::new();
+    for (round, numbers) in [[1, 2], [2, 3]].iter().enumerate() {
+        place.add(numbers);
+        if let Some(at) = at.filter(|_| round == 1) {
+            disk.fail_at(at, Failure::Enospc);
+        }
+        let start = || {
+            let writer = frame.write_stream().format("memory").query_name("q");
+            let writer = writer.output_mode(OutputMode::Update);
+            writer.start_with(place.settings.clone())
+        };
+        // A start is refused with a code, and the next one goes on.
+        let query = start().or_else(|error| {
+            assert_eq!(error.code().0, "CKP-005", "operation {at:?}");
+            start()
+        });
+        let query = query.expect("starts");
+        // A sync or a rename is never repeated: if that finds no room, the query starts anew.
+        if let Err(error) = query.await_termination_blocking(None) {
+            let fault = query.exception().expect("an error ended it");
+            let unknown = ["cannot sync", "cannot rename"];
+            let is_unknown = unknown.iter().any(|what| fault.message.contains(what));
+            assert!(is_unknown, "{error}");
+            let ended = start().expect("starts").await_termination_blocking(None);
+            assert!(ended.expect("it goes on"), "operation {at:?}");
+        }
+        given.push(place.taken());
+    }
+    let expected = [vec![(1, 1), (2, 1)], vec![(2, 2), (3, 1)]];
+    assert_eq!(given, expected, "operation {at:?}");
+    disk.ops()
+}
+
+/// proves P9: a disk that is full when a plan, a commit or a snapshot is written pauses the query, or
+/// puts the snapshot off, and the answer is the same.
+#[test]
+fn a_full_disk_pauses_a_query() {
+    let told = Arc::<Told>::default();
+    let ops = run_with_a_full_disk(None, &told);
+    // The last operations are those of the second run, behind its opening.
+    for at in (ops - 14)..ops {
+        run_with_a_full_disk(Some(at), &told);
+    }
+    let count = |of: &AtomicUsize| of.load(Ordering::SeqCst);
+    assert!(count(&told.paused) > 0);
+    assert_eq!(count(&told.paused), count(&told.resumed));
+    assert!(count(&told.noticed) > 0);
 }
