@@ -450,7 +450,7 @@ fn run_with_a_full_disk(at: Option<u64>, told: &Arc<Told>) -> u64 {
         // A sync or a rename is never repeated: if that finds no room, the query starts anew.
         if let Err(error) = query.await_termination_blocking(None) {
             let fault = query.exception().expect("an error ended it");
-            let unknown = ["cannot sync", "cannot rename"];
+            let unknown = ["cannot sync", "cannot rename", "closed after a failed"];
             let is_unknown = unknown.iter().any(|what| fault.message.contains(what));
             assert!(is_unknown, "{error}");
             let ended = start().expect("starts").await_termination_blocking(None);
