@@ -171,6 +171,10 @@ impl Planner {
             of.intake.plan(epoch, splits.transpose()?);
         }
         self.settling.planned(ranges);
+        if !self.desk.is_durable {
+            // Nothing will ever be read again: a range is settled when its epoch is committed.
+            self.settling.captured(epoch);
+        }
         self.seat.saw(Event::Planned { epoch });
         self.desk.next = epoch.next();
         self.desk.open += 1;
@@ -275,6 +279,9 @@ impl Planner {
                     self.desk.marks = marks;
                 }
                 self.reach.board.forget_through(epoch);
+                if !self.desk.is_durable {
+                    self.settle(Some(epoch));
+                }
             }
             ToPlanner::Captured { floor } => {
                 self.desk.is_capturing = false;
