@@ -130,7 +130,7 @@ fn changed_input_is_accepted_and_shown() {
 fn a_directory_that_is_no_checkpoint_is_refused() {
     let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("checkpoint-none");
     fs::create_dir_all(&dir).expect("the build folder is ours");
-    let (code, _, err) = answer(&dir, &["drop-plan"]);
+    let (code, _, err) = answer(&dir, &["drop-plan", "--from", "0"]);
     assert!(err.contains("CKP-007"), "{code:?} {err}");
     let (code, _, _) = answer(&dir.join("nowhere"), &["drop-plan"]);
     assert_eq!(code, Some(2));

@@ -21,8 +21,11 @@ impl Journal {
             self.remove_newest(state)?;
         }
         let Some(first) = state.segments.last().copied() else {
-            *state = State::default();
-            state.end = end;
+            *state = State {
+                end,
+                mark_bytes: state.mark_bytes,
+                ..State::default()
+            };
             return Ok(());
         };
         self.load_newest(state, first)?;

@@ -37,8 +37,8 @@ use segment::{Frames, Place, header_bytes, scan};
 /// A segment takes no more entries when it has this many bytes. So much is read and written anew at
 /// a start, and read at most to find an entry.
 pub(crate) const SEGMENT_BYTES: u64 = 4 << 20;
-/// One place in so many bytes of the newest segment is remembered.
-const MARK_BYTES: u64 = 1 << 16;
+/// So many places of a segment are remembered.
+const MARKS: u64 = 64;
 const NAME_BYTES_MAX: usize = 32;
 
 /// Which journal.
@@ -97,6 +97,8 @@ struct State {
     end: Place,
     /// Places in it, in order; a read begins at the last one before its first entry.
     marks: Vec<Place>,
+    /// How far they are apart.
+    mark_bytes: u64,
 }
 
 impl State {
@@ -106,7 +108,7 @@ impl State {
     }
 
     fn add_mark(&mut self, place: Place) {
-        let is_far = |last: &Place| place.offset.saturating_sub(last.offset) >= MARK_BYTES;
+        let is_far = |last: &Place| place.offset.saturating_sub(last.offset) >= self.mark_bytes;
         if self.marks.last().is_none_or(is_far) {
             self.marks.push(place);
         }
@@ -145,6 +147,7 @@ impl Journal {
             torn_bytes: 0,
             state: Mutex::new(State {
                 segments: list_segments(&*guard.disk, &identity)?,
+                mark_bytes: segment_bytes / MARKS,
                 ..State::default()
             }),
             guard,
