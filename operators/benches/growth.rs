@@ -178,6 +178,10 @@ fn main() -> io::Result<()> {
     let mut flow = Flow::new(&measure.shape, measure.gap);
     let (mut times, mut rows, mut held) = (Vec::new(), 0, 0);
     for (input, mark_ms) in epochs {
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "what an epoch costs is asked here"
+        )]
         let start = Instant::now();
         let done = flow.epoch(&input, mark_ms, |_| {});
         if taps {
