@@ -50,7 +50,6 @@ fn low(wide: u128) -> u64 {
 }
 
 #[inline]
-#[expect(clippy::cast_possible_truncation, reason = "shifted by half")]
 fn high(wide: u128) -> u64 {
     (wide >> 64) as u64
 }
