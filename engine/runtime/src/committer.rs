@@ -238,7 +238,7 @@ impl Committer {
                 if port == Port::Result {
                     running.counted.rows_out += body.rows();
                 }
-                self.write(port, EpochWrite { epoch, body })?;
+                self.write(port, &EpochWrite { epoch, body })?;
                 self.around.shared.sub_backlog(held);
             }
             Said::Counted { rows } => running.counted.rows_out += rows,
@@ -254,7 +254,7 @@ impl Committer {
     }
 
     /// Gives rows to a sink, unless it has them from before a restart.
-    fn write(&mut self, port: Port, write: EpochWrite) -> Result<(), Ended> {
+    fn write(&mut self, port: Port, write: &EpochWrite) -> Result<(), Ended> {
         let Committer {
             sinks,
             around,
@@ -262,7 +262,7 @@ impl Committer {
             ..
         } = self;
         let waiting = (&*around.control, &around.listener, &*seat);
-        Ok(until_room(waiting, || Ok(sinks.write(port, &write)?))?)
+        Ok(until_room(waiting, || Ok(sinks.write(port, write)?))?)
     }
 
     /// Commits epochs from the oldest on, as far as they are done everywhere; says whether any was.
@@ -283,7 +283,7 @@ impl Committer {
             else {
                 break;
             };
-            self.commit(epoch, open, marks, counted)?;
+            self.commit(epoch, open, marks.as_ref(), &counted)?;
             any = true;
         }
         Ok(any)
@@ -303,20 +303,20 @@ impl Committer {
         &mut self,
         epoch: Epoch,
         mut open: OpenEpoch,
-        marks: Option<MarkReport>,
-        counted: Counted,
+        marks: Option<&MarkReport>,
+        counted: &Counted,
     ) -> Result<(), Ended> {
         let ran = self.settings.clock.monotonic();
         open.durations.add_batch = millis(ran.saturating_sub(open.planned_at));
-        let receipt = self.sink(epoch, &counted)?;
-        let evict_ms = marks.as_ref().map_or(0, |marks| marks.state.evict.ms());
+        let receipt = self.sink(epoch, counted)?;
+        let evict_ms = marks.map_or(0, |marks| marks.state.evict.ms());
         let outcome = Outcome {
             rows_in: counted.rows_in(),
             rows_out: receipt.rows,
             watermark_next_ms: evict_ms,
         };
         self.check_replay(&open, outcome)?;
-        if let Some(marks) = &marks {
+        if let Some(marks) = marks {
             self.marks = marks.state.clone();
         }
         self.next = epoch.next();
@@ -335,13 +335,9 @@ impl Committer {
         open.durations.trigger_execution = millis(done.saturating_sub(open.planned_at));
         let is_new = self.sinks.wants(Port::Result, epoch);
         let sink = self.sinks.result().description();
-        let progress = self.reports.progress(
-            epoch,
-            &open,
-            (&counted, marks.as_ref()),
-            (sink, receipt),
-            done,
-        );
+        let progress = self
+            .reports
+            .progress(epoch, &open, (counted, marks), (sink, receipt), done);
         if is_new {
             (self.around.listener)(QueryEvent::Progress(Box::new(progress)));
         }
@@ -349,7 +345,7 @@ impl Committer {
         // the record: the planner may take it along.
         self.tell_planner(ToPlanner::Committed {
             epoch,
-            marks: marks.as_ref().map(|marks| marks.state.clone()),
+            marks: marks.map(|marks| marks.state.clone()),
         });
         self.record()?;
         self.kill_at(KillPoint::Committed)

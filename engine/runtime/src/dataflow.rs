@@ -97,7 +97,7 @@ pub(crate) fn build(
     worker: &mut Worker,
     blueprint: &Blueprint,
     tools: Tools,
-    speaker: Rc<Speaker>,
+    speaker: &Rc<Speaker>,
 ) -> Result<(), OperatorError> {
     let (index, peers) = (worker.index(), worker.peers());
     let start = blueprint.start;

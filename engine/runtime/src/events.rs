@@ -11,7 +11,6 @@ use crate::{
 
 /// Something that happened to a query.
 #[derive(Clone, Debug)]
-#[non_exhaustive]
 pub enum QueryEvent {
     /// An epoch is committed.
     Progress(Box<Progress>),

@@ -27,7 +27,9 @@ impl CheckpointJournals {
 impl Journals for CheckpointJournals {
     fn open(&self, name: &'static str) -> Result<Arc<dyn Journal>, ConnectorError> {
         let journal = self.log.store().journal(self.source.0, name);
-        Ok(Arc::new(CheckpointJournal(journal.map_err(told)?)))
+        Ok(Arc::new(CheckpointJournal(
+            journal.map_err(|error| told(&error))?,
+        )))
     }
 }
 
@@ -43,7 +45,7 @@ impl Journal for CheckpointJournal {
         &self,
         entries: &mut dyn Iterator<Item = Vec<u8>>,
     ) -> Result<Range<u64>, ConnectorError> {
-        self.0.append(entries).map_err(told)
+        self.0.append(entries).map_err(|error| told(&error))
     }
 
     fn read(
@@ -55,20 +57,20 @@ impl Journal for CheckpointJournal {
             Flow::More => ControlFlow::Continue(()),
             Flow::Stop => ControlFlow::Break(()),
         };
-        self.0.read(range, &mut taken).map_err(told)
+        self.0.read(range, &mut taken).map_err(|error| told(&error))
     }
 
     fn truncate(&self, end: u64) -> Result<(), ConnectorError> {
-        self.0.truncate(end).map_err(told)
+        self.0.truncate(end).map_err(|error| told(&error))
     }
 
     fn forget(&self, start: u64) -> Result<(), ConnectorError> {
-        self.0.forget(start).map_err(told)
+        self.0.forget(start).map_err(|error| told(&error))
     }
 }
 
 /// What the checkpoint says, in the words of connectors.
-fn told(error: EpochError) -> ConnectorError {
+fn told(error: &EpochError) -> ConnectorError {
     if error.is_disk_full() {
         return ConnectorError::Io {
             action: "append to a journal in",

@@ -143,7 +143,7 @@ impl Snapshotter {
             match next {
                 Ok(snapshot) => {
                     work = Work::Done;
-                    self.take(snapshot, &mut live, &seat)?;
+                    self.take(&snapshot, &mut live, &seat)?;
                 }
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) if seat.is_scheduled() => {}
@@ -155,13 +155,13 @@ impl Snapshotter {
     /// Writes a snapshot, again and again if it must be: what workers handed over is nowhere else.
     fn take(
         &self,
-        snapshot: ToSnapshotter,
+        snapshot: &ToSnapshotter,
         live: &mut LivePieces,
         seat: &Seat,
     ) -> Result<(), Failure> {
         let mut is_known = false;
         loop {
-            let error = match self.write(&snapshot, live) {
+            let error = match self.write(snapshot, live) {
                 Ok(floor) => {
                     // A planner that is gone has told everybody to stop.
                     let _gone = self.planner.send(ToPlanner::Captured { floor });

@@ -99,6 +99,9 @@ impl Wake for Bell {
     }
 }
 
+/// The checkpoint of a query that has one, and its disk.
+type Opened = (Option<(Arc<Log>, Recovered)>, Option<Arc<dyn Disk>>);
+
 /// Where a query goes on from.
 struct From {
     id: String,
@@ -227,7 +230,7 @@ impl From {
     fn find(
         plan: &StreamPlan,
         settings: &QuerySettings,
-        (opened, disk): (Option<(Arc<Log>, Recovered)>, Option<Arc<dyn Disk>>),
+        (opened, disk): Opened,
         sinks: &mut Sinks,
     ) -> Result<From, RuntimeError> {
         let fresh = MarkState::new(plan.marks.len());

@@ -98,7 +98,7 @@ fn run_worker(
 ) {
     seat.turn(Work::Done);
     let speaker = Rc::new(speaker);
-    if let Err(error) = build(worker, blueprint, tools, speaker.clone()) {
+    if let Err(error) = build(worker, blueprint, tools, &speaker) {
         speaker.say(blueprint.start, Said::Failed(error.fault()));
     }
     let mut work = Work::Done;

@@ -81,8 +81,6 @@ impl Teller {
             QueryEvent::Terminated(Termination::Finished | Termination::Killed) => {
                 listener.on_query_terminated(id, None);
             }
-            // An event of a later version.
-            _ => {}
         }
     }
 }

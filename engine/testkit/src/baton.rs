@@ -73,7 +73,7 @@ impl Policy {
         match random.below(8) {
             0 => Policy::RoundRobin,
             1 | 2 => Policy::Bursts,
-            3 if seed % 2 == 0 => Policy::Starve(Participant::Committer),
+            3 if seed.is_multiple_of(2) => Policy::Starve(Participant::Committer),
             3 => Policy::Starve(Participant::Planner),
             4 => Policy::Starve(Participant::Reader {
                 source: 0,

@@ -296,7 +296,7 @@ fn answer(question: &Question<'_>, seed: u64) -> Answer {
     let mut host = SessionHost::with_batons(channels, batons).expect("it starts");
     host.statement(TABLE).expect("a table");
     host.start("q", question.mode, question.sql, workers)
-        .unwrap_or_else(|fault| panic!("{fault:?}: {}", question.sql));
+        .unwrap_or_else(|fault| unreachable!("{fault:?}: {}", question.sql));
     let schema = host.table_schema("t").expect("a table");
     let mut data = Random::new(11);
     let mut steps = Vec::new();
@@ -310,7 +310,7 @@ fn answer(question: &Question<'_>, seed: u64) -> Answer {
             host.add("t", batch).expect("it takes rows");
         }
         host.run()
-            .unwrap_or_else(|fault| panic!("step {step}: {fault:?}"));
+            .unwrap_or_else(|fault| unreachable!("step {step}: {fault:?}"));
         let mut rows = Vec::new();
         for (batch, weights) in &host.take("q").expect("it is there").rows {
             for (place, row) in rows_of_batch(batch).iter().enumerate() {

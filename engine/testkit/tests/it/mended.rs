@@ -57,8 +57,13 @@ impl Place {
         Ok(numbers)
     }
 
+    /// The code with which a query is refused or ends.
     fn code(&self, mode: OutputMode, sql: &str) -> Option<&'static str> {
-        self.run(mode, sql).err().map(|error| error.code().0)
+        let error = self.run(mode, sql).err()?;
+        if let Error::Terminated { fault, .. } = &error {
+            return Some(fault.code.0);
+        }
+        Some(error.code().0)
     }
 }
 

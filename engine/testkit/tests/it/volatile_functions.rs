@@ -1,7 +1,7 @@
 //! Every function that depends on more than its arguments gives the same bytes in every run.
 //!
-//! How rows are cut into batches, who takes which, where a query is killed and with how many workers it
-//! goes on are drawn from seeds. A volatile name of the catalogue without a call here fails the test.
+//! How rows are cut into batches, when a query is killed and with how many workers it goes on are drawn
+//! from seeds. A volatile name of the catalogue without a call here fails the test.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use arrow::{
 use millstream::{Channels, OutputMode};
 use millstream_testkit::{
     baton::Random,
-    host::{Batons, SessionHost},
+    host::SessionHost,
     script::{ScriptHost, Value, rows_of_batch},
 };
 
@@ -74,12 +74,11 @@ fn answer(mode: OutputMode, sql: &str, seed: u64) -> Answer {
     let mut chances = Random::new(seed);
     let workers = 1 + chances.below(3);
     let channels = [Channels::Typed, Channels::Bytes][chances.below(2)];
-    let batons = Batons::with_kills(chances.draw(), 2);
-    let mut host = SessionHost::with_batons(channels, batons).expect("it starts");
+    let mut host = SessionHost::new(channels).expect("it starts");
     host.statement("CREATE TABLE t (n INT) WITH (connector = 'memory')")
         .expect("a table");
     host.start("q", mode, sql, workers)
-        .unwrap_or_else(|fault| panic!("{fault:?}: {sql}"));
+        .unwrap_or_else(|fault| unreachable!("{fault:?}: {sql}"));
     let rows: Vec<i32> = (0..17).cycle().take(ROWS).collect();
     let mut steps = Vec::new();
     for _step in 0..STEPS {
@@ -90,7 +89,7 @@ fn answer(mode: OutputMode, sql: &str, seed: u64) -> Answer {
             left = rest;
         }
         host.advance(1_500_000).expect("time goes on");
-        host.run().unwrap_or_else(|fault| panic!("{fault:?}"));
+        host.run().unwrap_or_else(|fault| unreachable!("{fault:?}"));
         let mut seen = Vec::new();
         for (batch, signs) in &host.take("q").expect("it is there").rows {
             for (at, row) in rows_of_batch(batch).iter().enumerate() {
