@@ -47,15 +47,6 @@ pub fn owner(hash: u64, workers: usize) -> usize {
     usize::try_from(scaled).unwrap_or(usize::MAX)
 }
 
-/// First and last hash that `worker` of `workers` owns.
-#[must_use]
-pub fn owned_range(worker: usize, workers: usize) -> (u64, u64) {
-    let bound = |index: usize| -> u128 { ((index as u128) << 64).div_ceil(workers.max(1) as u128) };
-    let low = u64::try_from(bound(worker)).unwrap_or(u64::MAX);
-    let high = u64::try_from(bound(worker + 1) - 1).unwrap_or(u64::MAX);
-    (low, high)
-}
-
 /// Chains values of a column whose bytes come from `bytes`.
 macro_rules! chain_primitive {
     ($column:expr, $hashes:expr, $type:ty, $bytes:expr) => {{
@@ -267,6 +258,15 @@ mod tests {
 
     fn hash(columns: &[ArrayRef]) -> Vec<u64> {
         hash_keys(0, columns, columns[0].len()).expect("keys hash")
+    }
+
+    /// First and last hash that `worker` of `workers` owns.
+    fn owned_range(worker: usize, workers: usize) -> (u64, u64) {
+        let bound =
+            |index: usize| -> u128 { ((index as u128) << 64).div_ceil(workers.max(1) as u128) };
+        let low = u64::try_from(bound(worker)).unwrap_or(u64::MAX);
+        let high = u64::try_from(bound(worker + 1) - 1).unwrap_or(u64::MAX);
+        (low, high)
     }
 
     #[test]

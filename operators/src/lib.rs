@@ -7,7 +7,6 @@
 //! Tests: beside each module; whole operators on real workers in `tests/it`.
 
 pub mod aggregate;
-pub mod arrange;
 pub mod board;
 pub mod chain;
 pub mod clock;
@@ -22,6 +21,7 @@ pub mod late;
 pub mod pressure;
 pub mod route;
 pub mod rows;
+pub mod sort;
 pub mod state;
 pub mod top;
 pub mod watermark;

@@ -80,7 +80,7 @@ pub struct StateTable {
     keys: RowCodec,
     values: RowCodec,
     schema: SchemaRef,
-    spread: Spread,
+    placement: Placement,
     /// How many leading key columns decide who owns a row.
     owned_by: usize,
     buckets: BTreeMap<Bucket, Box<Stored>>,
@@ -99,20 +99,20 @@ pub enum Snapshots {
 
 /// Who owns a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Spread {
+pub enum Placement {
     /// One worker in all buckets, because results combine buckets.
     ByKey,
     /// A worker for each bucket: few keys still use all workers.
     ByKeyAndBucket,
 }
 
-impl Spread {
+impl Placement {
     /// The salt of the key hash in a bucket.
     #[must_use]
     pub fn salt(self, bucket: Bucket) -> i64 {
         match self {
-            Spread::ByKey => 0,
-            Spread::ByKeyAndBucket => bucket.0,
+            Placement::ByKey => 0,
+            Placement::ByKeyAndBucket => bucket.0,
         }
     }
 }
@@ -221,7 +221,12 @@ impl StateTable {
     ///
     /// # Errors
     /// When a column has no row form.
-    pub fn new(table: u32, keys: &Schema, values: &Schema, spread: Spread) -> Result<StateTable> {
+    pub fn new(
+        table: u32,
+        keys: &Schema,
+        values: &Schema,
+        placement: Placement,
+    ) -> Result<StateTable> {
         let column = |prefix: &str, index: usize, field: &Field| {
             Field::new(format!("{prefix}{index}"), field.data_type().clone(), true)
         };
@@ -245,7 +250,7 @@ impl StateTable {
             keys: RowCodec::of_schema(keys)?,
             values: RowCodec::of_schema(values)?,
             schema: Arc::new(Schema::new(fields)),
-            spread,
+            placement,
             owned_by: keys.fields().len(),
             buckets: BTreeMap::new(),
             bytes: 0,
@@ -381,7 +386,7 @@ impl StateTable {
         keys: &[ArrayRef],
         rows: usize,
     ) -> Result<(RowBytes, Vec<u32>)> {
-        let hashes = hash_keys(self.spread.salt(bucket), &keys[..self.owned_by], rows)?;
+        let hashes = hash_keys(self.placement.salt(bucket), &keys[..self.owned_by], rows)?;
         // Without key columns there is nothing to encode, and one key.
         let encoded = match keys {
             [] => None,
@@ -409,7 +414,7 @@ impl StateTable {
         keys: &[ArrayRef],
         rows: usize,
     ) -> Result<Vec<(Vec<u8>, usize)>> {
-        let hashes = hash_keys(self.spread.salt(bucket), &keys[..self.owned_by], rows)?;
+        let hashes = hash_keys(self.placement.salt(bucket), &keys[..self.owned_by], rows)?;
         if keys.is_empty() {
             return Ok((0..rows)
                 .map(|row| (hashes[row].to_be_bytes().to_vec(), row))
@@ -547,7 +552,7 @@ impl StateTable {
             ));
         }
         let key_columns = &piece.columns()[..self.owned_by];
-        let hashes = hash_keys(self.spread.salt(bucket), key_columns, piece.num_rows())?;
+        let hashes = hash_keys(self.placement.salt(bucket), key_columns, piece.num_rows())?;
         let mine: BooleanArray = hashes
             .iter()
             .map(|hash| Some(owner(*hash, ownership.workers) == ownership.worker))

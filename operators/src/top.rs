@@ -16,12 +16,12 @@ use millstream_types::Epoch;
 
 use crate::{
     aggregate::Seed,
-    arrange::SortColumn,
     delta::{BATCH_ROWS_MAX, Delta},
     driver::{Emitter, EpochContext, EpochOperator, OperatorReport, Progress},
     error::{OperatorError, Result},
     rows::normal,
-    state::{Bucket, BucketChange, Ownership, Spread, StateTable},
+    sort::SortColumn,
+    state::{Bucket, BucketChange, Ownership, Placement, StateTable},
 };
 
 /// Which rows of a result leave.
@@ -53,7 +53,7 @@ pub struct Top {
     /// Rows that are still to leave in the epoch that closes, with their signed counts, last first.
     leaving: Option<Vec<(Box<[u8]>, i64)>>,
     /// Rows whose count changed since the last snapshot.
-    dirty: std::collections::BTreeSet<Box<[u8]>>,
+    unsaved: std::collections::BTreeSet<Box<[u8]>>,
     state: StateTable,
     /// Bytes of the rows that are held.
     bytes: usize,
@@ -89,14 +89,14 @@ impl Top {
             .map_err(OperatorError::arrow("ordering rows"))?;
         let counts = Schema::new(vec![Field::new("count", DataType::Int64, false)]);
         // Nothing is hashed, so every row is owned by the first worker, to which all rows go.
-        let state = StateTable::new(0, &spec.schema, &counts, Spread::ByKey)?.owned_by(0);
+        let state = StateTable::new(0, &spec.schema, &counts, Placement::ByKey)?.owned_by(0);
         let mut top = Top {
             spec,
             converter,
             held: Ordered::new(),
             out: Ordered::new(),
             leaving: None,
-            dirty: std::collections::BTreeSet::new(),
+            unsaved: std::collections::BTreeSet::new(),
             state,
             bytes: 0,
             out_bytes: 0,
@@ -109,7 +109,7 @@ impl Top {
                     top.add(&held.columns()[..columns], |row| counts.value(row))?;
                 }
             }
-            top.dirty.clear();
+            top.unsaved.clear();
             top.out = top.first();
             top.out_bytes = top.out.keys().map(|row| row.len()).sum();
         }
@@ -137,7 +137,7 @@ impl Top {
                     self.bytes += bytes.len();
                 }
             }
-            self.dirty.insert(bytes.into());
+            self.unsaved.insert(bytes.into());
         }
         Ok(())
     }
@@ -176,7 +176,7 @@ impl Top {
         if let Some(behind) = behind {
             for row in self.held.split_off(&behind).into_keys() {
                 self.bytes -= row.len();
-                self.dirty.insert(row);
+                self.unsaved.insert(row);
             }
         }
     }
@@ -296,8 +296,8 @@ impl EpochOperator for Top {
     }
 
     fn tap(&mut self, epoch: Epoch) -> Result<Vec<BucketChange>> {
-        let dirty = std::mem::take(&mut self.dirty);
-        let (alive, gone): (Vec<&[u8]>, Vec<&[u8]>) = dirty
+        let unsaved = std::mem::take(&mut self.unsaved);
+        let (alive, gone): (Vec<&[u8]>, Vec<&[u8]>) = unsaved
             .iter()
             .map(|row| &row[..])
             .partition(|row| self.held.contains_key(*row));
@@ -317,7 +317,7 @@ impl EpochOperator for Top {
     }
 
     fn report(&mut self) -> Option<OperatorReport> {
-        let entries = self.held.len() + self.out.len() + self.dirty.len();
+        let entries = self.held.len() + self.out.len() + self.unsaved.len();
         Some(OperatorReport {
             rows_total: self.held.len() as u64,
             bytes: (self.bytes + self.out_bytes + self.state.bytes()) as u64

@@ -5,7 +5,7 @@ use arrow::{
     datatypes::{DataType, Field, Schema},
 };
 use differential_dataflow::{input::Input, trace::TraceReader};
-use millstream_operators::state::{Bucket, Spread, StateTable};
+use millstream_operators::state::{Bucket, Placement, StateTable};
 use millstream_types::Epoch;
 use timely::{
     dataflow::operators::probe::{Handle, Probe},
@@ -88,7 +88,7 @@ fn stock(epoch_rows: u64, rows: u64) -> Result<f64> {
 /// The engine's state table: rate of upserts, rate of the tap.
 fn ours(epoch_rows: u64, rows: u64) -> Result<(f64, f64)> {
     let text = |name: &str| Schema::new(vec![Field::new(name, DataType::Utf8, true)]);
-    let mut table = StateTable::new(0, &text("key"), &text("value"), Spread::ByKey)?;
+    let mut table = StateTable::new(0, &text("key"), &text("value"), Placement::ByKey)?;
     let mut cpu = 0.0;
     for epoch in 0..rows / epoch_rows {
         let keys = strings(epoch_keys(epoch, epoch_rows).map(key));

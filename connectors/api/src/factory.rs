@@ -40,11 +40,6 @@ pub trait ConnectorFactory: Send + Sync {
     /// The name in `connector = '…'` and `format("…")`.
     fn name(&self) -> &'static str;
 
-    /// Other names, such as Spark's `format("csv")` for the file connector.
-    fn aliases(&self) -> &'static [&'static str] {
-        &[]
-    }
-
     /// Which sides it has.
     fn capabilities(&self) -> Capabilities;
 

@@ -25,7 +25,7 @@ pub fn registry(hub: MemoryHub) -> Vec<Arc<dyn ConnectorFactory>> {
     all
 }
 
-/// The connector of this name or with this alias, without regard to case.
+/// The connector of this name, without regard to case.
 ///
 /// # Errors
 /// [`ConnectorError::Unknown`], whose hint names the nearest one.
@@ -34,9 +34,8 @@ pub fn lookup<'a>(
     name: &str,
 ) -> Result<&'a Arc<dyn ConnectorFactory>, ConnectorError> {
     let answers = |connector: &dyn ConnectorFactory| {
-        std::iter::once(connector.name())
-            .chain(connector.aliases().iter().copied())
-            .any(|known| known.eq_ignore_ascii_case(name.trim()))
+        let known = connector.name();
+        known.eq_ignore_ascii_case(name.trim())
     };
     connectors
         .iter()

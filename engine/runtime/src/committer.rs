@@ -27,7 +27,7 @@ use crate::{
     events::{QueryEvent, QueryListener, until_room},
     frame,
     log::Log,
-    message::{Said, Shared, ToCommitter, ToPlanner, Word},
+    message::{Said, Shared, ToCommitter, ToPlanner, WorkerMessage},
     planner::Ended,
     report::{Counted, Reports},
     schedule::{Event, Participant, Seat, Work},
@@ -199,9 +199,9 @@ impl Committer {
         }
     }
 
-    fn hear(&mut self, word: Word) -> Result<(), Ended> {
+    fn hear(&mut self, word: WorkerMessage) -> Result<(), Ended> {
         self.seat.saw_any(|| word.event());
-        let Word {
+        let WorkerMessage {
             worker,
             epoch,
             said,
@@ -233,7 +233,7 @@ impl Committer {
         let heard = running.heard.entry(worker).or_default();
         heard.0 += u64::from(said.is_counted());
         match said {
-            Said::Closed { words } => heard.1 = Some(words),
+            Said::Closed { messages } => heard.1 = Some(messages),
             Said::Rows { port, body, held } => {
                 if port == Port::Result {
                     running.counted.rows_out += body.rows();

@@ -8,7 +8,6 @@ use millstream_operators::{
         AggregateSpec, ChangingSessions, CountedAggregate, KeyRows, PartialAggregate, Seed,
         SessionAggregate, SlidingAggregate, TimeKey, TotalAggregate,
     },
-    arrange::{Arrange, Limit},
     board::EpochBoard,
     chain::{Chain, chain_operator},
     draw::DrawSource,
@@ -18,6 +17,7 @@ use millstream_operators::{
     },
     error::OperatorError,
     late::LateRows,
+    sort::{Limit, Sort},
     state::{Ownership, Snapshots},
     top::Top,
     watermark::{MarkRules, MarkState, StatisticsStream, watermark},
@@ -33,6 +33,7 @@ use crate::{
     intake::Intake,
     message::{Said, Shared, Speaker},
     plan::{MarkPolicy, Node, NodeId, StreamPlan, columns_of, retracts},
+    restore::Seeds,
     sinks::{Encoders, Port},
 };
 
@@ -45,8 +46,6 @@ pub(crate) struct Blueprint {
     pub(crate) intakes: Vec<Arc<Intake>>,
     pub(crate) shared: Arc<Shared>,
     pub(crate) marks: MarkState,
-    /// State of each operator, in the order of operator ids.
-    pub(crate) seeds: Arc<std::collections::BTreeMap<OperatorId, Seed>>,
     /// Whether the sink only counts rows.
     pub(crate) only_counts: bool,
     /// What its random values are made from; the same at each start.
@@ -55,11 +54,14 @@ pub(crate) struct Blueprint {
     pub(crate) snapshots: Snapshots,
 }
 
-/// What a worker alone has: decoders, one a source, and encoders, one a sink.
+/// What a worker is built with and does not keep: decoders, one a source, encoders, one a sink, and
+/// the state of a snapshot, which would otherwise stand in memory twice for the life of the query.
 #[derive(Default)]
 pub(crate) struct Tools {
     pub(crate) decoders: Vec<Box<dyn Decoder>>,
     pub(crate) encoders: Encoders,
+    /// State of each operator.
+    pub(crate) seeds: Seeds,
 }
 
 /// What of a worker's part is built.
@@ -87,6 +89,7 @@ struct Builder<'s> {
     environment: OperatorEnvironment,
     scope: Scope<'s, u64>,
     ownership: Ownership,
+    seeds: Seeds,
 }
 
 /// Builds the dataflow of a plan on this worker.
@@ -113,6 +116,7 @@ pub(crate) fn build(
                 reporter: reporter(start, speaker.clone()),
             },
             blueprint: blueprint.clone(),
+            seeds: tools.seeds.clone(),
             closing: Closing::new(start, ports, speaker.clone()),
             speaker: speaker.clone(),
             scope,
@@ -146,7 +150,9 @@ fn reporter(start: Epoch, speaker: Rc<Speaker>) -> Rc<dyn Fn(OperatorEvent)> {
 
 impl<'s> Builder<'s> {
     fn query(self, tools: Tools) -> Result<(), OperatorError> {
-        let Tools { decoders, encoders } = tools;
+        let Tools {
+            decoders, encoders, ..
+        } = tools;
         let plan = self.blueprint.plan.clone();
         let mut parts = Parts {
             streams: vec![None; plan.nodes.len()],
@@ -184,7 +190,7 @@ impl<'s> Builder<'s> {
         parts: &mut Parts<'s>,
         marks: Option<&MarkStream<'s>>,
     ) -> Result<Option<DeltaStream<'s>>, OperatorError> {
-        let seed = |operator| self.blueprint.seeds.get(operator);
+        let seed = |operator| self.seeds.get(operator);
         Ok(Some(match node {
             Node::Aggregate {
                 input,
@@ -194,15 +200,15 @@ impl<'s> Builder<'s> {
                 let input = parts.stream(*input)?;
                 self.aggregate(*operator, spec, input, marks.cloned())?
             }
-            Node::Arrange {
+            Node::Sort {
                 input,
                 order,
                 limit,
             } => {
-                let arrange = Arrange::new(order.clone(), *limit);
+                let sort = Sort::new(order.clone(), *limit);
                 // It holds nothing between epochs, so its name is of no account.
-                let id = (OperatorId(u32::MAX), "Arrange");
-                self.on_first_worker(id, parts.stream(*input)?, arrange)
+                let id = (OperatorId(u32::MAX), "Sort");
+                self.on_first_worker(id, parts.stream(*input)?, sort)
             }
             Node::Limit {
                 input,
@@ -268,7 +274,7 @@ impl<'s> Builder<'s> {
                 inputs.map(|inputs| self.scope.concatenate(inputs))
             }
             Node::Aggregate { .. }
-            | Node::Arrange { .. }
+            | Node::Sort { .. }
             | Node::Limit { .. }
             | Node::Late { .. }
             | Node::Top { .. } => None,
@@ -323,7 +329,7 @@ impl<'s> Builder<'s> {
         input: DeltaStream<'s>,
         marks: Option<MarkStream<'s>>,
     ) -> Result<DeltaStream<'s>, OperatorError> {
-        let seed = self.blueprint.seeds.get(&id);
+        let seed = self.seeds.get(&id);
         if matches!(spec.time, TimeKey::Session { .. } | TimeKey::Counted { .. }) {
             return self.by_key(id, spec, seed, input, marks);
         }

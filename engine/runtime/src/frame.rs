@@ -30,7 +30,7 @@ use millstream_operators::{
 use millstream_types::{Code, Epoch, Fault, OperatorId, SourceId, WorkerId, errors::CATALOGUE};
 
 use crate::{
-    message::{Said, Word},
+    message::{Said, WorkerMessage},
     sinks::Port,
 };
 
@@ -116,7 +116,7 @@ impl<'a> In<'a> {
 ///
 /// # Errors
 /// When rows cannot be written as Arrow IPC.
-pub(crate) fn encode(word: &Word) -> Result<Vec<u8>, ArrowError> {
+pub(crate) fn encode(word: &WorkerMessage) -> Result<Vec<u8>, ArrowError> {
     let mut out = Out::default();
     out.u64(word.worker.0 as u64);
     out.u64(word.epoch.0);
@@ -141,9 +141,9 @@ pub(crate) fn encode(word: &Word) -> Result<Vec<u8>, ArrowError> {
             out.u8(3);
             out.u64(*rows);
         }
-        Said::Closed { words } => {
+        Said::Closed { messages } => {
             out.u8(4);
-            out.u64(*words);
+            out.u64(*messages);
         }
         Said::Operator { operator, report } => {
             out.u8(5);
@@ -236,7 +236,7 @@ fn write_marks(out: &mut Out, report: &MarkReport) {
 }
 
 /// The word in these bytes; `None` if there is none.
-pub(crate) fn decode(frame: &[u8]) -> Option<Word> {
+pub(crate) fn decode(frame: &[u8]) -> Option<WorkerMessage> {
     let mut from = In(frame);
     if from.take(4)? != MAGIC {
         return None;
@@ -248,7 +248,7 @@ pub(crate) fn decode(frame: &[u8]) -> Option<Word> {
     let worker = WorkerId(usize::try_from(from.u64()?).ok()?);
     let epoch = Epoch(from.u64()?);
     let said = read_said(&mut from)?;
-    from.0.is_empty().then_some(Word {
+    from.0.is_empty().then_some(WorkerMessage {
         worker,
         epoch,
         said,
@@ -280,7 +280,9 @@ fn read_said(from: &mut In<'_>) -> Option<Said> {
             body: read_body(from)?,
         },
         3 => Said::Counted { rows: from.u64()? },
-        4 => Said::Closed { words: from.u64()? },
+        4 => Said::Closed {
+            messages: from.u64()?,
+        },
         5 => Said::Operator {
             operator: OperatorId(from.u32()?),
             report: read_report(from)?,

@@ -32,7 +32,7 @@ use crate::{
 #[derive(Debug)]
 pub(crate) enum ToCommitter {
     /// A worker says something of an epoch.
-    Said(Word),
+    Said(WorkerMessage),
     /// The same, as bytes.
     Framed(Vec<u8>),
     /// An epoch was planned and is under way.
@@ -67,7 +67,7 @@ pub(crate) enum ToPlanner {
 
 /// What a worker says of an epoch.
 #[derive(Debug)]
-pub(crate) struct Word {
+pub(crate) struct WorkerMessage {
     pub(crate) worker: WorkerId,
     pub(crate) epoch: Epoch,
     pub(crate) said: Said,
@@ -92,7 +92,7 @@ pub(crate) enum Said {
     /// Rows for a sink that only counts.
     Counted { rows: u64 },
     /// The last word: it said so much before, this one not counted.
-    Closed { words: u64 },
+    Closed { messages: u64 },
     /// An operator closed the epoch.
     Operator {
         operator: OperatorId,
@@ -132,7 +132,7 @@ impl Said {
     }
 }
 
-impl Word {
+impl WorkerMessage {
     /// What a schedule is told of it.
     pub(crate) fn event(&self) -> Option<Event> {
         let (epoch, worker) = (self.epoch, self.worker.0);
@@ -161,7 +161,7 @@ pub(crate) struct Speaker {
     worker: WorkerId,
     channels: Channels,
     out: Sender<ToCommitter>,
-    words: RefCell<BTreeMap<Epoch, u64>>,
+    counts: RefCell<BTreeMap<Epoch, u64>>,
     /// Words of all epochs, for a schedule.
     total: Cell<u64>,
 }
@@ -172,7 +172,7 @@ impl Speaker {
             worker,
             channels,
             out,
-            words: RefCell::default(),
+            counts: RefCell::default(),
             total: Cell::default(),
         }
     }
@@ -186,10 +186,10 @@ impl Speaker {
     pub(crate) fn say(&self, epoch: Epoch, said: Said) {
         self.total.set(self.total.get() + 1);
         if said.is_counted() {
-            *self.words.borrow_mut().entry(epoch).or_default() += 1;
+            *self.counts.borrow_mut().entry(epoch).or_default() += 1;
         }
         let worker = self.worker;
-        let word = Word {
+        let word = WorkerMessage {
             worker,
             epoch,
             said,
@@ -207,8 +207,8 @@ impl Speaker {
 
     /// Says the last word of an epoch.
     pub(crate) fn close(&self, epoch: Epoch) {
-        let words = self.words.borrow_mut().remove(&epoch).unwrap_or(0);
-        self.say(epoch, Said::Closed { words });
+        let messages = self.counts.borrow_mut().remove(&epoch).unwrap_or(0);
+        self.say(epoch, Said::Closed { messages });
     }
 }
 

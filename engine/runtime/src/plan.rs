@@ -9,8 +9,8 @@ use arrow::datatypes::{Schema, SchemaRef};
 use millstream_connectors_api::{ConnectorFactory, SourceRequest};
 use millstream_operators::{
     aggregate::{AggregateSpec, TimeKey},
-    arrange::SortColumn,
     chain::ChainSpec,
+    sort::SortColumn,
     top::TopSpec,
 };
 use millstream_types::{OperatorId, OutputMode, SourceId};
@@ -82,7 +82,7 @@ pub enum Node {
     /// The whole rows of each epoch in order, or the first of them: ORDER BY and LIMIT above an
     /// aggregation in complete mode. Only chains, which keep the order, stand between it and the
     /// sink.
-    Arrange {
+    Sort {
         /// Where its rows come from.
         input: NodeId,
         /// By what, most significant first; empty for a LIMIT alone.
@@ -174,7 +174,7 @@ impl StreamPlan {
             Node::Chain { spec, .. } => spec.draws(),
             Node::Source(_)
             | Node::Union { .. }
-            | Node::Arrange { .. }
+            | Node::Sort { .. }
             | Node::Late { .. }
             | Node::Top { .. } => false,
         })
@@ -190,7 +190,7 @@ impl StreamPlan {
             Node::Source(_)
             | Node::Chain { .. }
             | Node::Union { .. }
-            | Node::Arrange { .. }
+            | Node::Sort { .. }
             | Node::Limit { .. }
             | Node::Late { .. }
             | Node::Top { .. } => false,
@@ -207,9 +207,7 @@ pub fn columns_of(sources: &[SourceNode], nodes: &[Node], node: NodeId) -> Schem
         Node::Aggregate { spec, .. } => spec.output.clone(),
         Node::Top { spec, .. } => spec.schema.clone(),
         Node::Limit { schema, .. } => schema.clone(),
-        Node::Arrange { input, .. } | Node::Late { input, .. } => {
-            columns_of(sources, nodes, *input)
-        }
+        Node::Sort { input, .. } | Node::Late { input, .. } => columns_of(sources, nodes, *input),
         Node::Union { inputs } => inputs.first().map_or_else(
             || Arc::new(Schema::empty()),
             |first| columns_of(sources, nodes, *first),
@@ -222,7 +220,7 @@ pub fn columns_of(sources: &[SourceNode], nodes: &[Node], node: NodeId) -> Schem
 pub fn retracts(nodes: &[Node], node: NodeId) -> bool {
     match &nodes[node.0] {
         Node::Source(_) | Node::Late { .. } => false,
-        Node::Chain { input, .. } | Node::Arrange { input, .. } | Node::Limit { input, .. } => {
+        Node::Chain { input, .. } | Node::Sort { input, .. } | Node::Limit { input, .. } => {
             retracts(nodes, *input)
         }
         Node::Union { inputs } => inputs.iter().any(|input| retracts(nodes, *input)),

@@ -215,7 +215,7 @@ fn state_operators(plan: &StreamPlan, counted: &Counted) -> Vec<StateOperatorPro
                 | Node::Chain { .. }
                 | Node::Union { .. }
                 | Node::Late { .. }
-                | Node::Arrange { .. } => return None,
+                | Node::Sort { .. } => return None,
             };
             let report = counted.operators.get(operator).copied().unwrap_or_default();
             Some(StateOperatorProgress {

@@ -347,6 +347,8 @@ impl Builder {
             .collect();
         let (to_committer, committer_inbox) = mpsc::channel();
         let tools = self.tools(&sources, &sinks)?;
+        // Each worker has them now, and lets them go when its operators are built.
+        self.from.seeds = Seeds::default();
         let readers = self.readers(&sources);
         if let Some(schedule) = &self.settings.schedule {
             let has_snapshots = self.from.log.is_some();
@@ -359,7 +361,6 @@ impl Builder {
             intakes: intakes.clone(),
             shared: shared.clone(),
             marks: self.from.marks.clone(),
-            seeds: std::mem::take(&mut self.from.seeds),
             only_counts: sinks.result().discards_rows(),
             // The id is in the checkpoint, so a restart draws what the first start drew.
             query_seed: xxh3_64(self.from.id.as_bytes()),
@@ -423,6 +424,7 @@ impl Builder {
             tools.push(Tools {
                 decoders: decoders.collect::<Result<_, _>>()?,
                 encoders: sinks.encoders(),
+                seeds: self.from.seeds.clone(),
             });
         }
         Ok(tools)
@@ -549,4 +551,14 @@ fn participants(workers: usize, readers: &[usize], has_snapshots: bool) -> Vec<P
     let own = [Participant::Planner, Participant::Committer];
     let own = own.into_iter().chain(snapshotter);
     own.chain(workers).chain(readers).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    /// A checkpoint is cut by the hash whose name it carries.
+    #[test]
+    fn the_hash_in_checkpoints_is_the_one_that_owns_keys() {
+        let named = millstream_epoch::KEY_HASH_NAME;
+        assert_eq!(named, millstream_operators::keyhash::KEY_HASH_NAME);
+    }
 }

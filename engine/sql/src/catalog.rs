@@ -278,13 +278,7 @@ impl Catalog {
     pub fn connector(&self, name: &str) -> Result<&Arc<dyn ConnectorFactory>, SqlError> {
         self.connectors
             .iter()
-            .find(|factory| {
-                factory.name().eq_ignore_ascii_case(name)
-                    || factory
-                        .aliases()
-                        .iter()
-                        .any(|alias| alias.eq_ignore_ascii_case(name))
-            })
+            .find(|factory| factory.name().eq_ignore_ascii_case(name))
             .ok_or_else(|| {
                 ConnectorError::Unknown {
                     kind: "connector",

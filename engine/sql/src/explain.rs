@@ -8,8 +8,8 @@ use std::{fmt::Write, str::FromStr};
 use arrow::datatypes::{Schema, SchemaRef};
 use millstream_operators::{
     aggregate::{AggregateSpec, TimeKey},
-    arrange::SortColumn,
     chain::{ChainSpec, Step},
+    sort::SortColumn,
     top::TopSpec,
 };
 use millstream_runtime::plan::{MarkPolicy, Node, NodeId, SourceNode, StreamPlan, columns_of};
@@ -79,13 +79,13 @@ fn describe(plan: &StreamPlan, node: NodeId) -> Description {
             details: Vec::new(),
             inputs: inputs.clone(),
         },
-        Node::Arrange {
+        Node::Sort {
             input,
             order,
             limit,
         } => Description {
-            title: "Arrange".to_owned(),
-            details: arrange(&columns(plan, *input), order, *limit),
+            title: "Sort".to_owned(),
+            details: sorting(&columns(plan, *input), order, *limit),
             inputs: vec![*input],
         },
         Node::Late { input, .. } => Description {
@@ -143,7 +143,7 @@ fn source(source: &SourceNode) -> Description {
 }
 
 fn top(spec: &TopSpec) -> Vec<String> {
-    let mut details = arrange(&spec.schema, &spec.order, Some(spec.rows));
+    let mut details = sorting(&spec.schema, &spec.order, Some(spec.rows));
     if spec.skip > 0 {
         details.push(format!("offset: {}", spec.skip));
     }
@@ -161,7 +161,7 @@ fn columns(plan: &StreamPlan, node: NodeId) -> SchemaRef {
     columns_of(&plan.sources, &plan.nodes, node)
 }
 
-fn arrange(schema: &Schema, order: &[SortColumn], limit: Option<usize>) -> Vec<String> {
+fn sorting(schema: &Schema, order: &[SortColumn], limit: Option<usize>) -> Vec<String> {
     let mut details = Vec::new();
     if !order.is_empty() {
         let columns: Vec<String> = order

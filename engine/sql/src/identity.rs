@@ -12,7 +12,7 @@ use std::fmt::Write;
 
 use millstream_operators::{
     aggregate::{AggregateCall, AggregateSpec, TimeKey},
-    arrange::SortColumn,
+    sort::SortColumn,
     top::TopSpec,
 };
 use millstream_runtime::plan::{MarkPolicy, Node, NodeId, SourceNode};
@@ -60,7 +60,7 @@ pub(crate) fn identity(
             | Node::Chain { .. }
             | Node::Union { .. }
             | Node::Late { .. }
-            | Node::Arrange { .. } => {}
+            | Node::Sort { .. } => {}
         }
     }
     text

@@ -25,12 +25,12 @@ pub mod planner;
 mod provider;
 mod rewrite;
 mod spelling;
-mod spread;
 pub mod statement;
 pub mod text;
 mod times;
 pub mod types;
 mod undetermined;
+mod unfold;
 pub mod watermark;
 
 pub use catalog::{Catalog, Table, TableMode, WatermarkSpec};

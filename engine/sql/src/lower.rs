@@ -47,16 +47,16 @@ use crate::{
     identity,
     late::{LateBarrier, is_late_scan},
     planner::{is_streaming, scan_source},
-    spread::listed,
     undetermined::Undetermined,
+    unfold::listed,
     watermark::{HeldFilter, WatermarkNode, WindowBarrier, extension},
 };
 
 mod aggregate;
-mod arrange;
 mod late;
 mod refuse;
 mod sets;
+mod sort;
 
 /// What a column knows about event time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -355,7 +355,7 @@ impl Lowering {
         match &self.nodes[node.0] {
             state @ (Node::Aggregate { .. } | Node::Limit { .. } | Node::Top { .. }) => Some(state),
             Node::Source(_) | Node::Late { .. } => None,
-            Node::Chain { input, .. } | Node::Arrange { input, .. } => self.state_below(*input),
+            Node::Chain { input, .. } | Node::Sort { input, .. } => self.state_below(*input),
             Node::Union { inputs } => inputs.iter().find_map(|input| self.state_below(*input)),
         }
     }

@@ -84,7 +84,7 @@ fn refusal(plan: &StreamPlan, mode: OutputMode, check_chains: bool) -> Option<Re
             Node::Source(_)
             | Node::Chain { .. }
             | Node::Union { .. }
-            | Node::Arrange { .. }
+            | Node::Sort { .. }
             | Node::Limit { .. }
             | Node::Late { .. }
             | Node::Top { .. } => None,
@@ -125,10 +125,10 @@ fn refusal(plan: &StreamPlan, mode: OutputMode, check_chains: bool) -> Option<Re
 /// Whether ORDER BY, LIMIT or DISTINCT inside a function forbids a mode.
 fn is_refused_below(plan: &StreamPlan, mode: OutputMode) -> bool {
     plan.nodes.iter().any(|node| match node {
-        Node::Arrange { order, .. } if !order.is_empty() => {
+        Node::Sort { order, .. } if !order.is_empty() => {
             !matches!(mode, OutputMode::Complete | OutputMode::Changes)
         }
-        Node::Arrange { .. } | Node::Limit { .. } => mode == OutputMode::Update,
+        Node::Sort { .. } | Node::Limit { .. } => mode == OutputMode::Update,
         // Made for `changes` only; this is what other modes make of it.
         Node::Top { input, spec, .. } => match mode {
             OutputMode::Append => !spec.order.is_empty() || spec.skip > 0,
@@ -154,7 +154,7 @@ fn is_chained(plan: &StreamPlan) -> bool {
         Node::Source(_)
         | Node::Chain { .. }
         | Node::Union { .. }
-        | Node::Arrange { .. }
+        | Node::Sort { .. }
         | Node::Limit { .. }
         | Node::Late { .. }
         | Node::Top { .. } => false,
@@ -170,7 +170,7 @@ fn reads_clock_above_changes(plan: &StreamPlan) -> bool {
         Node::Aggregate { .. }
         | Node::Source(_)
         | Node::Union { .. }
-        | Node::Arrange { .. }
+        | Node::Sort { .. }
         | Node::Limit { .. }
         | Node::Late { .. }
         | Node::Top { .. } => false,
@@ -182,7 +182,7 @@ fn may_change(plan: &StreamPlan, node: NodeId) -> bool {
     match &plan.nodes[node.0] {
         Node::Aggregate { .. } | Node::Top { .. } => true,
         Node::Source(_) | Node::Late { .. } => false,
-        Node::Chain { input, .. } | Node::Arrange { input, .. } | Node::Limit { input, .. } => {
+        Node::Chain { input, .. } | Node::Sort { input, .. } | Node::Limit { input, .. } => {
             may_change(plan, *input)
         }
         Node::Union { inputs } => inputs.iter().any(|input| may_change(plan, *input)),
@@ -194,7 +194,7 @@ fn reaches_state(plan: &StreamPlan, node: NodeId) -> bool {
         Node::Aggregate { .. } => true,
         Node::Source(_) => false,
         Node::Chain { input, .. }
-        | Node::Arrange { input, .. }
+        | Node::Sort { input, .. }
         | Node::Limit { input, .. }
         | Node::Late { input, .. }
         | Node::Top { input, .. } => reaches_state(plan, *input),

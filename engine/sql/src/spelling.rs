@@ -68,7 +68,7 @@ impl<'a> Speller<'a> {
             Some(Node::Chain { spec, .. }) => self.before(node, spec.steps.len(), idx),
             Some(Node::Aggregate { operator, .. }) => format!("#{}.{idx}", operator.0),
             Some(
-                Node::Arrange { input, .. }
+                Node::Sort { input, .. }
                 | Node::Limit { input, .. }
                 | Node::Late { input, .. }
                 | Node::Top { input, .. },
@@ -124,9 +124,7 @@ impl<'a> Speller<'a> {
                 }
                 all
             }
-            Some(Node::Arrange { input, .. } | Node::Limit { input, .. }) => {
-                self.conditions(*input)
-            }
+            Some(Node::Sort { input, .. } | Node::Limit { input, .. }) => self.conditions(*input),
             Some(Node::Union { inputs }) => inputs
                 .iter()
                 .flat_map(|input| self.conditions(*input))

@@ -28,9 +28,9 @@ use crate::{
     ddl::parse_interval,
     error::from_datafusion,
     functions::{clock::is_clock, window::is_window},
-    spread::spread,
     text::MARK_FUNCTION,
     undetermined,
+    unfold::unfold,
 };
 
 /// A watermark definition over its input.
@@ -343,7 +343,7 @@ pub(crate) fn guard(plan: LogicalPlan) -> Result<LogicalPlan> {
             Ok(guard_window(LogicalPlan::Aggregate(aggregate)))
         }
         LogicalPlan::Filter(filter) => Ok(hold(filter)),
-        LogicalPlan::Projection(projection) => spread(projection),
+        LogicalPlan::Projection(projection) => unfold(projection),
         other => Ok(Transformed::no(other)),
     })?;
     if !forgot {

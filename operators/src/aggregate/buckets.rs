@@ -23,7 +23,7 @@ use millstream_types::{EventTime, Watermark};
 use super::{AggregateSpec, TimeKey, WindowSpec};
 use crate::{
     error::{OperatorError, Result},
-    state::{Bucket, Spread},
+    state::{Bucket, Placement},
 };
 
 /// Groups of instants share a bucket a second.
@@ -46,7 +46,7 @@ pub(super) enum Closure {
 /// The time key of an aggregation at work.
 #[derive(Clone, Debug)]
 pub(super) struct Buckets {
-    spread: Spread,
+    placement: Placement,
     time: TimeKey,
     marked: bool,
     /// The event times whose windows can all be written.
@@ -74,7 +74,7 @@ impl Buckets {
             time => time,
         };
         Ok(Buckets {
-            spread: spread_of(spec),
+            placement: placement_of(spec),
             time,
             marked: spec.marked,
             instants: instants(spec.time),
@@ -82,8 +82,8 @@ impl Buckets {
     }
 
     /// Who owns a key of a bucket.
-    pub(super) fn spread(&self) -> Spread {
-        self.spread
+    pub(super) fn placement(&self) -> Placement {
+        self.placement
     }
 
     /// Whether groups close at all.
@@ -320,14 +320,14 @@ pub(super) fn window_struct(bounds: &[ArrayRef; 2], field: &Field) -> Result<Arr
 }
 
 /// Panes of a sliding window are combined, so a key has one owner in all of them.
-fn spread_of(spec: &AggregateSpec) -> Spread {
+fn placement_of(spec: &AggregateSpec) -> Placement {
     match spec.time {
-        TimeKey::Window { spec, .. } if !spec.is_tumbling() => Spread::ByKey,
-        TimeKey::Session { .. } | TimeKey::Counted { .. } => Spread::ByKey,
+        TimeKey::Window { spec, .. } if !spec.is_tumbling() => Placement::ByKey,
+        TimeKey::Session { .. } | TimeKey::Counted { .. } => Placement::ByKey,
         TimeKey::None
         | TimeKey::Window { .. }
         | TimeKey::Instant { .. }
-        | TimeKey::Windowed { .. } => Spread::ByKeyAndBucket,
+        | TimeKey::Windowed { .. } => Placement::ByKeyAndBucket,
     }
 }
 

@@ -18,18 +18,18 @@ use millstream_types::{Epoch, OutputMode};
 
 use super::{
     AggregateSpec, Seed, TimeKey,
+    group_set::GroupSet,
     groups::{Columns, Groups, state_schema},
-    marked::Marked,
 };
 use crate::{
-    arrange::InOrder,
     board::EpochKind,
     delta::{BATCH_ROWS_MAX, Delta},
     driver::{Emitter, EpochContext, EpochOperator, OperatorReport, Progress},
     error::{OperatorError, Result},
     keys::KeyTable,
     rows::RowCodec,
-    state::{Bucket, BucketChange, Ownership, Snapshots, Spread, StateTable},
+    sort::InOrder,
+    state::{Bucket, BucketChange, Ownership, Placement, Snapshots, StateTable},
 };
 
 /// Gathers rows into windows of so many rows a key.
@@ -44,7 +44,7 @@ pub struct CountedAggregate {
     /// Groups by key and number of the window.
     groups: Groups,
     /// Groups whose window is full, which nothing asks for any more.
-    full: Marked,
+    full: GroupSet,
     /// How many of them there are.
     gone: usize,
     /// Windows that have rows and are not forgotten.
@@ -52,11 +52,11 @@ pub struct CountedAggregate {
     pending: Vec<Delta>,
     pending_bytes: usize,
     /// Keys whose windows changed since the last snapshot.
-    dirty: Marked,
+    unsaved: GroupSet,
     /// The window that each of these keys had at the last snapshot.
     stored_window: Vec<i64>,
     /// Keys that had rows in this epoch.
-    touched_keys: Marked,
+    touched_keys: GroupSet,
     /// What is still to be done in the epoch that closes.
     closing: Option<Closing>,
     snapshots: Snapshots,
@@ -106,18 +106,18 @@ impl CountedAggregate {
             seen: Vec::new(),
             groups: Groups::new(&group_types, &spec.calls)?,
             group_types,
-            full: Marked::default(),
+            full: GroupSet::default(),
             gone: 0,
             open: 0,
             pending: Vec::new(),
             pending_bytes: 0,
-            dirty: Marked::default(),
+            unsaved: GroupSet::default(),
             stored_window: Vec::new(),
-            touched_keys: Marked::default(),
+            touched_keys: GroupSet::default(),
             closing: None,
             snapshots,
             results: RowCodec::of_schema(&results)?,
-            state: StateTable::new(0, &state_keys, &values, Spread::ByKey)?.owned_by(owners),
+            state: StateTable::new(0, &state_keys, &values, Placement::ByKey)?.owned_by(owners),
             spec,
             report: OperatorReport::default(),
         };
@@ -170,7 +170,7 @@ impl CountedAggregate {
         let half_full = |id: &&u32| self.seen[**id as usize] % self.size != 0;
         let mut updated = fresh.iter().filter(half_full).count();
         if self.snapshots == Snapshots::Taken {
-            for id in self.dirty.mark(&ids, self.keys.len()) {
+            for id in self.unsaved.mark(&ids, self.keys.len()) {
                 self.stored_window[id as usize] = self.seen[id as usize] / self.size;
             }
         }
@@ -243,7 +243,7 @@ impl CountedAggregate {
     fn take_back(
         &self,
         (old, groups): (Vec<ArrayRef>, Vec<u32>),
-        unchanged: &mut Marked,
+        unchanged: &mut GroupSet,
         out: &mut Emitter,
     ) -> Result<()> {
         let now = self.groups.results(&groups)?;
@@ -361,7 +361,7 @@ impl CountedAggregate {
         let stay: Vec<u32> = all.filter(|group| !self.full.has(*group)).collect();
         let empty = Groups::new(&self.group_types, &self.spec.calls)?;
         let old = std::mem::replace(&mut self.groups, empty);
-        self.full = Marked::default();
+        self.full = GroupSet::default();
         self.gone = 0;
         for stay in old.portions(&stay) {
             let (keys, states) = (old.key_columns(stay)?, old.states(stay)?);
@@ -375,7 +375,7 @@ impl CountedAggregate {
     /// Writes for each key that changed the window that is open now, and that the one of the last snapshot
     /// is gone if it is another; those in between were never stored.
     fn tap_changed(&mut self, epoch: Epoch) -> Result<()> {
-        let dirty = self.dirty.take();
+        let unsaved = self.unsaved.take();
         let keys_of = |ids: &[u32], window_of: &dyn Fn(u32) -> i64| -> Result<Vec<ArrayRef>> {
             let mut keys = self.keys.columns(Some(ids))?;
             let windows = ids.iter().map(|id| window_of(*id));
@@ -384,15 +384,15 @@ impl CountedAggregate {
         };
         let stored = |id: u32| self.stored_window[id as usize];
         let open = |id: u32| self.seen[id as usize] / self.size;
-        let moved = dirty.iter().copied();
+        let moved = unsaved.iter().copied();
         let moved: Vec<u32> = moved.filter(|id| stored(*id) != open(*id)).collect();
         let is_complete = self.spec.mode == OutputMode::Complete;
         for ids in moved.chunks(BATCH_ROWS_MAX).filter(|_| !is_complete) {
             let keys = keys_of(ids, &stored)?;
             self.state.remove(Bucket(0), epoch, &keys, ids.len())?;
         }
-        let mut groups = Vec::with_capacity(dirty.len());
-        for ids in dirty.chunks(BATCH_ROWS_MAX) {
+        let mut groups = Vec::with_capacity(unsaved.len());
+        for ids in unsaved.chunks(BATCH_ROWS_MAX) {
             // In complete mode nothing is forgotten, so every window since then is written.
             let windows = ids.iter().flat_map(|id| {
                 let first = if is_complete { stored(*id) } else { open(*id) };
@@ -418,12 +418,12 @@ impl CountedAggregate {
 struct Closing {
     rows: Option<InOrder>,
     /// Groups that were there before, each once.
-    known: Marked,
+    known: GroupSet,
     /// Groups with rows of this epoch.
-    touched: Marked,
+    touched: GroupSet,
     /// Groups with their results before the epoch.
     before: VecDeque<(Vec<ArrayRef>, Vec<u32>)>,
-    unchanged: Marked,
+    unchanged: GroupSet,
     /// Windows that became full and are not forgotten yet.
     full: Vec<u32>,
     leaving: Vec<u32>,
@@ -470,7 +470,7 @@ impl EpochOperator for CountedAggregate {
             + self.keys.bytes()
             + (self.seen.capacity() + self.stored_window.capacity()) * 8
             + self.full.bytes()
-            + self.dirty.bytes()
+            + self.unsaved.bytes()
             + self.touched_keys.bytes()
             + self.pending_bytes
             + self.state.bytes()) as u64;

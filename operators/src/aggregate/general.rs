@@ -17,7 +17,7 @@ use datafusion_functions_aggregate_common::aggregate::groups_accumulator::Groups
 use super::{
     AggregateCall,
     function::{Function, Rows},
-    marked::Spread,
+    group_set::NumberHasher,
 };
 use crate::{
     error::{OperatorError, Result},
@@ -166,8 +166,10 @@ impl General {
 
     /// The groups of rows, each once, in the seats of a small accumulator.
     fn dense(&self, groups: &[u32]) -> Dense {
-        let mut positions =
-            hashbrown::HashMap::with_capacity_and_hasher(groups.len().min(1024), Spread::default());
+        let mut positions = hashbrown::HashMap::with_capacity_and_hasher(
+            groups.len().min(1024),
+            NumberHasher::default(),
+        );
         let mut seen = Vec::new();
         let mut rows: Vec<usize> = groups
             .iter()

@@ -23,8 +23,8 @@ use millstream_types::EventTime;
 
 use super::{
     AggregateCall, WindowSpec,
+    group_set::GroupSet,
     groups::{Groups, in_batches},
-    marked::Marked,
     window_counts::WindowCounts,
 };
 use crate::{
@@ -43,9 +43,9 @@ const VACANT_MIN: usize = 4096;
 pub(super) struct Pane {
     pub(super) groups: Groups,
     /// Touched in this epoch.
-    pub(super) touched: Marked,
+    pub(super) touched: GroupSet,
     /// Changed since the last snapshot.
-    pub(super) dirty: Marked,
+    pub(super) unsaved: GroupSet,
     /// What touched groups were before this epoch, where somebody asks.
     before: Option<Groups>,
 }
@@ -196,7 +196,7 @@ impl Panes {
         }
         self.entries += size - groups_before;
         let fresh = pane.touched.mark(&groups, size);
-        pane.dirty.mark(&groups, size);
+        pane.unsaved.mark(&groups, size);
         if self.notes_before {
             pane.note_before(&fresh, &self.calls)?;
         }
@@ -420,20 +420,20 @@ impl Panes {
     }
 
     /// Ends of the panes that changed since the last snapshot.
-    pub(super) fn dirty_panes(&self) -> Vec<i64> {
+    pub(super) fn unsaved_panes(&self) -> Vec<i64> {
         let panes = self.panes.iter();
         panes
-            .filter(|(_, pane)| !pane.dirty.groups().is_empty())
+            .filter(|(_, pane)| !pane.unsaved.groups().is_empty())
             .map(|(end, _)| *end)
             .collect()
     }
 
     /// The groups of a pane that changed since the last snapshot; they count as unchanged from now on.
-    pub(super) fn take_dirty(&mut self, end: i64) -> Vec<u32> {
+    pub(super) fn take_unsaved(&mut self, end: i64) -> Vec<u32> {
         let pane = self.panes.get_mut(&end);
         let Some(pane) = pane else { return Vec::new() };
         let held = pane.bytes();
-        let groups = pane.dirty.take();
+        let groups = pane.unsaved.take();
         self.bytes = self.bytes + pane.bytes() - held;
         groups
     }
@@ -561,8 +561,8 @@ fn pane<'a>(
         Entry::Occupied(pane) => &mut **pane.into_mut(),
         Entry::Vacant(place) => &mut **place.insert(Box::new(Pane {
             groups: Groups::new(&[DataType::Int64], calls)?,
-            touched: Marked::default(),
-            dirty: Marked::default(),
+            touched: GroupSet::default(),
+            unsaved: GroupSet::default(),
             before: None,
         })),
     })
@@ -599,7 +599,7 @@ impl Pane {
             + PLACE_BYTES
             + self.groups.bytes()
             + self.touched.bytes()
-            + self.dirty.bytes()
+            + self.unsaved.bytes()
             + before
     }
 

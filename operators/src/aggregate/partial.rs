@@ -127,7 +127,7 @@ impl PartialAggregate {
 
     fn part(&self, bucket: Bucket, table: &Groups, groups: &[u32]) -> Result<Delta> {
         let keys = table.key_columns(groups)?;
-        let salt = self.buckets.spread().salt(bucket);
+        let salt = self.buckets.placement().salt(bucket);
         let hashes = hash_keys(salt, &keys, groups.len())?;
         let batch = self
             .exchange

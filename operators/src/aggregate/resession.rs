@@ -34,11 +34,11 @@ use crate::{
     error::{OperatorError, Result},
     keys::KeyTable,
     rows::RowCodec,
-    state::{Bucket, BucketChange, Ownership, Snapshots, Spread, StateTable},
+    state::{Bucket, BucketChange, Ownership, Placement, Snapshots, StateTable},
 };
 
 /// Rows of a key, by time, with how often they are there.
-type KeyRows = BTreeMap<Box<[u8]>, i64>;
+type RowsOfKey = BTreeMap<Box<[u8]>, i64>;
 
 /// What a row costs in its tree and on the heap, beside its bytes, about.
 const ENTRY_BYTES: usize = 40;
@@ -52,7 +52,7 @@ pub struct ChangingSessions {
     time: usize,
     gap: usize,
     keys: KeyTable,
-    rows: Vec<KeyRows>,
+    rows: Vec<RowsOfKey>,
     /// Encodes input rows: time, gap, then the other columns.
     codec: RowCodec,
     /// Which input column stands where in an encoded row.
@@ -66,7 +66,7 @@ pub struct ChangingSessions {
     /// Bytes of the rows and of their entries.
     held: usize,
     /// Rows whose count changed since the last snapshot.
-    dirty: BTreeSet<(u32, Box<[u8]>)>,
+    unsaved: BTreeSet<(u32, Box<[u8]>)>,
     snapshots: Snapshots,
     state: StateTable,
     report: OperatorReport,
@@ -111,7 +111,7 @@ impl ChangingSessions {
         let fields = keys.map(|(at, column)| Field::new(format!("{at}"), data_type(column), true));
         let counts = Schema::new(vec![Field::new("count", DataType::Int64, false)]);
         let state_keys = Schema::new(fields.collect::<Vec<_>>());
-        let state = StateTable::new(0, &state_keys, &counts, Spread::ByKey)?;
+        let state = StateTable::new(0, &state_keys, &counts, Placement::ByKey)?;
         let mut sessions = ChangingSessions {
             time,
             gap,
@@ -124,7 +124,7 @@ impl ChangingSessions {
             pending: Vec::new(),
             leaving: None,
             held: 0,
-            dirty: BTreeSet::new(),
+            unsaved: BTreeSet::new(),
             snapshots,
             state: state.owned_by(spec.keys.len()),
             spec,
@@ -140,7 +140,7 @@ impl ChangingSessions {
                 }
             }
             // A key's rows may lie in several pieces, so sessions are made when all are there.
-            sessions.dirty.clear();
+            sessions.unsaved.clear();
             let all = 0..u32::try_from(sessions.keys.len()).unwrap_or(u32::MAX);
             let built = sessions.build(&all.collect())?;
             let bounds = built.bounds.iter();
@@ -162,7 +162,7 @@ impl ChangingSessions {
     fn key_ids(&mut self, keys: &[ArrayRef], rows: usize) -> Result<Vec<u32>> {
         let mut ids = Vec::new();
         self.keys.intern(keys, rows, &mut ids)?;
-        self.rows.resize_with(self.keys.len(), KeyRows::new);
+        self.rows.resize_with(self.keys.len(), RowsOfKey::new);
         Ok(ids)
     }
 
@@ -190,7 +190,7 @@ impl ChangingSessions {
                 Ordering::Less => self.held - cost,
             };
             if self.snapshots == Snapshots::Taken {
-                self.dirty.insert((*id, bytes.into()));
+                self.unsaved.insert((*id, bytes.into()));
             }
         }
         Ok(())
@@ -362,7 +362,7 @@ impl ChangingSessions {
                 if time_of(&row).is_some_and(inside) {
                     self.held -= row.len() + ENTRY_BYTES;
                     if self.snapshots == Snapshots::Taken {
-                        self.dirty.insert((key, row));
+                        self.unsaved.insert((key, row));
                     }
                 } else {
                     self.rows[key as usize].insert(row, count);
@@ -372,8 +372,8 @@ impl ChangingSessions {
     }
 
     fn tap_changed(&mut self, epoch: Epoch) -> Result<()> {
-        let dirty = std::mem::take(&mut self.dirty);
-        let (alive, gone): (Vec<_>, Vec<_>) = dirty
+        let unsaved = std::mem::take(&mut self.unsaved);
+        let (alive, gone): (Vec<_>, Vec<_>) = unsaved
             .iter()
             .partition(|(key, row)| self.rows[*key as usize].contains_key(row));
         let columns = |of: &[&(u32, Box<[u8]>)]| -> Result<Vec<ArrayRef>> {
@@ -456,7 +456,7 @@ impl EpochOperator for ChangingSessions {
     }
 
     fn tap(&mut self, epoch: Epoch) -> Result<Vec<BucketChange>> {
-        if !self.dirty.is_empty() {
+        if !self.unsaved.is_empty() {
             self.tap_changed(epoch)?;
         }
         self.state.tap()
@@ -468,12 +468,12 @@ impl EpochOperator for ChangingSessions {
         if self.spec.marked {
             report.oldest_end = self.ends.first().map(|(end, _, _)| *end);
         }
-        let lists = self.rows.capacity() * size_of::<KeyRows>();
-        let dirty = self.dirty.iter().map(|(_, row)| row.len() + ENTRY_BYTES);
+        let lists = self.rows.capacity() * size_of::<RowsOfKey>();
+        let unsaved = self.unsaved.iter().map(|(_, row)| row.len() + ENTRY_BYTES);
         report.bytes = (self.keys.bytes()
             + lists
             + self.held
-            + dirty.sum::<usize>()
+            + unsaved.sum::<usize>()
             + self.ends.len() * size_of::<(i64, u32, i64)>() * 3 / 2
             + self.state.bytes()) as u64;
         Some(report)

@@ -39,7 +39,7 @@ use crate::{
     error::{OperatorError, Result},
     keyhash::hash_keys,
     keys::KeyTable,
-    state::{Bucket, BucketChange, Ownership, Snapshots, Spread, StateTable},
+    state::{Bucket, BucketChange, Ownership, Placement, Snapshots, StateTable},
 };
 
 /// Gives rows the hash of their key, so that all rows of a key come to one worker.
@@ -158,7 +158,7 @@ pub struct SessionAggregate {
     /// End, key and start of every session: the order in which they close.
     ends: BTreeSet<(i64, u32, i64)>,
     /// Key and start of sessions that came, changed or went since the last snapshot.
-    dirty: BTreeSet<(u32, i64)>,
+    unsaved: BTreeSet<(u32, i64)>,
     /// Rows of this epoch that are not yet in `fresh`.
     pending: Vec<Delta>,
     waiting: usize,
@@ -245,7 +245,7 @@ impl SessionAggregate {
         let mut stored_keys: Vec<_> = key_schema.fields().iter().cloned().collect();
         stored_keys.push(Arc::new(long("start")));
         let values = with(vec![long("end")], &state_schema(&spec.calls)?);
-        let state = StateTable::new(0, &Schema::new(stored_keys), &values, Spread::ByKey)?;
+        let state = StateTable::new(0, &Schema::new(stored_keys), &values, Placement::ByKey)?;
         let mut sessions = SessionAggregate {
             state: state.owned_by(key_types.len()),
             keys: KeyTable::new(&key_types)?,
@@ -255,7 +255,7 @@ impl SessionAggregate {
             serial: 0,
             live: 0,
             ends: BTreeSet::new(),
-            dirty: BTreeSet::new(),
+            unsaved: BTreeSet::new(),
             pending: Vec::new(),
             waiting: 0,
             waiting_bytes: 0,
@@ -331,7 +331,7 @@ impl SessionAggregate {
     /// Notes a session for the next snapshot, if there will be one.
     fn note(&mut self, key: u32, start: i64) {
         if self.snapshots == Snapshots::Taken {
-            self.dirty.insert((key, start));
+            self.unsaved.insert((key, start));
         }
     }
 
@@ -585,7 +585,7 @@ impl SessionAggregate {
 
     /// Makes the tables anew when most of what they hold is gone.
     fn compact(&mut self) -> Result<()> {
-        if self.groups.len() <= 2 * self.live + 4096 || !self.dirty.is_empty() {
+        if self.groups.len() <= 2 * self.live + 4096 || !self.unsaved.is_empty() {
             return Ok(());
         }
         let live = self.all();
@@ -620,14 +620,14 @@ impl SessionAggregate {
     }
 
     fn tap_changed(&mut self, epoch: Epoch) -> Result<()> {
-        let dirty: Vec<(u32, i64)> = std::mem::take(&mut self.dirty).into_iter().collect();
+        let unsaved: Vec<(u32, i64)> = std::mem::take(&mut self.unsaved).into_iter().collect();
         let find = |(key, start): &(u32, i64)| {
             self.sessions[*key as usize]
                 .iter()
                 .find(|session| session.start == *start)
                 .copied()
         };
-        let (alive, gone): (Vec<_>, Vec<_>) = dirty.iter().partition(|one| find(one).is_some());
+        let (alive, gone): (Vec<_>, Vec<_>) = unsaved.iter().partition(|one| find(one).is_some());
         let key_columns = |of: &[(u32, i64)]| -> Result<Vec<ArrayRef>> {
             let ids: Vec<u32> = of.iter().map(|(key, _)| *key).collect();
             let mut columns = self.keys.columns(Some(&ids))?;
@@ -702,7 +702,7 @@ impl EpochOperator for SessionAggregate {
     }
 
     fn tap(&mut self, epoch: Epoch) -> Result<Vec<BucketChange>> {
-        if !self.dirty.is_empty() {
+        if !self.unsaved.is_empty() {
             self.tap_changed(epoch)?;
             self.compact()?;
         }
@@ -716,12 +716,12 @@ impl EpochOperator for SessionAggregate {
             report.oldest_end = self.ends.first().map(|(end, _, _)| *end);
         }
         let lists = self.sessions.capacity() * size_of::<Vec<Session>>();
-        let dirty = self.dirty.len() * size_of::<(u32, i64)>() * 2;
+        let unsaved = self.unsaved.len() * size_of::<(u32, i64)>() * 2;
         report.bytes = (self.groups.bytes()
             + self.keys.bytes()
             + lists
             + self.live * SESSION_BYTES
-            + dirty
+            + unsaved
             + self.state.bytes()) as u64;
         Some(report)
     }

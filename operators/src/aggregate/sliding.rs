@@ -95,7 +95,8 @@ impl SlidingAggregate {
             .collect();
         let compares = spec.mode == OutputMode::Changes;
         let key_columns = key_types.len();
-        let mut state = StateTable::new(0, &keys, &state_schema(&spec.calls)?, buckets.spread())?;
+        let mut state =
+            StateTable::new(0, &keys, &state_schema(&spec.calls)?, buckets.placement())?;
         let mut panes = Panes::new(window, key_types, &spec.calls, compares)?;
         held::restore(
             &mut state,
@@ -105,9 +106,9 @@ impl SlidingAggregate {
             |bucket, keys, states, rows| panes.merge(bucket.0, keys, states, rows),
         )?;
         panes.settle();
-        for end in panes.dirty_panes() {
+        for end in panes.unsaved_panes() {
             // What was read is what is stored.
-            panes.take_dirty(end);
+            panes.take_unsaved(end);
         }
         Ok(SlidingAggregate {
             state,
@@ -296,8 +297,8 @@ impl EpochOperator for SlidingAggregate {
 
     fn tap(&mut self, epoch: Epoch) -> Result<Vec<BucketChange>> {
         let SlidingAggregate { panes, state, .. } = self;
-        for end in panes.dirty_panes() {
-            let changed = panes.take_dirty(end);
+        for end in panes.unsaved_panes() {
+            let changed = panes.take_unsaved(end);
             let Some(pane) = panes.get(end) else { continue };
             held::tap(
                 state,

@@ -16,9 +16,9 @@ use super::{
     AggregateSpec, TimeKey,
     buckets::{Buckets, Closure},
     exchange::PartialGroups,
+    group_set::GroupSet,
     groups::{Groups, state_schema},
     held,
-    marked::Marked,
     partial::{keep, table_keys},
 };
 use crate::{
@@ -34,9 +34,9 @@ use crate::{
 struct BucketGroups {
     groups: Groups,
     /// Touched in this epoch.
-    touched: Marked,
+    touched: GroupSet,
     /// Changed since the last snapshot.
-    dirty: Marked,
+    unsaved: GroupSet,
     /// Results as they were before this epoch, for groups that had one (mode `changes`).
     before: VecDeque<(Vec<u32>, Vec<ArrayRef>)>,
     /// Groups with rows, for counting.
@@ -48,7 +48,7 @@ enum Leaving {
     /// Groups of a bucket as they are.
     Groups(Bucket, Vec<u32>),
     /// What groups of a bucket were before the epoch; groups that stayed the same are noted.
-    Before(Bucket, VecDeque<(Vec<u32>, Vec<ArrayRef>)>, Marked),
+    Before(Bucket, VecDeque<(Vec<u32>, Vec<ArrayRef>)>, GroupSet),
     /// What of a bucket is closed.
     Close(Bucket, Closure),
     /// A bucket whose groups have left, and those that stay.
@@ -110,7 +110,7 @@ impl TotalAggregate {
             .map(|field| field.data_type().clone())
             .collect();
         let mut total = TotalAggregate {
-            state: StateTable::new(0, &keys, &states, buckets.spread())?,
+            state: StateTable::new(0, &keys, &states, buckets.placement())?,
             key_types: keys
                 .fields()
                 .iter()
@@ -128,7 +128,7 @@ impl TotalAggregate {
             report: OperatorReport::default(),
         };
         let mut state = total.state;
-        total.state = StateTable::new(0, &keys, &states, total.buckets.spread())?;
+        total.state = StateTable::new(0, &keys, &states, total.buckets.placement())?;
         let key_columns = total.key_types.len();
         held::restore(
             &mut state,
@@ -163,8 +163,8 @@ impl TotalAggregate {
                     } else {
                         groups
                     },
-                    touched: Marked::default(),
-                    dirty: Marked::default(),
+                    touched: GroupSet::default(),
+                    unsaved: GroupSet::default(),
                     before: VecDeque::new(),
                     live: 0,
                 })))
@@ -182,7 +182,7 @@ impl TotalAggregate {
         if is_new || repeats {
             let group = table.groups.intern(&[], 1)?;
             table.touched.mark(&group, 1);
-            table.dirty.mark(&group, 1);
+            table.unsaved.mark(&group, 1);
             table.groups.recycle(group);
         }
         table.live = 1;
@@ -263,7 +263,7 @@ impl TotalAggregate {
                 .count() as u64
         };
         let before = alive(table);
-        table.dirty.mark(&groups, size);
+        table.unsaved.mark(&groups, size);
         table.groups.merge(&groups, partial.states())?;
         table.live = table.live + alive(table) - before;
         table.groups.recycle(groups);
@@ -326,7 +326,7 @@ impl TotalAggregate {
         &self,
         bucket: Bucket,
         (groups, old): (Vec<u32>, Vec<ArrayRef>),
-        unchanged: &mut Marked,
+        unchanged: &mut GroupSet,
         out: &mut Emitter,
     ) -> Result<()> {
         let table = &self.tables[&bucket];
@@ -369,7 +369,7 @@ impl TotalAggregate {
                 OutputMode::Update => leaving.push_back(Leaving::Groups(bucket, touched)),
                 OutputMode::Changes => {
                     let was = std::mem::take(&mut table.before);
-                    leaving.push_back(Leaving::Before(bucket, was, Marked::default()));
+                    leaving.push_back(Leaving::Before(bucket, was, GroupSet::default()));
                     leaving.push_back(Leaving::Groups(bucket, touched));
                 }
                 OutputMode::Append | OutputMode::Complete => {}
@@ -475,7 +475,7 @@ impl TotalAggregate {
             let (keys, states) = (old.groups.key_columns(some)?, old.groups.states(some)?);
             let groups = table.groups.intern(&keys, some.len())?;
             table.groups.merge(&groups, &states)?;
-            table.dirty.mark(&groups, table.groups.len());
+            table.unsaved.mark(&groups, table.groups.len());
             table.groups.recycle(groups);
         }
         table.live = stay.len() as u64;
@@ -490,7 +490,7 @@ impl BucketGroups {
     fn bytes(&self) -> usize {
         self.groups.bytes()
             + self.touched.bytes()
-            + self.dirty.bytes()
+            + self.unsaved.bytes()
             + size_of::<BucketGroups>()
             + PLACE_BYTES
     }
@@ -538,7 +538,7 @@ impl EpochOperator for TotalAggregate {
         for (bucket, table) in &mut self.tables {
             let table = &mut **table;
             let before = table.bytes();
-            let changed = table.dirty.take();
+            let changed = table.unsaved.take();
             self.bytes = self.bytes + table.bytes() - before;
             held::tap(
                 &mut self.state,

@@ -11,7 +11,7 @@ fn table() -> StateTable {
         Field::new("n", DataType::Int32, true),
     ]);
     let values = Schema::new(vec![Field::new("sum", DataType::Int64, true)]);
-    StateTable::new(0, &keys, &values, Spread::ByKeyAndBucket).expect("columns are keys")
+    StateTable::new(0, &keys, &values, Placement::ByKeyAndBucket).expect("columns are keys")
 }
 
 fn columns(rows: &[(u8, i64)]) -> (Vec<ArrayRef>, Vec<ArrayRef>) {
@@ -126,7 +126,7 @@ proptest! {
 fn a_piece_of_another_table_is_refused() {
     let keys = Schema::new(vec![Field::new("k", DataType::Int64, true)]);
     let mut other =
-        StateTable::new(0, &keys, &Schema::empty(), Spread::ByKey).expect("columns are keys");
+        StateTable::new(0, &keys, &Schema::empty(), Placement::ByKey).expect("columns are keys");
     let mut table = table();
     let (keys, values) = columns(&[(1, 1)]);
     table

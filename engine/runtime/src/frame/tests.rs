@@ -55,7 +55,7 @@ fn words() -> Vec<Said> {
             held: 0,
         },
         Said::Counted { rows: 8 },
-        Said::Closed { words: u64::MAX },
+        Said::Closed { messages: u64::MAX },
         Said::Operator {
             operator: OperatorId(7),
             report: OperatorReport {
@@ -90,7 +90,7 @@ fn words() -> Vec<Said> {
 
 fn frames() -> impl Iterator<Item = (String, Vec<u8>)> {
     words().into_iter().map(|said| {
-        let word = Word {
+        let word = WorkerMessage {
             worker: WorkerId(3),
             epoch: Epoch(99),
             said,

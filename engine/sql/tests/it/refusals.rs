@@ -203,7 +203,7 @@ fn operations() {
         "SELECT who, count(*) AS c FROM clicks GROUP BY who ORDER BY c",
         &expect![[r#"
             Sink mode=changes
-              Arrange
+              Sort
                 | order: c ASC NULLS FIRST
                 Chain
                   | project: who, count(Int64(1))@1 AS c

@@ -469,8 +469,8 @@ fn run_with_a_full_disk(at: Option<u64>, told: &Arc<Told>) -> u64 {
 fn a_full_disk_pauses_a_query() {
     let told = Arc::<Told>::default();
     let ops = run_with_a_full_disk(None, &told);
-    // The last operations are those of the second run, behind its opening.
-    for at in (ops - 14)..ops {
+    // The last operations are those of the second run, some of its opening among them.
+    for at in ops.saturating_sub(24)..ops {
         run_with_a_full_disk(Some(at), &told);
     }
     let count = |of: &AtomicUsize| of.load(Ordering::SeqCst);

@@ -40,7 +40,7 @@ use crate::{
 const COLUMN: &str = "__window";
 
 /// Puts the rows of the windows below a projection that makes windows.
-pub(crate) fn spread(projection: Projection) -> Result<Transformed<LogicalPlan>> {
+pub(crate) fn unfold(projection: Projection) -> Result<Transformed<LogicalPlan>> {
     let Some((window, spec, time)) = only_window(&projection.expr)? else {
         return Ok(Transformed::no(LogicalPlan::Projection(projection)));
     };

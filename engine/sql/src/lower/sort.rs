@@ -11,7 +11,7 @@ use datafusion::{
     common::tree_node::TreeNode,
     logical_expr::{Expr, FetchType, Limit, LogicalPlan, SkipType, Sort, SortExpr, Unnest},
 };
-use millstream_operators::{arrange::SortColumn, chain::Step, top::TopSpec};
+use millstream_operators::{chain::Step, sort::SortColumn, top::TopSpec};
 use millstream_runtime::plan::{Node, NodeId, columns_of, retracts};
 use millstream_types::{OperatorId, OutputMode};
 
@@ -112,7 +112,7 @@ impl Lowering {
     fn ordered(&mut self, stream: Stream, order: Vec<SortColumn>, limit: Option<usize>) -> Stream {
         match limit {
             Some(rows) if self.mode == OutputMode::Changes => self.top(stream, order, (0, rows)),
-            limit => self.arranged(stream, order, limit),
+            limit => self.sorted(stream, order, limit),
         }
     }
 
@@ -175,7 +175,7 @@ impl Lowering {
                 spec.rows = spec.rows.saturating_sub(skip).min(rows);
                 Ok(stream)
             }
-            Some(Node::Arrange { input, order, .. }) if one_to_one => {
+            Some(Node::Sort { input, order, .. }) if one_to_one => {
                 let (input, order) = (*input, std::mem::take(order));
                 let schema = self.schema_of(stream.base);
                 let top = self.top_node(input, schema, order, (skip, rows));
@@ -191,11 +191,11 @@ impl Lowering {
         columns_of(&self.sources, &self.nodes, node)
     }
 
-    fn arranged(&mut self, stream: Stream, order: Vec<SortColumn>, limit: Option<usize>) -> Stream {
+    fn sorted(&mut self, stream: Stream, order: Vec<SortColumn>, limit: Option<usize>) -> Stream {
         let schema = Arc::clone(&stream.schema);
         let marks = stream.marks.clone();
         let input = self.seal(stream);
-        let base = self.push(Node::Arrange {
+        let base = self.push(Node::Sort {
             input,
             order,
             limit,
@@ -260,14 +260,14 @@ impl Lowering {
             .iter()
             .all(|step| matches!(step, Step::Project { .. }));
         match self.nodes.get_mut(stream.base.0) {
-            Some(Node::Arrange { limit, .. }) if one_to_one => {
+            Some(Node::Sort { limit, .. }) if one_to_one => {
                 *limit = Some(limit.map_or(rows, |limit| limit.min(rows)));
                 Ok(stream)
             }
-            Some(Node::Arrange { .. }) => Err(SqlError::unsupported(
+            Some(Node::Sort { .. }) => Err(SqlError::unsupported(
                 "LIMIT above a condition above ORDER BY",
             )),
-            _ => Ok(self.arranged(stream, Vec::new(), Some(rows))),
+            _ => Ok(self.sorted(stream, Vec::new(), Some(rows))),
         }
     }
 

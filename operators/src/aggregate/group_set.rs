@@ -3,7 +3,7 @@
 use std::hash::{BuildHasherDefault, Hasher};
 
 /// For maps over group numbers and key hashes: one multiplication is enough.
-pub(super) type Spread = BuildHasherDefault<Multiply>;
+pub(super) type NumberHasher = BuildHasherDefault<Multiply>;
 
 /// Multiplies.
 #[derive(Default)]
@@ -28,12 +28,12 @@ impl Hasher for Multiply {
 
 /// Groups that something happened to, each once.
 #[derive(Debug, Default)]
-pub(super) struct Marked {
+pub(super) struct GroupSet {
     is_marked: Vec<bool>,
     groups: Vec<u32>,
 }
 
-impl Marked {
+impl GroupSet {
     /// Marks groups and says which were not marked before.
     pub(super) fn mark(&mut self, groups: &[u32], size: usize) -> Vec<u32> {
         self.is_marked.resize(size, false);

@@ -17,7 +17,7 @@ use crate::{
     delta::{BATCH_ROWS_MAX, Delta},
     driver::{Emitter, EpochContext, EpochOperator, OperatorReport, Progress},
     error::{OperatorError, Result},
-    state::{Bucket, BucketChange, Ownership, Spread, StateTable},
+    state::{Bucket, BucketChange, Ownership, Placement, StateTable},
 };
 
 /// One column of an ordering.
@@ -33,7 +33,7 @@ pub struct SortColumn {
 
 /// Orders the rows of each epoch and lets the first ones through.
 #[derive(Debug)]
-pub struct Arrange {
+pub struct Sort {
     order: Vec<SortColumn>,
     limit: Option<usize>,
     rows: Vec<Delta>,
@@ -41,11 +41,11 @@ pub struct Arrange {
     leaving: Option<InOrder>,
 }
 
-impl Arrange {
+impl Sort {
     /// An operator that orders by these columns and lets so many rows of an epoch through.
     #[must_use]
-    pub fn new(order: Vec<SortColumn>, limit: Option<usize>) -> Arrange {
-        Arrange {
+    pub fn new(order: Vec<SortColumn>, limit: Option<usize>) -> Sort {
+        Sort {
             order,
             limit,
             rows: Vec::new(),
@@ -54,7 +54,7 @@ impl Arrange {
     }
 }
 
-impl EpochOperator for Arrange {
+impl EpochOperator for Sort {
     fn on_delta(
         &mut self,
         _context: &EpochContext,
@@ -290,7 +290,7 @@ pub struct Limit {
     /// What is still to leave in the epoch that closes.
     leaving: Option<InOrder>,
     state: StateTable,
-    dirty: bool,
+    unsaved: bool,
     /// Whether rows left in this epoch.
     counted: bool,
 }
@@ -302,7 +302,7 @@ impl Limit {
     /// When a snapshot piece is of another query.
     pub fn new(limit: u64, seed: Option<&Seed>, ownership: Ownership) -> Result<Limit> {
         let values = Schema::new(vec![Field::new("passed", DataType::Int64, false)]);
-        let mut state = StateTable::new(0, &Schema::empty(), &values, Spread::ByKey)?;
+        let mut state = StateTable::new(0, &Schema::empty(), &values, Placement::ByKey)?;
         let mut passed = 0;
         if let Some(seed) = seed {
             for ((_, bucket), pieces) in &seed.pieces {
@@ -319,7 +319,7 @@ impl Limit {
             waiting: 0,
             leaving: None,
             state,
-            dirty: false,
+            unsaved: false,
             counted: false,
         })
     }
@@ -363,7 +363,7 @@ impl EpochOperator for Limit {
             None => {
                 let first = self.first()?;
                 self.left = self.left.saturating_sub(first.rows() as u64);
-                self.dirty |= first.rows() > 0;
+                self.unsaved |= first.rows() > 0;
                 self.counted |= first.rows() > 0;
                 first
             }
@@ -376,7 +376,7 @@ impl EpochOperator for Limit {
     }
 
     fn tap(&mut self, epoch: Epoch) -> Result<Vec<BucketChange>> {
-        if std::mem::take(&mut self.dirty) {
+        if std::mem::take(&mut self.unsaved) {
             let passed = i64::try_from(self.limit - self.left).unwrap_or(i64::MAX);
             let values: [ArrayRef; 1] = [Arc::new(Int64Array::from(vec![passed]))];
             self.state.upsert(Bucket(0), epoch, &[], &values, 1)?;
