@@ -15,7 +15,7 @@ use std::{
     time::Duration,
 };
 
-use millstream_connectors_api::{EpochWrite, SinkReceipt};
+use millstream_connectors_api::{ConnectorError, EpochWrite, SinkReceipt};
 use millstream_epoch::Outcome;
 use millstream_operators::watermark::{MarkReport, MarkState};
 use millstream_types::{Coded, Epoch, WorkerId};
@@ -255,6 +255,14 @@ impl Committer {
 
     /// Gives rows to a sink, unless it has them from before a restart.
     fn write(&mut self, port: Port, write: &EpochWrite) -> Result<(), Ended> {
+        self.with_room(|sinks| sinks.write(port, write))
+    }
+
+    /// Asks something of the sinks, again and again while a disk is full.
+    fn with_room<T>(
+        &mut self,
+        mut act: impl FnMut(&mut Sinks) -> Result<T, ConnectorError>,
+    ) -> Result<T, Ended> {
         let Committer {
             sinks,
             around,
@@ -262,7 +270,7 @@ impl Committer {
             ..
         } = self;
         let waiting = (&*around.control, &around.listener, &*seat);
-        Ok(until_room(waiting, || Ok(sinks.write(port, write)?))?)
+        Ok(until_room(waiting, || Ok(act(sinks)?))?)
     }
 
     /// Commits epochs from the oldest on, as far as they are done everywhere; says whether any was.
@@ -356,29 +364,13 @@ impl Committer {
         let counts = SinkReceipt {
             rows: counted.rows_out,
         };
-        {
-            let Committer {
-                sinks,
-                around,
-                seat,
-                ..
-            } = self;
-            let waiting = (&*around.control, &around.listener, &*seat);
-            until_room(waiting, || Ok(sinks.stage(epoch)?))?;
-        }
+        self.with_room(|sinks| sinks.stage(epoch))?;
         self.kill_at(KillPoint::Staged)?;
-        let Committer {
-            sinks,
-            around,
-            seat,
-            ..
-        } = self;
-        let waiting = (&*around.control, &around.listener, &*seat);
-        if let Some(log) = &around.log {
+        if let Some(log) = &self.around.log {
             // Another process that took over must not find our rows beside its own.
             log.store().check_fence()?;
         }
-        let written = until_room(waiting, || Ok(sinks.commit(epoch)?))?;
+        let written = self.with_room(|sinks| sinks.commit(epoch))?;
         Ok(written.unwrap_or(counts))
     }
 

@@ -204,6 +204,8 @@ impl Planner {
 
     fn end_threads(&mut self) {
         self.reach.shared.stop();
+        // A thread that waits for room on a disk would be waited for until there is some.
+        self.desk.control.ask_stop();
         self.desk.sources.iter().for_each(|of| of.intake.stop());
         self.desk.sources.clear();
         self.tell(ToCommitter::Poke);

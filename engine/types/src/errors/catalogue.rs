@@ -84,7 +84,7 @@ pub const CATALOGUE: &[ErrorEntry] = &[
         class: Class::Corrupt,
         title: "an epoch gives something else than before",
         why: "An epoch that ran before a restart runs again to rebuild state, and its rows or its watermark are not what the log says: its input was changed, although sizes and times agree.",
-        action: "Restore the input, or start with a new checkpoint and a new sink.",
+        action: "Restore the input; or accept it as it is now with `millstream checkpoint accept DIR`; or start with a new checkpoint and a new sink.",
     },
     ErrorEntry {
         code: "CKP-010",
