@@ -21,19 +21,21 @@ use millstream_operators::watermark::{MarkReport, MarkState};
 use millstream_types::{Coded, Epoch, WorkerId};
 
 use crate::{
+    capture::{Asked, Captured},
     control::Control,
     epochs::{OpenEpoch, millis},
     error::RuntimeError,
     events::{QueryEvent, QueryListener, until_room},
     frame,
     log::Log,
-    message::{Said, Shared, ToCommitter, ToPlanner, WorkerMessage},
+    message::{Said, ToCommitter, ToPlanner, WorkerMessage},
     planner::Ended,
     report::{Counted, Reports},
     schedule::{Event, Participant, Seat, Work},
     settings::{KillPoint, QuerySettings},
+    shared::Shared,
     sinks::{Port, Sinks},
-    snapshot::{Asked, Captured, ToSnapshotter},
+    snapshot::ToSnapshotter,
 };
 
 /// Longest sleep of a committer that waits for words only; a guard, not a schedule.

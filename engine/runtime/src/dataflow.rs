@@ -31,10 +31,12 @@ use timely::{
 use crate::{
     ends::{self, Closing, Input, Output},
     intake::Intake,
-    message::{Said, Shared, Speaker},
+    message::Said,
     plan::{MarkPolicy, Node, NodeId, StreamPlan, columns_of, retracts},
     restore::Seeds,
+    shared::Shared,
     sinks::{Encoders, Port},
+    speaker::Speaker,
 };
 
 /// Everything a worker needs to build its part of the query.

@@ -20,8 +20,10 @@ use timely::{
 
 use crate::{
     intake::{Intake, PlacedChunk},
-    message::{Said, Shared, Speaker},
+    message::Said,
+    shared::Shared,
     sinks::Port,
+    speaker::Speaker,
 };
 
 /// What a source operator works with.

@@ -4,6 +4,7 @@
 //! Owns the life of a query: threads, channels, what is written when. Knows no SQL; decides nothing
 //! about rows. Tests: whole queries run as scripts; here are unit tests of what scripts do not reach.
 
+mod capture;
 pub mod clock;
 mod committer;
 mod control;
@@ -28,8 +29,10 @@ mod report;
 mod restore;
 pub mod schedule;
 pub mod settings;
+mod shared;
 pub mod sinks;
 mod snapshot;
+mod speaker;
 mod start;
 mod threads;
 

@@ -4,29 +4,15 @@
 //! counted, and its last word of it carries the count, so the committer knows when it has heard
 //! everything, whatever way the words took. The form of words between processes is in `frame`.
 
-use std::{
-    cell::{Cell, RefCell},
-    collections::BTreeMap,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
-        mpsc::Sender,
-    },
-};
-
 use millstream_connectors_api::WriteBody;
 use millstream_operators::{
     driver::OperatorReport,
-    pressure::Pressure,
     state::BucketChange,
     watermark::{MarkReport, MarkState},
 };
 use millstream_types::{Epoch, Fault, OperatorId, SourceId, WorkerId};
-use timely::scheduling::SyncActivator;
 
-use crate::{
-    epochs::OpenEpoch, frame, schedule::Event, settings::Channels, sinks::Port, snapshot::Asked,
-};
+use crate::{capture::Asked, epochs::OpenEpoch, schedule::Event, sinks::Port};
 
 /// A word to the committer.
 #[derive(Debug)]
@@ -152,147 +138,5 @@ impl WorkerMessage {
             | Said::Marked(_)
             | Said::Read { .. } => None,
         }
-    }
-}
-
-/// A worker's way to the committer. Lives on the worker and counts what it says.
-#[derive(Debug)]
-pub(crate) struct Speaker {
-    worker: WorkerId,
-    channels: Channels,
-    out: Sender<ToCommitter>,
-    counts: RefCell<BTreeMap<Epoch, u64>>,
-    /// Words of all epochs, for a schedule.
-    total: Cell<u64>,
-}
-
-impl Speaker {
-    pub(crate) fn new(worker: WorkerId, channels: Channels, out: Sender<ToCommitter>) -> Speaker {
-        Speaker {
-            worker,
-            channels,
-            out,
-            counts: RefCell::default(),
-            total: Cell::default(),
-        }
-    }
-
-    /// How many words were said so far.
-    pub(crate) fn total(&self) -> u64 {
-        self.total.get()
-    }
-
-    /// Says something of an epoch that is not closed.
-    pub(crate) fn say(&self, epoch: Epoch, said: Said) {
-        self.total.set(self.total.get() + 1);
-        if said.is_counted() {
-            *self.counts.borrow_mut().entry(epoch).or_default() += 1;
-        }
-        let worker = self.worker;
-        let word = WorkerMessage {
-            worker,
-            epoch,
-            said,
-        };
-        let message = match self.channels {
-            Channels::Typed => ToCommitter::Said(word),
-            Channels::Bytes => match frame::encode(&word) {
-                Ok(bytes) => ToCommitter::Framed(bytes),
-                Err(_) => ToCommitter::Said(word),
-            },
-        };
-        // A committer that is gone has told everybody to stop.
-        let _gone = self.out.send(message);
-    }
-
-    /// Says the last word of an epoch.
-    pub(crate) fn close(&self, epoch: Epoch) {
-        let messages = self.counts.borrow_mut().remove(&epoch).unwrap_or(0);
-        self.say(epoch, Said::Closed { messages });
-    }
-}
-
-/// Rows or bytes on their way to the sink, so that sources and operators hold back. [INV-07]
-const BACKLOG_BYTES_MAX: usize = 64 << 20;
-
-/// What all threads of a query share besides their channels.
-#[derive(Debug, Default)]
-pub(crate) struct Shared {
-    stop: AtomicBool,
-    backlog: AtomicUsize,
-    /// Holds operators back while the backlog is high.
-    pressure: Arc<Pressure>,
-    wakers: Mutex<Vec<SyncWaker>>,
-}
-
-struct SyncWaker(SyncActivator);
-
-impl std::fmt::Debug for SyncWaker {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("SyncWaker")
-    }
-}
-
-impl Shared {
-    pub(crate) fn new() -> Arc<Shared> {
-        Arc::default()
-    }
-
-    /// Registers something to wake. Called on the worker's own thread.
-    pub(crate) fn register(&self, activator: SyncActivator) {
-        self.wakers
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(SyncWaker(activator));
-    }
-
-    /// Wakes all workers.
-    pub(crate) fn wake(&self) {
-        for waker in self
-            .wakers
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .iter()
-        {
-            // A worker that is gone needs no waking.
-            let _gone = waker.0.activate();
-        }
-    }
-
-    pub(crate) fn stop(&self) {
-        self.stop.store(true, Ordering::SeqCst);
-        self.wake();
-    }
-
-    pub(crate) fn is_stopped(&self) -> bool {
-        self.stop.load(Ordering::SeqCst)
-    }
-
-    pub(crate) fn add_backlog(&self, bytes: usize) {
-        if self.backlog.fetch_add(bytes, Ordering::SeqCst) + bytes > BACKLOG_BYTES_MAX {
-            self.pressure.raise();
-            // Whoever took the last of it may have been here before the flag was up.
-            if !self.is_backlogged() {
-                self.pressure.release();
-            }
-        }
-    }
-
-    /// Takes bytes off the backlog; wakes the workers when that makes room again.
-    pub(crate) fn sub_backlog(&self, bytes: usize) {
-        let before = self.backlog.fetch_sub(bytes, Ordering::SeqCst);
-        if before > BACKLOG_BYTES_MAX && before - bytes <= BACKLOG_BYTES_MAX {
-            self.pressure.release();
-            self.wake();
-        }
-    }
-
-    /// What tells operators to hold back.
-    pub(crate) fn pressure(&self) -> Arc<Pressure> {
-        self.pressure.clone()
-    }
-
-    pub(crate) fn is_backlogged(&self) -> bool {
-        self.backlog.load(Ordering::SeqCst) > BACKLOG_BYTES_MAX
     }
 }

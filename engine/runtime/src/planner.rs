@@ -23,18 +23,19 @@ use millstream_types::{Coded, Epoch};
 use timely::communication::WorkerGuards;
 
 use crate::{
+    capture::Asked,
     control::Activity,
     desk::Desk,
     epochs::{Draft, OpenEpoch, millis, planned_range},
     error::RuntimeError,
     events::{GivenUp, QueryEvent, QueryListener, until_room},
     log::Log,
-    message::{Shared, ToCommitter, ToPlanner},
+    message::{ToCommitter, ToPlanner},
     pacer::{Pacer, Wish},
     progress::Durations,
     schedule::{Event, Participant, Seat, Turn, Work},
     settings::{KillPoint, Trigger},
-    snapshot::Asked,
+    shared::Shared,
 };
 
 /// Why a thread of the query returned before its time.

@@ -19,49 +19,21 @@ use arrow::{array::RecordBatch, datatypes::Schema, ipc::writer::StreamWriter};
 use millstream_epoch::{
     Manifest, PackFile, PackWriter, Piece, RewriteRule, checksum, pieces_to_copy,
 };
-use millstream_operators::{
-    state::{Bucket, BucketChange},
-    watermark::MarkState,
-};
+use millstream_operators::{state::Bucket, watermark::MarkState};
 use millstream_types::{Coded, Epoch, OperatorId, WorkerId};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::{
+    capture::{Asked, Captured},
     control::Control,
     error::RuntimeError,
     events::{QueryEvent, QueryListener},
     log::Log,
-    message::{Shared, ToPlanner},
+    message::ToPlanner,
     schedule::{Participant, Seat, Work},
     settings::{KillPoint, QuerySettings},
+    shared::Shared,
 };
-
-/// State was asked for, as of the end of an epoch.
-#[derive(Debug)]
-pub(crate) struct Asked {
-    pub(crate) epoch: Epoch,
-    /// The cursors of the sources: behind this epoch, before the next.
-    pub(crate) source_states: Vec<Vec<u8>>,
-}
-
-/// State that workers handed over after one epoch.
-#[derive(Debug, Default)]
-pub(crate) struct Captured {
-    changes: Vec<(WorkerId, OperatorId, BucketChange)>,
-}
-
-impl Captured {
-    pub(crate) fn add(
-        &mut self,
-        worker: WorkerId,
-        operator: OperatorId,
-        changes: Vec<BucketChange>,
-    ) {
-        let changes = changes.into_iter();
-        self.changes
-            .extend(changes.map(|change| (worker, operator, change)));
-    }
-}
 
 /// A whole snapshot to be written.
 #[derive(Debug)]

@@ -22,9 +22,11 @@ use crate::{
     dataflow::{Blueprint, Tools, build},
     error::RuntimeError,
     intake::{Intake, PlacedChunk, PlacedSplit, Todo},
-    message::{Said, Shared, Speaker, ToCommitter, ToPlanner},
+    message::{Said, ToCommitter, ToPlanner},
     schedule::{Participant, Schedule, Seat, Work},
     settings::Channels,
+    shared::Shared,
+    speaker::Speaker,
 };
 
 /// Bytes that one reader reads ahead of the plans at most. [INV-07]

@@ -13,18 +13,9 @@ use millstream_connectors_api::{ConnectorError, Flow, Journal};
 use super::{
     notices::{Kind, Notices},
     records::InputFile,
-    settings::{Settings, bad},
+    settings::{Clean, Settings, bad},
 };
 use crate::{files, glob};
-
-/// What is done with files that were read.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Clean {
-    Off,
-    Delete,
-    /// They are moved below this directory, their whole path with them.
-    Archive(PathBuf),
-}
 
 /// Fails if files would be archived where they are read again, or on another disk.
 pub(super) fn check(settings: &Settings) -> Result<(), ConnectorError> {

@@ -13,11 +13,10 @@ use millstream_connectors_api::ConnectorError;
 use millstream_types::Epoch;
 
 use super::{
-    clean::Clean,
     log::{self, Followed},
     notices::{Kind, Notices},
     records::{Fingerprint, InputFile},
-    settings::{OnTrouble, Settings, bad},
+    settings::{Clean, OnTrouble, Settings, bad},
 };
 use crate::{
     files::{self, EntryKind, FileId, Stat},

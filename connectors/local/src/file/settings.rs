@@ -4,10 +4,7 @@ use std::path::{Path, PathBuf};
 
 use millstream_connectors_api::{ConnectorError, OptionSpec, Options};
 
-use super::{
-    clean::Clean,
-    records::{Fingerprint, InputFile, SeenFile},
-};
+use super::records::{Fingerprint, InputFile, SeenFile};
 use crate::{
     files,
     format::{Dialect, Format, Limits, Mode, Pattern, Rules},
@@ -157,6 +154,15 @@ pub(super) enum OnTrouble {
 
 /// A pattern: the directory where it begins, and its parts below.
 pub(super) type PatternPath = (PathBuf, Vec<String>);
+
+/// What is done with files that were read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Clean {
+    Off,
+    Delete,
+    /// They are moved below this directory, their whole path with them.
+    Archive(PathBuf),
+}
 
 /// What the options of a source say.
 #[derive(Clone, Debug)]
