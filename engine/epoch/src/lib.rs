@@ -16,10 +16,13 @@
 mod codec;
 mod disk;
 mod error;
+mod guard;
 mod journal;
+mod layout;
 mod log;
 mod manifest;
 mod metadata;
+mod parts;
 mod record;
 mod resume;
 mod rewrite;

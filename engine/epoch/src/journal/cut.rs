@@ -1,10 +1,7 @@
 //! Cutting entries off the end of a journal.
 
 use super::{Journal, Place, State, segment};
-use crate::{
-    EpochError, Tail,
-    store::{byte_count, layout},
-};
+use crate::{EpochError, Tail, layout, parts::byte_count};
 use segment::{FRAME, frame_bytes, read_frame, scan};
 
 impl Journal {

@@ -30,7 +30,8 @@ pub(crate) use read::{Depth, look};
 
 use crate::{
     AppendFile, Disk, DiskLock, EpochError, RelPath, Tail,
-    store::{Guard, layout, locked},
+    guard::{Guard, locked},
+    layout,
 };
 use segment::{Frames, Place, header_bytes, scan};
 

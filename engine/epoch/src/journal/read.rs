@@ -6,7 +6,7 @@ use super::{Identity, Place, list_segments, segment};
 use crate::{
     Disk, EpochError, RelPath, Tail,
     codec::{ENVELOPE_BYTES, Kind, Opened},
-    store::{byte_count, file_bytes, read_part as read_bytes},
+    parts::{byte_count, file_bytes, read_part as read_bytes},
 };
 use segment::{FRAME, HEADER, read_frame, read_header, scan};
 

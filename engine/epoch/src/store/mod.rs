@@ -8,9 +8,7 @@
 //! After a failed sync nobody knows what is on the disk, and asking again would lie: the store
 //! closes itself and the process starts anew from the log.
 
-mod guard;
 mod inspect;
-pub(crate) mod layout;
 mod open;
 mod packs;
 mod read_log;
@@ -24,11 +22,9 @@ use std::{
 
 use millstream_types::Epoch;
 
-pub(crate) use guard::{Guard, Poison, locked, write_whole};
 pub use inspect::{CheckpointReport, FileReport, FileState, JournalReport, inspect, verify};
 pub use open::{DamagedFile, Recovered};
 pub use packs::{PackFile, PackWriter, checksum, read_piece};
-pub(crate) use packs::{file_bytes, read_part};
 pub use snapshot::Collected;
 pub use word::{accept_input, drop_plans};
 
@@ -37,6 +33,11 @@ use crate::{
     Planned, Record, SegmentHeader, SinkPosition, Sunk, journal,
     log::{frame_bytes, header_bytes},
     record::SOURCES_MAX,
+};
+use crate::{
+    guard::{Guard, Poison, locked, write_whole},
+    layout,
+    parts::{byte_count, file_bytes},
 };
 
 /// The checkpoint of a running query. May be shared between threads.
@@ -309,8 +310,4 @@ impl LogState {
         }
         Ok((plan_last, commit_last))
     }
-}
-
-pub(crate) fn byte_count(bytes: &[u8]) -> u64 {
-    u64::try_from(bytes.len()).unwrap_or(u64::MAX)
 }

@@ -11,8 +11,12 @@ use std::{
     },
 };
 
-use super::{Guard, Poison, layout};
 use crate::{AppendFile, Disk, EpochError, Manifest, Piece, RelPath};
+use crate::{
+    guard::{Guard, Poison},
+    layout,
+    parts::{byte_count, read_part},
+};
 
 /// Bytes that are held at once while a piece is copied or checked.
 const CHUNK_BYTES: u64 = 1 << 20;
@@ -142,7 +146,7 @@ impl PackFile {
             return Err(EpochError::disk("append to", &self.path)(error));
         }
         let offset = self.len;
-        self.len = offset.saturating_add(super::byte_count(bytes));
+        self.len = offset.saturating_add(byte_count(bytes));
         Ok(offset)
     }
 
@@ -237,41 +241,6 @@ fn check_sum(file: &RelPath, piece: &Piece, got: u32) -> Result<(), EpochError> 
             "checksum differs want={:08x} got={got:08x} offset={}",
             piece.crc, piece.offset
         ),
-    })
-}
-
-/// Bytes of a file that must be there.
-pub(crate) fn read_part(
-    disk: &dyn Disk,
-    file: &RelPath,
-    offset: u64,
-    len: u64,
-) -> Result<Vec<u8>, EpochError> {
-    let damaged = |reason: &str| EpochError::Damaged {
-        file: file.clone(),
-        reason: reason.to_owned(),
-    };
-    disk.read_range(file, offset, len).map_err(|error| {
-        if error.kind() == io::ErrorKind::NotFound {
-            damaged("it is missing")
-        } else if error.kind() == io::ErrorKind::UnexpectedEof {
-            damaged("it is too short")
-        } else {
-            EpochError::disk("read", file)(error)
-        }
-    })
-}
-
-/// The length of a file that must be there.
-pub(crate) fn file_bytes(disk: &dyn Disk, file: &RelPath) -> Result<u64, EpochError> {
-    disk.size(file).map_err(|error| {
-        if error.kind() == io::ErrorKind::NotFound {
-            return EpochError::Damaged {
-                file: file.clone(),
-                reason: "it is missing".to_owned(),
-            };
-        }
-        EpochError::disk("look at", file)(error)
     })
 }
 

@@ -9,8 +9,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use super::layout;
-use crate::{Disk, EpochError, RelPath};
+use crate::{Disk, EpochError, RelPath, layout};
 
 /// The first file whose sync failed; shared by everything that writes for one process.
 #[derive(Clone, Debug, Default)]
