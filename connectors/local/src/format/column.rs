@@ -3,7 +3,8 @@
 //! A column can be cut back to a length, so that a record that turns out to be malformed, or a key
 //! that occurs twice, leaves nothing behind; and it may lag behind the others of its table until
 //! [`settle`](Column::settle) fills it up with nulls. It grows with what is stored in it, so that
-//! what nobody fills takes no memory. Never knows a text format.
+//! what nobody fills takes no memory. Never reads a text format; a record remembers the order of keys
+//! in which its values came.
 
 use std::sync::Arc;
 
@@ -20,7 +21,7 @@ use arrow::{
     error::ArrowError,
 };
 
-use super::{BATCH_ROWS_MAX, json::Record};
+use super::{BATCH_ROWS_MAX, json::keys::Keys};
 
 /// Text that a new batch expects at most; more of it makes the column grow.
 const TEXT_BYTES_EXPECTED_MAX: usize = 1 << 20;
@@ -501,4 +502,54 @@ fn primitive<T: ArrowPrimitiveType>(
     nulls: Option<arrow::buffer::NullBuffer>,
 ) -> Result<PrimitiveArray<T>, ArrowError> {
     PrimitiveArray::try_new(taken(values), nulls)
+}
+
+/// The columns of an object.
+#[derive(Debug)]
+pub(crate) struct Record {
+    pub(super) keys: Keys,
+    pub(super) columns: Vec<Column>,
+    corrupt: Option<usize>,
+}
+
+impl Record {
+    /// Columns for `fields`; `corrupt` is the one that takes the text of malformed records.
+    pub(crate) fn new(fields: &Fields, corrupt: Option<usize>) -> Option<Record> {
+        let columns = fields
+            .iter()
+            .map(|field| Column::new(field.data_type()))
+            .collect::<Option<Vec<Column>>>()?;
+        let names = fields.iter().enumerate();
+        let names = names.filter(|(idx, _)| Some(*idx) != corrupt);
+        Some(Record {
+            keys: Keys::new(names.map(|(idx, field)| (idx, field.name().as_str()))),
+            columns,
+            corrupt,
+        })
+    }
+
+    /// Bytes that a row takes, without text and items.
+    pub(crate) fn width(&self) -> usize {
+        width(&self.columns)
+    }
+
+    /// Cuts all columns back to `rows`.
+    pub(crate) fn truncate(&mut self, rows: usize) {
+        for column in &mut self.columns {
+            column.truncate(rows);
+        }
+    }
+
+    /// Replaces the last value of the corrupt-record column, if there is one, by `text`.
+    pub(crate) fn keep_corrupt(&mut self, row: usize, text: &[u8]) {
+        if let Some(column) = self.corrupt.and_then(|idx| self.columns.get_mut(idx)) {
+            column.settle(row);
+            column.push_text(text);
+        }
+    }
+
+    /// Takes `rows` rows out.
+    pub(crate) fn finish(&mut self, rows: usize) -> Result<Vec<ArrayRef>, ArrowError> {
+        finish(&mut self.columns, rows)
+    }
 }

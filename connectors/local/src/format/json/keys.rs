@@ -35,14 +35,14 @@ struct Known {
 
 /// Where in an object the reader stands: the key that was read last and the one expected now.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Place {
+pub(crate) struct Place {
     last: usize,
     next: usize,
 }
 
 /// The keys of one kind of object.
 #[derive(Debug)]
-pub(super) struct Keys {
+pub(crate) struct Keys {
     names: HashMap<Box<[u8]>, usize>,
     name_bytes_max: usize,
     known: Vec<Known>,
@@ -59,7 +59,7 @@ pub(super) struct Keys {
 
 impl Keys {
     /// Knows the names of columns; of two that are equal the first counts.
-    pub(super) fn new<'a>(names: impl Iterator<Item = (usize, &'a str)>) -> Keys {
+    pub(crate) fn new<'a>(names: impl Iterator<Item = (usize, &'a str)>) -> Keys {
         let mut by_name = HashMap::new();
         let mut name_bytes_max = 0;
         for (idx, name) in names {
@@ -82,7 +82,7 @@ impl Keys {
 
     /// The beginning of an object.
     #[inline(always)]
-    pub(super) fn begin(&self) -> Place {
+    pub(crate) fn begin(&self) -> Place {
         Place {
             last: NONE,
             next: self.first,
@@ -91,7 +91,7 @@ impl Keys {
 
     /// Goes over a key and its colon and says which column it belongs to.
     #[inline(always)]
-    pub(super) fn read(
+    pub(crate) fn read(
         &mut self,
         scan: &mut Scan<'_>,
         place: &mut Place,

@@ -6,8 +6,7 @@
 
 #[cfg(test)]
 mod against_serde;
-mod keys;
-mod record;
+pub(super) mod keys;
 mod scan;
 #[cfg(test)]
 mod tests;
@@ -18,11 +17,10 @@ use std::sync::Arc;
 use arrow::datatypes::SchemaRef;
 use millstream_connectors_api::{Chunk, ConnectorError, DecodeReport, Decoder};
 
-pub(crate) use record::Record;
-use record::Typed;
 use scan::{Scan, Syntax};
+use value::Typed;
 
-use super::{Limits, Lines, Mode, Rules, Verdict, batch, fields_of};
+use super::{Limits, Lines, Mode, Rules, Verdict, batch, column::Record, fields_of};
 
 /// The decoder of JSON lines.
 #[derive(Debug)]
@@ -71,7 +69,7 @@ impl Pending {
     /// Reads one record.
     #[inline(always)]
     fn object(&mut self, scan: &mut Scan<'_>, depth: u8, rules: &Rules) -> Result<Typed, Syntax> {
-        let typed = self.record.object(scan, self.rows, depth, rules)?;
+        let typed = value::object(&mut self.record, scan, self.rows, depth, rules)?;
         self.rows += 1;
         self.unfolded += scan.take_unfolded();
         Ok(typed)

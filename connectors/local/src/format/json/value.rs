@@ -1,17 +1,67 @@
-//! One JSON value into one column, by Spark's rules: a value of another type becomes null and the
-//! record counts as malformed; a string column takes any value as its text.
+//! One JSON value into one column, and one object into one row of columns, by Spark's rules: a value
+//! of another type becomes null and the record counts as malformed; a string column takes any value
+//! as its text. Values go straight into their columns; what a record does not have costs nothing.
 #![deny(clippy::indexing_slicing)]
 
-use super::{
-    record::Typed,
-    scan::{Quoted, Scan, Syntax, deeper, unescape},
-};
+use super::scan::{Quoted, Scan, Syntax, deeper, unescape};
 use crate::format::{
     Rules,
     cell::{narrow, single, store},
-    column::{Column, Values},
+    column::{Column, Record, Values},
     scalar,
 };
+
+/// Whether every value had the type of its column.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Typed {
+    /// They had.
+    Well,
+    /// Some did not, and are null now.
+    Wrong,
+}
+
+impl Typed {
+    pub(crate) fn and(self, other: Typed) -> Typed {
+        if self == Typed::Well { other } else { self }
+    }
+}
+
+/// Reads an object as row number `row`. On an error the caller cuts back to `row`.
+pub(crate) fn object(
+    record: &mut Record,
+    scan: &mut Scan<'_>,
+    row: usize,
+    depth: u8,
+    rules: &Rules,
+) -> Result<Typed, Syntax> {
+    let depth = deeper(depth)?;
+    let mut typed = Typed::Well;
+    scan.expect(b'{', "record is no object")?;
+    scan.skip_blanks();
+    if scan.peek() == b'}' {
+        scan.bump();
+        return Ok(typed);
+    }
+    let mut place = record.keys.begin();
+    loop {
+        let target = record.keys.read(scan, &mut place)?;
+        scan.skip_blanks();
+        match target.and_then(|idx| record.columns.get_mut(idx)) {
+            None => scan.skip_value(depth)?,
+            Some(column) => {
+                if column.len() != row {
+                    // Earlier records did not have the key, or this one has it twice: then the
+                    // last one wins.
+                    column.settle(row);
+                }
+                typed = typed.and(read(column, scan, depth, rules)?);
+            }
+        }
+        if !scan.more(b'}')? {
+            return Ok(typed);
+        }
+    }
+}
 
 /// Reads the next value into `column` and appends exactly one row to it, unless it fails.
 #[inline(always)]
@@ -80,7 +130,7 @@ fn other(
     let row = column.len();
     let stored = match (&mut column.values, scan.peek()) {
         (Values::Struct(_, record), b'{') => {
-            let typed = record.object(scan, row, depth, rules)?;
+            let typed = object(record, scan, row, depth, rules)?;
             column.mark_valid();
             return Ok(typed);
         }
