@@ -8,7 +8,7 @@ use datafusion::{
     functions_aggregate::expr_fn,
     logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, lit},
 };
-use millstream_sql::{SqlError, planner::is_streaming, watermark::with_watermark};
+use millstream_sql::{SqlError, is_streaming, watermark::with_watermark};
 use millstream_types::Interval;
 
 use crate::{

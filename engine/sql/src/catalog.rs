@@ -12,7 +12,7 @@ use millstream_connectors_api::{
 };
 use millstream_types::{Interval, OutputMode, did_you_mean};
 
-use crate::{SqlError, statement::CreateTableStatement};
+use crate::{SqlError, ddl::CreateTable};
 
 /// Options that are the engine's, not the connector's.
 const CONNECTOR: &str = "connector";
@@ -303,7 +303,7 @@ impl Catalog {
     ///
     /// # Errors
     /// [`SqlError::TableExists`], the connector's errors, and those of the watermark.
-    pub fn create_table(&mut self, create: &CreateTableStatement) -> Result<(), SqlError> {
+    pub fn create_table(&mut self, create: &CreateTable) -> Result<(), SqlError> {
         let exists = self.entries.contains_key(&create.name.to_lowercase());
         if exists && create.if_not_exists {
             return Ok(());
@@ -315,7 +315,7 @@ impl Catalog {
             .map_err(|error| error.at(create.position))
     }
 
-    fn new_table(&self, create: &CreateTableStatement) -> Result<Table, SqlError> {
+    fn new_table(&self, create: &CreateTable) -> Result<Table, SqlError> {
         let mut options = create.options.clone();
         let connector = options
             .remove(CONNECTOR)

@@ -16,8 +16,9 @@ use millstream_types::{Interval, TextPosition};
 use crate::{
     SqlError,
     error::from_parser,
-    text::{is_word, parser, place},
+    text::{parser, place},
     types::Reader,
+    words::is_word,
 };
 
 /// `WATERMARK FOR column AS column - INTERVAL …`.

@@ -384,7 +384,7 @@ pub(crate) fn from_parser(error: ParserError) -> SqlError {
         ParserError::RecursionLimitExceeded => {
             return SqlError::TooLarge {
                 what: "expressions are nested too deeply",
-                limit: crate::text::DEPTH_MAX,
+                limit: crate::limits::DEPTH_MAX,
             };
         }
     };

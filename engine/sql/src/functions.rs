@@ -40,6 +40,7 @@ mod strings;
 mod subscript;
 mod text;
 pub(crate) mod window;
+pub(crate) mod window_values;
 
 /// What a function is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -25,8 +25,8 @@ use datafusion::{
 };
 
 use crate::{
-    QueryText, SqlError, error::from_datafusion, text::is_word, undetermined::Undetermined,
-    watermark::extension,
+    QueryText, SqlError, error::from_datafusion, undetermined::Undetermined, watermark::extension,
+    words::is_word,
 };
 
 /// Name of the table function.

@@ -11,7 +11,7 @@
 
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Word};
 
-use crate::text::is_word;
+use crate::words::is_word;
 
 /// Letters behind a number, and the type that they give it.
 pub(crate) const SUFFIXES: [(&str, &str); 6] = [

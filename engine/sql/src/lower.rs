@@ -46,7 +46,7 @@ use crate::{
     },
     identity,
     late::{LateBarrier, is_late_scan},
-    planner::{is_streaming, scan_source},
+    provider::{is_streaming, scan_source},
     undetermined::Undetermined,
     unfold::listed,
     watermark::{HeldFilter, WatermarkNode, WindowBarrier, extension},

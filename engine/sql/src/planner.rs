@@ -31,13 +31,12 @@ use datafusion::{
     },
     sql::planner::{ParserOptions, PlannerContext, SqlToRel},
 };
-use millstream_runtime::plan::{MarkPolicy, StreamPlan};
+use millstream_runtime::plan::StreamPlan;
 use millstream_types::{OutputMode, TextPosition, did_you_mean};
 
 use crate::{
     Catalog, QueryText, SqlError, Table,
-    catalog::{Entry, TableMode},
-    ddl::parse_interval,
+    catalog::Entry,
     error::{from_datafusion, from_parser},
     folding::FoldArithmetic,
     functions::{
@@ -46,7 +45,8 @@ use crate::{
     },
     late, lower, modes,
     numbers::{SparkNumbers, narrow_literals},
-    provider::{self, Provider, ScanSource},
+    plan_settings::PlanSettings,
+    provider::{self, Provider},
     rewrite,
     statement::parse_query,
     text,
@@ -67,75 +67,6 @@ const UNORDERED: [(&str, &str); 2] = [
 
 /// Passes of the optimizer; plans settle in two or three.
 const PASSES_MAX: u8 = 5;
-
-/// Settings that change a plan.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PlanSettings {
-    /// How several watermarks make one.
-    pub mark_policy: MarkPolicy,
-    /// After how many milliseconds without a row an input no longer holds the watermark.
-    pub mark_idle_ms: Option<i64>,
-    /// Whether chains of stateful operators are refused where rows may come late.
-    pub check_correctness: bool,
-}
-
-impl Default for PlanSettings {
-    fn default() -> PlanSettings {
-        PlanSettings {
-            mark_policy: MarkPolicy::Min,
-            mark_idle_ms: None,
-            check_correctness: true,
-        }
-    }
-}
-
-impl PlanSettings {
-    /// The keys that [`PlanSettings::set`] knows.
-    pub const KEYS: [&str; 3] = [
-        "spark.sql.streaming.multipleWatermarkPolicy",
-        "millstream.watermarkIdleTimeout",
-        "spark.sql.streaming.statefulOperator.checkCorrectness.enabled",
-    ];
-
-    /// Takes a setting; `false` if it is none of the planner's.
-    ///
-    /// # Errors
-    /// [`SqlError::UnknownWord`] for a value that the setting does not have.
-    pub fn set(&mut self, key: &str, value: &str) -> Result<bool, SqlError> {
-        let [policy, idle, correctness] = PlanSettings::KEYS;
-        let unknown = |kind, known| {
-            Err(SqlError::UnknownWord {
-                kind,
-                word: value.to_owned(),
-                known,
-            })
-        };
-        if key.eq_ignore_ascii_case(policy) {
-            self.mark_policy = match value.to_ascii_lowercase().as_str() {
-                "min" => MarkPolicy::Min,
-                "max" => MarkPolicy::Max,
-                _ => return unknown("watermark policy", &["min", "max"]),
-            };
-        } else if key.eq_ignore_ascii_case(idle) {
-            let limit = parse_interval(value)?;
-            if limit.months() != 0 || limit.micros() < 0 {
-                return Err(SqlError::Interval {
-                    text: value.to_owned(),
-                });
-            }
-            self.mark_idle_ms = (limit.micros() > 0).then(|| limit.micros() / 1000);
-        } else if key.eq_ignore_ascii_case(correctness) {
-            self.check_correctness = match value.to_ascii_lowercase().as_str() {
-                "true" => true,
-                "false" => false,
-                _ => return unknown("boolean", &["true", "false"]),
-            };
-        } else {
-            return Ok(false);
-        }
-        Ok(true)
-    }
-}
 
 /// Plans queries. Cheap to share; make one for a process.
 #[derive(Debug)]
@@ -411,28 +342,6 @@ impl Planner {
         let near = did_you_mean(&name, self.registry.names()).map(str::to_owned);
         SqlError::NoFunction { name, near }
     }
-}
-
-/// Whether a plan reads anything that grows.
-#[must_use]
-pub fn is_streaming(plan: &LogicalPlan) -> bool {
-    use datafusion::common::tree_node::TreeNode;
-    plan.exists(|node| {
-        Ok(match node {
-            LogicalPlan::TableScan(scan) => {
-                scan_source(scan.source.as_ref()).is_some_and(|t| t.mode == TableMode::Stream)
-            }
-            _ => false,
-        })
-    })
-    .unwrap_or(false)
-}
-
-pub(crate) fn scan_source(
-    source: &dyn datafusion::logical_expr::TableSource,
-) -> Option<&Arc<Table>> {
-    let source: &dyn std::any::Any = source;
-    source.downcast_ref::<ScanSource>().map(|scan| &scan.table)
 }
 
 /// The rules, in their order. Left out on purpose: those that assume a finite input (limits,

@@ -9,7 +9,7 @@ use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
 use arrow::datatypes::{DataType, SchemaRef};
 use datafusion::{
-    common::{Result, ScalarValue, TableReference, config::ConfigOptions},
+    common::{Result, ScalarValue, TableReference, config::ConfigOptions, tree_node::TreeNode},
     logical_expr::{
         AggregateUDF, Expr, HigherOrderUDF, LogicalPlan, LogicalPlanBuilder, ScalarUDF,
         TableSource, WindowUDF,
@@ -18,9 +18,9 @@ use datafusion::{
 };
 
 use crate::{
-    Catalog, SqlError, Table, catalog::Entry, ddl::parse_interval, error::from_datafusion,
-    functions::Registry, late, late::LATE_ROWS, text::WATERMARK_FUNCTION, types::SparkTypes,
-    watermark::with_watermark,
+    Catalog, SqlError, Table, TableMode, catalog::Entry, ddl::parse_interval,
+    error::from_datafusion, functions::Registry, late, late::LATE_ROWS, text::WATERMARK_FUNCTION,
+    types::SparkTypes, watermark::with_watermark,
 };
 
 /// The scan of one table, found again by the lowering.
@@ -33,6 +33,25 @@ impl TableSource for ScanSource {
     fn schema(&self) -> SchemaRef {
         Arc::clone(&self.schema)
     }
+}
+
+/// Whether a plan reads anything that grows.
+#[must_use]
+pub fn is_streaming(plan: &LogicalPlan) -> bool {
+    plan.exists(|node| {
+        Ok(match node {
+            LogicalPlan::TableScan(scan) => {
+                scan_source(scan.source.as_ref()).is_some_and(|t| t.mode == TableMode::Stream)
+            }
+            _ => false,
+        })
+    })
+    .unwrap_or(false)
+}
+
+pub(crate) fn scan_source(source: &dyn TableSource) -> Option<&Arc<Table>> {
+    let source: &dyn std::any::Any = source;
+    source.downcast_ref::<ScanSource>().map(|scan| &scan.table)
 }
 
 /// A name for a plan: a view, or a table with its watermark.

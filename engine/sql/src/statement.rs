@@ -9,7 +9,8 @@ use crate::{
     error::from_parser,
     explain::ExplainFormat,
     late::reads_late_rows,
-    text::{self, QueryText, is_word, place},
+    text::{self, QueryText, place},
+    words::is_word,
 };
 
 pub use crate::ddl::{CreateTable as CreateTableStatement, WatermarkClause};

@@ -19,16 +19,15 @@ use datafusion::sql::sqlparser::{
 };
 use millstream_types::TextPosition;
 
-use crate::{SqlError, error::from_parser, literals};
+use crate::{
+    SqlError,
+    error::from_parser,
+    limits::{CHAIN_MAX, DEPTH_MAX, TEXT_MAX},
+    literals,
+    words::is_word,
+};
 
 mod operators;
-
-/// Bytes of one text.
-pub const TEXT_MAX: usize = 1 << 20;
-/// Parentheses and subqueries inside each other.
-pub const DEPTH_MAX: usize = 40;
-/// Operators in one chain such as `a + b + c`, which makes a tree as deep as it is long.
-const CHAIN_MAX: usize = 200;
 
 /// The function into which `FROM t WATERMARK c DELAY OF …` is rewritten.
 pub(crate) const WATERMARK_FUNCTION: &str = "__watermark";
@@ -214,12 +213,6 @@ pub(crate) fn parser(tokens: Vec<TokenWithSpan>) -> Parser<'static> {
     Parser::new(&SparkSql)
         .with_recursion_limit(DEPTH_MAX + 10)
         .with_tokens_with_locations(tokens)
-}
-
-/// Whether the token is this word, unquoted.
-pub(crate) fn is_word(token: Option<&TokenWithSpan>, word: &str) -> bool {
-    matches!(token.map(|t| &t.token), Some(Token::Word(w))
-        if w.quote_style.is_none() && w.value.eq_ignore_ascii_case(word))
 }
 
 /// The part of `sql` that the tokens cover.

@@ -12,7 +12,7 @@ use datafusion::{
     sql::sqlparser::{ast, tokenizer::Token},
 };
 
-use crate::{SqlError, text};
+use crate::{SqlError, limits::TYPE_DEPTH_MAX, text};
 
 /// The names that are understood, for hints.
 const NAMES: &[&str] = &[
@@ -33,9 +33,6 @@ const NAMES: &[&str] = &[
     "MAP",
     "STRUCT",
 ];
-
-/// Types nest this deep at most.
-const DEPTH_MAX: usize = 32;
 
 /// Spark's TIMESTAMP: microseconds on the UTC time line.
 #[must_use]
@@ -180,10 +177,10 @@ impl Reader {
     }
 
     fn data_type(&mut self, depth: usize) -> Result<DataType, SqlError> {
-        if depth > DEPTH_MAX {
+        if depth > TYPE_DEPTH_MAX {
             return Err(SqlError::TooLarge {
                 what: "types are nested too deeply",
-                limit: DEPTH_MAX,
+                limit: TYPE_DEPTH_MAX,
             });
         }
         let word = self.word()?;
@@ -243,6 +240,19 @@ impl Reader {
             self.take(&Token::Comma);
         }
         Ok(arguments)
+    }
+}
+
+/// The type of an array's elements.
+pub(crate) fn item_of(data_type: &DataType) -> Result<DataType, SqlError> {
+    match data_type {
+        DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => {
+            Ok(item.data_type().clone())
+        }
+        DataType::Null => Ok(DataType::Null),
+        other => Err(SqlError::Types {
+            message: format!("expected an array, not {}", spark_name(other)),
+        }),
     }
 }
 

@@ -30,9 +30,9 @@ use millstream_types::EventTime;
 
 use crate::{
     SqlError,
-    functions::window::{
-        TimeWindow, beyond, event_times, is_window, time_of, time_window, window_fields,
-        window_type, with_zone,
+    functions::{
+        window::{TimeWindow, is_window, time_window},
+        window_values::{beyond, event_times, time_of, window_fields, window_type, with_zone},
     },
 };
 

@@ -24,7 +24,7 @@ use super::{
     lists::as_list,
     simple::{Call, Gives, Simple, Want, failed},
 };
-use crate::SqlError;
+use crate::{SqlError, types::item_of};
 
 /// What `a[i]` becomes.
 pub(crate) const SUBSCRIPT: &str = "__subscript";
@@ -108,19 +108,6 @@ pub(super) fn hidden() -> Vec<Arc<ScalarUDF>> {
 pub(crate) fn hidden_function(name: &str) -> Option<Arc<ScalarUDF>> {
     let found = HIDDEN.iter().find(|simple| simple.name == name);
     found.map(|simple| simple.udf())
-}
-
-/// The type of an array's elements.
-pub(super) fn item_of(data_type: &DataType) -> Result<DataType, SqlError> {
-    match data_type {
-        DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => {
-            Ok(item.data_type().clone())
-        }
-        DataType::Null => Ok(DataType::Null),
-        other => Err(SqlError::Types {
-            message: format!("expected an array, not {}", crate::types::spark_name(other)),
-        }),
-    }
 }
 
 fn list_of(call: &Call<'_>, at: usize) -> Result<ListArray> {

@@ -22,7 +22,7 @@ use datafusion::{
 
 use super::{
     civil::{Civil, DAY},
-    window::{beyond, event_times, time_of, window_fields, window_type, with_zone},
+    window_values::{beyond, event_times, time_of, window_fields, window_type, with_zone},
 };
 use crate::{SqlError, ddl::parse_interval, types::timestamp};
 

@@ -19,7 +19,10 @@ use datafusion::{
     },
 };
 
-use crate::{SqlError, types::timestamp};
+use crate::{
+    SqlError,
+    types::{item_of, timestamp},
+};
 
 /// The type that an argument is cast to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -179,7 +182,7 @@ fn wanted(want: Want, found: &DataType, all: &[DataType]) -> DataType {
         Want::Any => found.clone(),
         Want::ItemOf(place) => all
             .get(place)
-            .and_then(|list| super::arrays::item_of(list).ok())
+            .and_then(|list| item_of(list).ok())
             .unwrap_or_else(|| found.clone()),
         Want::SameAs(place) => all.get(place).unwrap_or(found).clone(),
         // Both kinds of timestamps count microseconds from the same instant.

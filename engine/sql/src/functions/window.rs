@@ -12,15 +12,13 @@ use std::sync::Arc;
 
 use arrow::{
     array::{Array, ArrayRef, AsArray, StructArray, TimestampMicrosecondArray},
-    buffer::NullBuffer,
     compute::cast,
     datatypes::{
-        DataType, Field, FieldRef, Fields, IntervalMonthDayNanoType, TimeUnit,
-        TimestampMicrosecondType,
+        DataType, Field, FieldRef, IntervalMonthDayNanoType, TimeUnit, TimestampMicrosecondType,
     },
 };
 use datafusion::{
-    common::{DataFusionError, Result, ScalarValue},
+    common::{Result, ScalarValue},
     logical_expr::{
         ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl,
         Signature, Volatility, expr::ScalarFunction,
@@ -29,7 +27,10 @@ use datafusion::{
 use millstream_operators::aggregate::WindowSpec;
 use millstream_types::EventTime;
 
-use super::{calendar, simple::failed};
+use super::{
+    calendar,
+    window_values::{beyond, event_times, time_of, window_fields, window_type, with_zone},
+};
 use crate::{SqlError, ddl::parse_interval, types::timestamp};
 
 /// Which of the functions.
@@ -212,11 +213,6 @@ fn window_spec(durations: &[&ScalarValue]) -> Result<WindowSpec, SqlError> {
 /// Windows that may hold one row: each may become a row of the result. [INV-07]
 const OVERLAP_MAX: i64 = 1_000_000;
 
-/// The error of a row of which a window begins or ends beyond what a timestamp can say.
-pub(crate) fn beyond() -> DataFusionError {
-    failed("[ARITHMETIC_OVERFLOW] a window reaches beyond the first or last timestamp")
-}
-
 /// Fails if a time is not among those whose windows can all be written.
 pub(crate) fn check_instants(times: &TimestampMicrosecondArray, spec: WindowSpec) -> Result<()> {
     let instants = spec.instants();
@@ -264,26 +260,6 @@ fn days_and_micros(days: i32, micros: i64) -> Result<i64, SqlError> {
     whole.ok_or_else(|| SqlError::Interval {
         text: format!("{days} days {micros} microseconds"),
     })
-}
-
-/// `STRUCT<start, end>` over timestamps of one kind.
-pub(crate) fn window_type(time: &DataType) -> DataType {
-    DataType::Struct(window_fields(time))
-}
-
-pub(crate) fn window_fields(time: &DataType) -> Fields {
-    Fields::from(vec![
-        Field::new("start", time.clone(), true),
-        Field::new("end", time.clone(), true),
-    ])
-}
-
-/// The timestamps inside a window's type, or the type itself.
-pub(crate) fn time_of(data_type: &DataType) -> &DataType {
-    match data_type {
-        DataType::Struct(fields) if fields.len() == 2 => fields[1].data_type(),
-        other => other,
-    }
 }
 
 impl ScalarUDFImpl for WindowFunction {
@@ -433,31 +409,6 @@ pub(crate) fn not_alone(what: &str) -> SqlError {
     }
 }
 
-/// Microseconds of a timestamp, or of a window's last instant.
-pub(crate) fn event_times(input: &ArrayRef) -> Result<TimestampMicrosecondArray> {
-    let micros = DataType::Timestamp(TimeUnit::Microsecond, None);
-    let naked = |array: &ArrayRef| -> Result<TimestampMicrosecondArray> {
-        let plain = match array.data_type() {
-            // Casting away the zone keeps the instant in UTC.
-            DataType::Timestamp(TimeUnit::Microsecond, Some(_)) => cast(array, &DataType::Int64)?,
-            _ => Arc::clone(array),
-        };
-        Ok(cast(&plain, &micros)?
-            .as_primitive::<TimestampMicrosecondType>()
-            .clone())
-    };
-    let Some(window) = input.as_struct_opt() else {
-        return naked(input);
-    };
-    let end = naked(window.column(1))?;
-    if end.iter().flatten().any(|end| end == i64::MIN) {
-        return Err(beyond());
-    }
-    let last = end.unary::<_, TimestampMicrosecondType>(|end| end.wrapping_sub(1));
-    let nulls = NullBuffer::union(window.nulls(), last.nulls());
-    Ok(TimestampMicrosecondArray::new(last.values().clone(), nulls))
-}
-
 fn windows(
     time: &TimestampMicrosecondArray,
     spec: WindowSpec,
@@ -475,13 +426,6 @@ fn windows(
         columns,
         nulls,
     )?))
-}
-
-pub(crate) fn with_zone(array: TimestampMicrosecondArray, zone: &DataType) -> Result<ArrayRef> {
-    Ok(match zone {
-        DataType::Timestamp(_, Some(zone)) => Arc::new(array.with_timezone(Arc::clone(zone))),
-        _ => Arc::new(array),
-    })
 }
 
 /// Gaps in microseconds; what is no interval is null, and its row makes no session.

@@ -22,7 +22,12 @@ use crate::{
     text::SparkSql,
 };
 
-use super::typed::{MAP_POSITIONS, MAP_ROWS, STRUCT_ROWS};
+/// `explode` of a map.
+pub(super) const MAP_ROWS: &str = "__explode_map";
+/// `posexplode` of a map.
+pub(super) const MAP_POSITIONS: &str = "__posexplode_map";
+/// `inline`, with the names of the fields first.
+pub(super) const STRUCT_ROWS: &str = "__inline";
 
 /// A call that makes columns, and mostly rows.
 #[derive(Clone)]

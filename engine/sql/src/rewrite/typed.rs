@@ -16,14 +16,10 @@ use datafusion::sql::sqlparser::ast::{
     SelectItemQualifiedWildcardKind, SetExpr, TableFactor, Value, With,
 };
 
-use super::{called, generate};
-
-/// `explode` of a map.
-pub(super) const MAP_ROWS: &str = "__explode_map";
-/// `posexplode` of a map.
-pub(super) const MAP_POSITIONS: &str = "__posexplode_map";
-/// `inline`, with the names of the fields first.
-pub(super) const STRUCT_ROWS: &str = "__inline";
+use super::{
+    called,
+    generate::{self, MAP_POSITIONS, MAP_ROWS, STRUCT_ROWS},
+};
 
 /// The type of the only column of a query, if it can be planned.
 pub(crate) type TypeOf<'a> = &'a dyn Fn(Query) -> Option<DataType>;

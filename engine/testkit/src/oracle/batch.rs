@@ -22,7 +22,8 @@ use tokio::runtime::Runtime;
 use super::{
     case::{Case, Groups, Row, Shape, TABLES, TimeKey, WindowField},
     expr::{Column, Dialect, Type},
-    model::{Arrival, Member, Outcome},
+    member::Member,
+    model::{Arrival, Outcome},
     plain,
 };
 use crate::script::{Value, rows_of_batch};

@@ -17,6 +17,7 @@ mod dice;
 pub mod engine;
 pub mod expr;
 pub mod grammar;
+pub mod member;
 pub mod model;
 mod plain;
 pub mod print;

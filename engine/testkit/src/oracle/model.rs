@@ -2,12 +2,12 @@
 //!
 //! It shares no code with the operators, on purpose. Times are microseconds, marks milliseconds.
 
-use std::{collections::BTreeMap, ops::Range};
+use std::collections::BTreeMap;
 
-use super::sessions::{Interval, Sessions};
-
-/// A window: its start and its end.
-pub type Span = (i64, i64);
+use super::{
+    member::{Member, Span},
+    sessions::{Interval, Sessions},
+};
 
 /// A row on one path from a table to the aggregation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,21 +61,6 @@ pub struct Rules {
     /// Whether a moved mark gets an epoch of its own: an aggregation, not in complete mode, not
     /// switched off.
     pub no_data_epochs: bool,
-}
-
-/// A row as a member of one group.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Member {
-    /// Which path.
-    pub branch: usize,
-    /// Which row.
-    pub row: i64,
-    /// In which step it was accepted.
-    pub step: usize,
-    /// Its window, if the groups have windows.
-    pub window: Option<Span>,
-    /// After which steps it is in this group.
-    pub during: Range<usize>,
 }
 
 /// What the model says about a case.

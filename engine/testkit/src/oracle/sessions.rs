@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::model::Member;
+use super::member::Member;
 
 /// A stretch of time of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
