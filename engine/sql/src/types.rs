@@ -244,6 +244,10 @@ impl Reader {
 }
 
 /// The type of an array's elements.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "every other type is no array"
+)]
 pub(crate) fn item_of(data_type: &DataType) -> Result<DataType, SqlError> {
     match data_type {
         DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => {
