@@ -1,6 +1,8 @@
 //! Grouped aggregation: partial tables, exchange, final tables, results by output mode.
 
 mod buckets;
+mod call;
+mod column;
 mod counted;
 mod distinct;
 mod doubles;
@@ -8,6 +10,7 @@ mod edge;
 mod exact;
 mod exchange;
 mod extreme;
+mod form;
 mod function;
 mod general;
 mod group_set;
@@ -26,14 +29,17 @@ mod spec;
 mod sums;
 mod sweep;
 mod total;
+mod window;
 mod window_counts;
 
+pub use call::AggregateCall;
 pub use counted::CountedAggregate;
 pub use partial::PartialAggregate;
 pub use resession::ChangingSessions;
 pub use session::{KeyRows, SessionAggregate};
 pub use sliding::SlidingAggregate;
-pub use spec::{AggregateCall, AggregateSpec, TimeKey, WindowSpec};
+pub use spec::{AggregateSpec, TimeKey};
 pub use total::{Seed, TotalAggregate, state_columns};
+pub use window::WindowSpec;
 
 pub(crate) use edge::Edges;

@@ -154,11 +154,28 @@ impl Emitter {
 
 /// An operator over whole epochs. Everything it may depend on is in its arguments; it reads no
 /// clock, sees no arrival order, and never learns of two epochs at once.
+///
+/// The driver calls, for each epoch in order of their numbers and without a hole:
+///
+/// 1. [`on_delta`](EpochOperator::on_delta), once for each batch of rows, of all ports in any order, and
+///    not at all if there are none;
+/// 2. [`on_close`](EpochOperator::on_close) until it says [`Progress::Done`];
+/// 3. [`tap`](EpochOperator::tap), only if state is wanted after this epoch; it may also be wanted later,
+///    before any row of the next epoch was given;
+/// 4. [`report`](EpochOperator::report), once.
+///
+/// After an error none of them is called again: the query ends, and what the operator holds is lost with
+/// it. So an operator need not undo what it did before it failed.
 pub trait EpochOperator: 'static {
-    /// Takes rows of the current epoch.
+    /// Takes rows of the current epoch. May emit at once what does not depend on the rows to come; the
+    /// order of calls is chance, so what is emitted in all calls together must not depend on it. [INV-02]
+    ///
+    /// `port` is the number of the input in the order in which inputs were declared. `delta` has the
+    /// columns of that input; an operator that was planned over rows that stay may refuse signs.
     ///
     /// # Errors
-    /// Stops the query.
+    /// Rows that the expressions or functions of the operator fail on, with the user's code; columns or
+    /// signs that the plan excludes, as a fault of ours. Either ends the query.
     fn on_delta(
         &mut self,
         context: &EpochContext,
@@ -171,13 +188,15 @@ pub trait EpochOperator: 'static {
     /// [`Progress::More`], which it says when the emitter [is full](Emitter::is_full); no rows come in between.
     ///
     /// # Errors
-    /// Stops the query.
+    /// As of [`on_delta`](EpochOperator::on_delta).
     fn on_close(&mut self, context: &EpochContext, out: &mut Emitter) -> Result<Progress>;
 
-    /// State as of the end of `epoch`, called right after its close if its plan asks.
+    /// All of the state as of the end of `epoch`: the epoch that was closed last. The buckets of a tap
+    /// replace those of every earlier one; from them alone, for any number of workers, an operator can be
+    /// seeded that goes on as this one does. Changes nothing that a later call could notice.
     ///
     /// # Errors
-    /// Stops the query.
+    /// State that cannot be encoded, as a fault of ours.
     fn tap(&mut self, epoch: Epoch) -> Result<Vec<BucketChange>>;
 
     /// What was counted since the last call; `None` for operators that hold nothing.

@@ -34,7 +34,7 @@ use crate::{
     schedule::{Event, Participant, Seat, Work},
     settings::{KillPoint, QuerySettings},
     shared::Shared,
-    sinks::{Port, Sinks},
+    sinks::{Port, Sinks, Visible},
     snapshot::ToSnapshotter,
 };
 
@@ -318,7 +318,10 @@ impl Committer {
     ) -> Result<(), Ended> {
         let ran = self.settings.clock.monotonic();
         open.durations.add_batch = millis(ran.saturating_sub(open.planned_at));
-        let receipt = self.sink(epoch, counted)?;
+        let visible = self.sink(epoch)?;
+        let receipt = visible.receipt.unwrap_or(SinkReceipt {
+            rows: counted.rows_out,
+        });
         let evict_ms = marks.map_or(0, |marks| marks.state.evict.ms());
         let outcome = Outcome {
             rows_in: counted.rows_in(),
@@ -337,7 +340,7 @@ impl Committer {
         if let (Some(planned), Some(log)) = (planned, &self.around.log)
             && !open.is_recorded
         {
-            log.commit(planned.stage(outcome).sunk(epoch)?);
+            log.commit(planned.stage(outcome).sunk(visible.epoch)?);
         }
         self.seat.saw(Event::Committed { epoch });
         let done = self.settings.clock.monotonic();
@@ -362,18 +365,14 @@ impl Committer {
     }
 
     /// Makes an epoch visible in the sinks that do not have it.
-    fn sink(&mut self, epoch: Epoch, counted: &Counted) -> Result<SinkReceipt, Ended> {
-        let counts = SinkReceipt {
-            rows: counted.rows_out,
-        };
-        self.with_room(|sinks| sinks.stage(epoch))?;
+    fn sink(&mut self, epoch: Epoch) -> Result<Visible, Ended> {
+        let staged = self.with_room(|sinks| sinks.stage(epoch))?;
         self.kill_at(KillPoint::Staged)?;
         if let Some(log) = &self.around.log {
             // Another process that took over must not find our rows beside its own.
             log.store().check_fence()?;
         }
-        let written = self.with_room(|sinks| sinks.commit(epoch))?;
-        Ok(written.unwrap_or(counts))
+        self.with_room(|sinks| sinks.commit(&staged))
     }
 
     /// What an epoch gives must be what it gave before. Another number of rows ends the query; another

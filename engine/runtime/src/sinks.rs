@@ -35,6 +35,20 @@ struct End {
     has: Option<Epoch>,
 }
 
+/// The sinks hold all rows of an epoch and nobody sees them: without this nothing is committed.
+#[must_use]
+pub(crate) struct Staged {
+    epoch: Epoch,
+}
+
+/// An epoch is visible in every sink: without this the log is not told of it.
+#[must_use]
+pub(crate) struct Visible {
+    pub(crate) epoch: Epoch,
+    /// What became visible of the result; nothing if the sink only counts or had the epoch before.
+    pub(crate) receipt: Option<SinkReceipt>,
+}
+
 /// What runs on a worker for each sink.
 #[derive(Default)]
 pub(crate) struct Encoders {
@@ -171,18 +185,19 @@ impl Sinks {
         }
     }
 
-    pub(crate) fn stage(&mut self, epoch: Epoch) -> Result<(), ConnectorError> {
+    /// Has the rows of an epoch written where nobody sees them. May be repeated after a full disk.
+    pub(crate) fn stage(&mut self, epoch: Epoch) -> Result<Staged, ConnectorError> {
         for port in [Port::Late, Port::Result] {
             if let Some(sink) = self.wanting(port, epoch) {
                 sink.stage(epoch)?;
             }
         }
-        Ok(())
+        Ok(Staged { epoch })
     }
 
-    /// Commits an epoch and says what became visible of the result; nothing if the sink only counts
-    /// or had it before. May be repeated after a full disk: a sink that has the epoch says so.
-    pub(crate) fn commit(&mut self, epoch: Epoch) -> Result<Option<SinkReceipt>, ConnectorError> {
+    /// Makes an epoch visible. May be repeated after a full disk: a sink that has the epoch says so.
+    pub(crate) fn commit(&mut self, staged: &Staged) -> Result<Visible, ConnectorError> {
+        let epoch = staged.epoch;
         if let Some(late) = &mut self.late
             && late.wants(epoch)
         {
@@ -190,9 +205,15 @@ impl Sinks {
             late.has = Some(epoch);
         }
         if !self.result.wants(epoch) {
-            return Ok(None);
+            return Ok(Visible {
+                epoch,
+                receipt: None,
+            });
         }
         let receipt = self.result.sink.commit(epoch)?;
-        Ok((!self.result.sink.discards_rows()).then_some(receipt))
+        Ok(Visible {
+            epoch,
+            receipt: (!self.result.sink.discards_rows()).then_some(receipt),
+        })
     }
 }

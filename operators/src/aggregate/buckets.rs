@@ -29,6 +29,9 @@ use crate::{
 /// Groups of instants share a bucket a second.
 const SLICE_MICROS: i64 = 1_000_000;
 
+/// Buckets of one batch that are found by looking through them; with more, rows are sorted.
+const PARTS_LOOKED_THROUGH: usize = 32;
+
 /// The bucket of instants that are null: they never close.
 const NULL_INSTANTS: Bucket = Bucket(i64::MAX);
 
@@ -204,27 +207,16 @@ impl Buckets {
                 return Ok(vec![Part { bucket, rows: None }]);
             }
         }
-        let mut parts: Vec<(Bucket, Vec<u32>)> = Vec::new();
-        let mut last = 0;
-        for (row, number) in (0..rows).zip(0u32..) {
-            let bucket = if times.is_valid(row) {
-                self.bucket(times.value(row))
-            } else if matches!(self.time, TimeKey::Instant { .. }) {
-                NULL_INSTANTS
+        let of = |row: usize| {
+            if times.is_valid(row) {
+                Some(self.bucket(times.value(row)))
             } else {
-                continue;
-            };
-            if parts.get(last).is_none_or(|(of, _)| *of != bucket) {
-                last = parts
-                    .iter()
-                    .position(|(of, _)| *of == bucket)
-                    .unwrap_or_else(|| {
-                        parts.push((bucket, Vec::new()));
-                        parts.len() - 1
-                    });
+                matches!(self.time, TimeKey::Instant { .. }).then_some(NULL_INSTANTS)
             }
-            parts[last].1.push(number);
-        }
+        };
+        let placed = (0..rows).zip(0u32..);
+        let placed = placed.filter_map(|(row, number)| Some((of(row)?, number)));
+        let parts = parts(placed.clone()).unwrap_or_else(|| sorted_parts(placed.collect()));
         let parts = parts.into_iter().map(|(bucket, rows)| Part {
             bucket,
             rows: Some(UInt32Array::from(rows)),
@@ -343,6 +335,38 @@ fn instants(time: TimeKey) -> RangeInclusive<i64> {
     }
 }
 
+/// Rows by bucket, looking through the buckets so far for each row that is not in the one of the row
+/// before; nothing if there are too many for that.
+fn parts(placed: impl Iterator<Item = (Bucket, u32)>) -> Option<Vec<(Bucket, Vec<u32>)>> {
+    let mut parts: Vec<(Bucket, Vec<u32>)> = Vec::new();
+    let mut last = 0;
+    for (bucket, row) in placed {
+        if parts.get(last).is_none_or(|(of, _)| *of != bucket) {
+            last = parts
+                .iter()
+                .position(|(of, _)| *of == bucket)
+                .unwrap_or_else(|| {
+                    parts.push((bucket, Vec::new()));
+                    parts.len() - 1
+                });
+            if last == PARTS_LOOKED_THROUGH {
+                return None;
+            }
+        }
+        parts[last].1.push(row);
+    }
+    Some(parts)
+}
+
+/// Rows by bucket, however many buckets there are.
+fn sorted_parts(mut placed: Vec<(Bucket, u32)>) -> Vec<(Bucket, Vec<u32>)> {
+    placed.sort_by_key(|(bucket, _)| *bucket);
+    let runs = placed.chunk_by(|(a, _), (b, _)| a == b);
+    let part =
+        |run: &[(Bucket, u32)]| Some((run.first()?.0, run.iter().map(|(_, row)| *row).collect()));
+    runs.filter_map(part).collect()
+}
+
 fn bounds(mut times: impl Iterator<Item = i64>) -> Option<(i64, i64)> {
     let first = times.next()?;
     Some(times.fold((first, first), |(low, high), at| {
@@ -361,4 +385,37 @@ fn ends(windows: &StructArray) -> Result<TimestampMicrosecondArray> {
     let ends = times(windows.column(1))?;
     let nulls = arrow::buffer::NullBuffer::union(windows.nulls(), ends.nulls());
     Ok(TimestampMicrosecondArray::new(ends.values().clone(), nulls))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn few_buckets_and_many_give_the_same_parts(
+            buckets in prop::collection::vec(-40i64..40, 0..300),
+        ) {
+            let placed: Vec<(Bucket, u32)> = buckets.into_iter().map(Bucket).zip(0u32..).collect();
+            let sorted = sorted_parts(placed.clone());
+            match parts(placed.iter().copied()) {
+                Some(mut few) => {
+                    few.sort_by_key(|(bucket, _)| *bucket);
+                    prop_assert_eq!(few, sorted);
+                }
+                None => {
+                    prop_assert!(sorted.len() > PARTS_LOOKED_THROUGH);
+                    let mut rows: Vec<(Bucket, u32)> = Vec::new();
+                    for (bucket, part) in sorted {
+                        prop_assert!(part.is_sorted());
+                        rows.extend(part.into_iter().map(|row| (bucket, row)));
+                    }
+                    rows.sort_by_key(|(_, row)| *row);
+                    prop_assert_eq!(rows, placed);
+                }
+            }
+        }
+    }
 }

@@ -11,7 +11,8 @@ use millstream_types::Epoch;
 
 use super::{
     AggregateCall,
-    function::{Function, Rows, function, state_fields},
+    form::{function, state_fields},
+    function::{Function, Rows},
 };
 use crate::{
     delta::BATCH_ROWS_MAX,

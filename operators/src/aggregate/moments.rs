@@ -15,10 +15,10 @@ use arrow::{
 
 use super::{
     AggregateCall,
+    column::column,
     doubles::{NonFinite, doubles},
     exact::Exact,
     function::{Function, Rows},
-    native::column,
 };
 use crate::error::{OperatorError, Result};
 

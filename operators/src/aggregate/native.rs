@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use arrow::{
-    array::{Array, ArrayRef, ArrowPrimitiveType, AsArray, Int64Array, PrimitiveArray},
+    array::{Array, ArrayRef, ArrowPrimitiveType, Int64Array, PrimitiveArray},
     datatypes::{
         ArrowNativeTypeOp, DataType, Date32Type, Decimal128Type, Field, FieldRef, Float32Type,
         Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, TimeUnit, TimestampMicrosecondType,
@@ -13,12 +13,13 @@ use arrow::{
 
 use super::{
     AggregateCall,
+    column::column,
     doubles::{DoubleSums, Reading},
     function::{Function, Rows},
     moments::{Moments, Statistic},
     sums::{self, DecimalMean, OnOverflow, Sum},
 };
-use crate::error::{OperatorError, Result};
+use crate::error::Result;
 
 /// Which native function serves a call, if one does.
 enum Kind {
@@ -168,30 +169,6 @@ fn extreme(data_type: DataType, greatest: bool) -> Option<Box<dyn Function>> {
             of::<TimestampMicrosecondType>(data_type, greatest)
         }
         _ => None,
-    }
-}
-
-/// A column of a type.
-pub(super) fn column<T: ArrowPrimitiveType>(
-    columns: &[ArrayRef],
-    index: usize,
-) -> Result<&PrimitiveArray<T>> {
-    columns
-        .get(index)
-        .and_then(|column| column.as_primitive_opt::<T>())
-        .ok_or_else(|| OperatorError::contract("an aggregate was given columns of another type"))
-}
-
-/// What a result without a place in its type is.
-pub(super) fn overflow(what: &str) -> OperatorError {
-    OperatorError::Expression {
-        what: what.to_owned(),
-        source: datafusion_common::DataFusionError::ArrowError(
-            Box::new(arrow::error::ArrowError::ArithmeticOverflow(
-                "ARITHMETIC_OVERFLOW".to_owned(),
-            )),
-            None,
-        ),
     }
 }
 

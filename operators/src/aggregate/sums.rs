@@ -11,8 +11,8 @@ use arrow::{
 };
 
 use super::{
+    column::{column, overflow},
     function::{Function, Rows},
-    native::{column, overflow},
 };
 use crate::error::{OperatorError, Result};
 

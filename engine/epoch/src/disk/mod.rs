@@ -28,34 +28,41 @@ pub struct Entry {
 /// Every method hands on what the operating system says; [`io::ErrorKind::NotFound`] and
 /// [`io::ErrorKind::AlreadyExists`] have their usual meaning and are relied upon.
 pub trait Disk: Send + Sync + fmt::Debug {
-    /// Creates a file with these bytes; `AlreadyExists` if the name is taken.
+    /// Creates a file with these bytes in a directory that exists. Durable only after
+    /// [`sync`](Disk::sync) of the file and [`sync_dir`](Disk::sync_dir) of its directory.
     ///
     /// # Errors
-    /// See [`Disk`]. After an error part of the file may be there.
+    /// See [`Disk`]; `AlreadyExists` if the name is taken, `NotFound` if its directory is not there. After
+    /// any other error part of the file may be there: the caller removes it or never names it.
     fn create_new(&self, path: &RelPath, bytes: &[u8]) -> io::Result<()>;
 
-    /// Opens an existing file for appending.
+    /// Opens an existing file for appending. One caller at a time: two openings of a file would write
+    /// over each other's ends.
     ///
     /// # Errors
-    /// See [`Disk`].
+    /// See [`Disk`]; `NotFound` if it is not there.
     fn open_append(&self, path: &RelPath) -> io::Result<Box<dyn AppendFile>>;
 
-    /// Makes the bytes of a file durable. After an error nothing is known about them, ever.
+    /// Makes the bytes of a file durable, not its name. After an error nothing is known about them, ever:
+    /// who calls again and hears of success has lost rows.
     ///
     /// # Errors
     /// See [`Disk`].
     fn sync(&self, path: &RelPath) -> io::Result<()>;
 
-    /// Cuts a file to `len` bytes.
+    /// Cuts a file to `len` bytes, which it has at least; nobody has it open. Durable after a
+    /// [`sync`](Disk::sync).
     ///
     /// # Errors
     /// See [`Disk`].
     fn truncate(&self, path: &RelPath, len: u64) -> io::Result<()>;
 
-    /// Renames a file within its directory, atomically replacing a file of the new name.
+    /// Renames a file within its directory, atomically replacing a file of the new name: whoever looks,
+    /// a crash included, finds the old one or the new one whole, if the new one was synced before. The
+    /// new name is durable after [`sync_dir`](Disk::sync_dir).
     ///
     /// # Errors
-    /// See [`Disk`].
+    /// See [`Disk`]; `NotFound` if `from` is not there. After an error either name may stand.
     fn rename(&self, from: &RelPath, to: &RelPath) -> io::Result<()>;
 
     /// Makes the names in a directory durable.
@@ -64,13 +71,14 @@ pub trait Disk: Send + Sync + fmt::Debug {
     /// See [`Disk`].
     fn sync_dir(&self, dir: &RelPath) -> io::Result<()>;
 
-    /// Removes a file.
+    /// Removes a file. May come back after a crash until its directory is synced.
     ///
     /// # Errors
-    /// See [`Disk`].
+    /// See [`Disk`]; `NotFound` if it is not there.
     fn remove(&self, path: &RelPath) -> io::Result<()>;
 
-    /// Creates a directory and those above it; fine if it is there.
+    /// Creates a directory and those above it, and makes the names of those that were made durable; fine
+    /// if it is there.
     ///
     /// # Errors
     /// See [`Disk`].
