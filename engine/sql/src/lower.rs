@@ -141,7 +141,8 @@ pub(crate) fn lower(
 }
 
 /// The columns as the query shows them: two may have one name.
-pub(crate) fn shown_schema(schema: &Schema) -> SchemaRef {
+#[must_use]
+pub fn shown_schema(schema: &Schema) -> SchemaRef {
     let fields = schema.fields().iter().map(|field| {
         let name = shown(field.name());
         if name == field.name() {

@@ -18,15 +18,14 @@
 )]
 
 mod expression;
-mod from;
-mod scope;
-mod select;
+pub(crate) mod from;
+pub(crate) mod scope;
+pub(crate) mod select;
 
 use std::{collections::HashMap, ops::ControlFlow};
 
 use arrow::datatypes::DataType;
 use datafusion::{
-    common::DFSchema,
     logical_expr::{ExprSchemable, LogicalPlan},
     sql::{
         planner::{ParserOptions, PlannerContext, SqlToRel},
@@ -117,20 +116,17 @@ impl<'a> Resolver<'a> {
         self.plan(query)
     }
 
-    /// An expression over the columns of a plan.
+    /// The logical plan of a query over relations that have names of ours.
     ///
     /// # Errors
     /// As [`resolve`](Resolver::resolve).
-    pub(crate) fn lone(
+    pub(crate) fn resolve_over(
         &mut self,
-        mut expr: Expr,
-        plan: &DFSchema,
-    ) -> Result<datafusion::logical_expr::Expr, SqlError> {
-        let scope = Scope::over(plan);
-        self.expression(&mut expr, Around::columns(&scope))?;
-        self.planner
-            .sql_to_expr(expr, plan, &mut self.context)
-            .map_err(|error| self.placed(from_datafusion(error), &[]))
+        query: Query,
+        relations: Vec<(String, LogicalPlan)>,
+    ) -> Result<LogicalPlan, SqlError> {
+        self.ctes.extend(relations);
+        self.resolve(query)
     }
 
     /// The plan of a level of which every part is resolved.

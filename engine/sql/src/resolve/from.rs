@@ -330,7 +330,7 @@ pub(super) fn aliased(
 ///
 /// # Errors
 /// Never, as `name` is a word.
-pub(super) fn named(name: &str) -> Result<TableFactor, SqlError> {
+pub(crate) fn named(name: &str) -> Result<TableFactor, SqlError> {
     crate::rewrite::windows::table(vec![Ident::new(name)])
         .ok_or_else(|| SqlError::internal("a relation has a name"))
 }

@@ -341,7 +341,7 @@ impl Selected {
 }
 
 /// A column of a scope as an expression.
-fn named(column: &ScopeColumn, scope: &Scope) -> Expr {
+pub(crate) fn named(column: &ScopeColumn, scope: &Scope) -> Expr {
     let none = datafusion::sql::sqlparser::tokenizer::Span::empty();
     let name = ident(&column.column.name, none);
     match &column.column.relation {
