@@ -121,6 +121,25 @@ impl Table {
         }
     }
 
+    /// What to ask the factory for when all of the table is read at once: what bounds an epoch of a stream
+    /// means nothing then, and nobody cleans up behind a batch.
+    #[must_use]
+    pub fn batch_request(&self) -> SourceRequest {
+        const OF_STREAMS: [&str; 6] = [
+            "maxFilesPerTrigger",
+            "maxBytesPerTrigger",
+            "maxRowsPerTrigger",
+            "maxFileAge",
+            "cleanSource",
+            "sourceArchiveDir",
+        ];
+        let mut request = self.source_request();
+        for option in OF_STREAMS {
+            request.options.remove(option);
+        }
+        request
+    }
+
     /// What to ask the factory for when the table is written.
     #[must_use]
     pub fn sink_request(&self) -> SinkRequest {

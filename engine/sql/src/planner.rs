@@ -11,7 +11,7 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::SchemaRef;
+use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use datafusion::{
     common::config::ConfigOptions,
     logical_expr::LogicalPlan,
@@ -238,12 +238,29 @@ impl Planner {
         };
         let optimized = self.optimize(logical)?;
         let lowered = |mode| {
-            let plan = lower::lower(&optimized, late.as_ref(), mode, settings)?;
+            let reads = (settings, lower::Reads::Streams);
+            let plan = lower::lower(&optimized, late.as_ref(), mode, reads)?;
             modes::check(&plan, settings.check_correctness)?;
             Ok(plan)
         };
         modes::check_shape(&optimized, mode, |mode| lowered(mode).is_ok())?;
         lowered(mode)
+    }
+
+    /// Plans a query over what is there now: tables of mode batch, and constant rows, of which `rows` makes
+    /// tables. It is to run in one epoch, after which all that it gave is its result, in order if it has one.
+    ///
+    /// # Errors
+    /// Types that do not fit, and what operators cannot do.
+    pub fn plan_batch(
+        &self,
+        logical: LogicalPlan,
+        settings: &PlanSettings,
+        rows: &dyn Fn(RecordBatch) -> Result<Arc<Table>, SqlError>,
+    ) -> Result<StreamPlan, SqlError> {
+        let optimized = self.optimize(logical)?;
+        let reads = (settings, lower::Reads::Batches(rows));
+        lower::lower(&optimized, None, OutputMode::Changes, reads)
     }
 
     /// The modes in which a logical plan can run; empty if in none.
