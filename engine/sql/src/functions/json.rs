@@ -23,12 +23,11 @@ use datafusion::{
     common::{Result, ScalarValue},
     logical_expr::ScalarUDF,
 };
+use millstream_values::{civil::DAY, pattern::Pattern, zone::Zone};
 use serde_json::{Map, Value};
 
 use super::{
     casts,
-    civil::DAY,
-    pattern::Pattern,
     simple::{Gives, Simple, Want, failed, text_of},
 };
 use crate::{
@@ -432,7 +431,8 @@ pub(super) fn value(array: &ArrayRef, row: usize) -> Result<Option<String>> {
 }
 
 fn written(pattern: &str, micros: i64) -> Result<String> {
-    Ok(Pattern::new(pattern)
-        .map_err(SqlError::into_datafusion)?
-        .write(micros))
+    let pattern = Pattern::new(pattern).map_err(|error| SqlError::from(error).into_datafusion())?;
+    let mut text = Vec::new();
+    pattern.write(micros, &Zone::utc(), &mut text);
+    Ok(String::from_utf8_lossy(&text).into_owned())
 }

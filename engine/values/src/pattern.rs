@@ -1,12 +1,15 @@
 //! Java's date patterns: `yyyy-MM-dd HH:mm:ss.SSS`, `dd MMM yy hh:mm a`, `'T'`, `[optional]`.
 //!
 //! A letter that Spark does not know, or that depends on a locale's weeks, is refused when the
-//! query is planned. Names are English, times are UTC.
+//! query is planned. Names are English.
 
-use std::fmt::Write;
+use std::io::Write;
 
-use super::civil::{Civil, DAY, SECOND, weekday};
-use crate::SqlError;
+use crate::{
+    ValueError,
+    civil::{Civil, DAY, SECOND, weekday},
+    zone::{Zone, offset_name},
+};
 
 const MONTHS: [&str; 12] = [
     "January",
@@ -48,25 +51,31 @@ enum Part {
 
 /// A pattern that was read.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Pattern {
+pub struct Pattern {
     parts: Vec<Part>,
 }
 
 /// The name of a month from 1, in full.
-pub(super) fn month_name(month: i64) -> &'static str {
+#[must_use]
+pub fn month_name(month: i64) -> &'static str {
     let idx = usize::try_from(month - 1).unwrap_or(0);
     MONTHS.get(idx).copied().unwrap_or_default()
 }
 
 /// The name of a weekday, in full; Monday is 0.
-pub(super) fn weekday_name(weekday: i64) -> &'static str {
+#[must_use]
+pub fn weekday_name(weekday: i64) -> &'static str {
     let idx = usize::try_from(weekday).unwrap_or(0);
     WEEKDAYS.get(idx).copied().unwrap_or_default()
 }
 
 impl Pattern {
     /// Reads a pattern.
-    pub(super) fn new(text: &str) -> Result<Pattern, SqlError> {
+    ///
+    /// # Errors
+    /// [`ValueError::UnknownWord`] for a letter that is not understood, [`ValueError::PatternCount`]
+    /// for one that stands too often in a row.
+    pub fn new(text: &str) -> Result<Pattern, ValueError> {
         let mut open: Vec<Vec<Part>> = vec![Vec::new()];
         let mut chars = text.chars().peekable();
         while let Some(c) = chars.next() {
@@ -103,19 +112,24 @@ impl Pattern {
         })
     }
 
-    /// Writes an instant.
-    pub(super) fn write(&self, micros: i64) -> String {
-        let mut text = String::new();
-        write(&self.parts, micros, &mut text);
-        text
+    /// Appends what the clock of a zone shows at an instant, given in microseconds since 1970.
+    pub fn write(&self, micros: i64, zone: &Zone, out: &mut Vec<u8>) {
+        let moment = Moment {
+            at: micros,
+            local: zone.local(micros),
+            zone,
+        };
+        write(&self.parts, &moment, out);
     }
 
-    /// Reads an instant; `None` if the text does not fit.
-    pub(super) fn read(&self, text: &str) -> Option<i64> {
+    /// Reads an instant, in microseconds since 1970; a text without an offset shows the clock of `zone`.
+    /// `None` if the text does not fit.
+    #[must_use]
+    pub fn read(&self, text: &str, zone: &Zone) -> Option<i64> {
         let mut found = Found::default();
         let rest = read(&self.parts, text, &mut found)?;
         if rest.is_empty() {
-            found.micros()
+            found.micros(zone)
         } else {
             None
         }
@@ -139,15 +153,15 @@ fn quoted(chars: &mut std::iter::Peekable<std::str::Chars<'_>>) -> String {
     text
 }
 
-fn unknown(letter: char) -> SqlError {
-    SqlError::UnknownWord {
+fn unknown(letter: char) -> ValueError {
+    ValueError::UnknownWord {
         kind: "pattern letter",
         word: letter.to_string(),
         known: LETTERS,
     }
 }
 
-fn field(letter: char, count: usize) -> Result<Part, SqlError> {
+fn field(letter: char, count: usize) -> Result<Part, ValueError> {
     let most = match letter {
         'y' => 6,
         'M' | 'L' | 'E' | 'G' | 'Q' | 'q' | 'z' | 'O' => 4,
@@ -158,37 +172,46 @@ fn field(letter: char, count: usize) -> Result<Part, SqlError> {
         _ => return Err(unknown(letter)),
     };
     if count > most {
-        return Err(SqlError::Types {
-            message: format!("too many pattern letters letter={letter} count={count} most={most}"),
+        return Err(ValueError::PatternCount {
+            letter,
+            count,
+            most,
         });
     }
     Ok(Part::Field(letter, count))
 }
 
-fn write(parts: &[Part], micros: i64, text: &mut String) {
+/// An instant and what a clock shows then.
+struct Moment<'a> {
+    at: i64,
+    local: i64,
+    zone: &'a Zone,
+}
+
+fn write(parts: &[Part], moment: &Moment<'_>, out: &mut Vec<u8>) {
     for part in parts {
         match part {
-            Part::Text(literal) => text.push_str(literal),
-            Part::Optional(inner) => write(inner, micros, text),
-            Part::Field(letter, count) => write_field(*letter, *count, micros, text),
+            Part::Text(literal) => out.extend_from_slice(literal.as_bytes()),
+            Part::Optional(inner) => write(inner, moment, out),
+            Part::Field(letter, count) => write_field(*letter, *count, moment, out),
         }
     }
 }
 
-fn write_field(letter: char, count: usize, micros: i64, text: &mut String) {
-    let days = micros.div_euclid(DAY);
-    let in_day = micros.rem_euclid(DAY);
+fn write_field(letter: char, count: usize, moment: &Moment<'_>, out: &mut Vec<u8>) {
+    let days = moment.local.div_euclid(DAY);
+    let in_day = moment.local.rem_euclid(DAY);
     let civil = Civil::from_days(days);
     let hour = in_day / (3600 * SECOND);
     let number = match letter {
         'y' if count == 2 => civil.year.rem_euclid(100),
         'y' => civil.year,
-        'M' | 'L' if count > 2 => return name(month_name(civil.month), count, text),
+        'M' | 'L' if count > 2 => return name(month_name(civil.month), count, out),
         'M' | 'L' => civil.month,
         'd' => civil.day,
         'D' => civil.day_of_year(),
         'Q' | 'q' if count == 3 => {
-            let _ = write!(text, "Q{}", civil.quarter());
+            let _ = write!(out, "Q{}", civil.quarter());
             return;
         }
         'Q' | 'q' => civil.quarter(),
@@ -198,45 +221,71 @@ fn write_field(letter: char, count: usize, micros: i64, text: &mut String) {
         'h' => (hour + 11) % 12 + 1,
         'm' => in_day / (60 * SECOND) % 60,
         's' => in_day / SECOND % 60,
-        'S' => return fraction(in_day % SECOND, count, text),
+        'S' => return fraction(in_day % SECOND, count, out),
         'E' => {
-            return name(
-                weekday_name(weekday(days)),
-                if count < 4 { 3 } else { 4 },
-                text,
-            );
+            let count = if count < 4 { 3 } else { 4 };
+            return name(weekday_name(weekday(days)), count, out);
         }
+        'z' | 'V' | 'X' | 'x' | 'Z' | 'O' => return write_zone(letter, count, moment, out),
         other => {
-            text.push_str(match (other, count) {
-                ('a', _) if hour < 12 => "AM",
-                ('a', _) => "PM",
-                ('G', 4) => "Anno Domini",
-                ('G', _) => "AD",
-                ('z', 4) => "Coordinated Universal Time",
-                ('z' | 'V', _) => "UTC",
-                ('X', _) => "Z",
-                ('Z', _) | ('x', 2) => "+0000",
-                ('x', 1) => "+00",
-                ('x', _) => "+00:00",
-                _ => "GMT",
+            out.extend_from_slice(match (other, count) {
+                ('a', _) if hour < 12 => b"AM",
+                ('a', _) => b"PM",
+                ('G', 4) => b"Anno Domini",
+                _ => b"AD",
             });
             return;
         }
     };
-    let _ = write!(text, "{number:0count$}");
+    // Writing to memory cannot fail.
+    let _ = write!(out, "{number:0count$}");
 }
 
-fn name(full: &str, count: usize, text: &mut String) {
-    text.push_str(if count == 3 {
+/// The zone itself, or its offset in one of Java's forms.
+fn write_zone(letter: char, count: usize, moment: &Moment<'_>, out: &mut Vec<u8>) {
+    let seconds = moment.zone.offset_at(moment.at);
+    let text = match (letter, count) {
+        ('V', _) => moment.zone.name().to_owned(),
+        ('z', 4) if moment.zone.name() == "UTC" => "Coordinated Universal Time".to_owned(),
+        ('z', _) => moment.zone.abbreviation_at(moment.at),
+        ('X', _) if seconds == 0 => "Z".to_owned(),
+        ('O', _) if seconds == 0 => "GMT".to_owned(),
+        ('O', 4) => format!("GMT{}", offset_name(seconds)),
+        ('O', _) => {
+            let sign = if seconds < 0 { '-' } else { '+' };
+            let (hours, minutes) = (seconds.abs() / 3600, seconds.abs() / 60 % 60);
+            if minutes == 0 {
+                format!("GMT{sign}{hours}")
+            } else {
+                format!("GMT{sign}{hours}:{minutes:02}")
+            }
+        }
+        _ => {
+            let sign = if seconds < 0 { '-' } else { '+' };
+            let (hours, minutes) = (seconds.abs() / 3600, seconds.abs() / 60 % 60);
+            let colon = if count == 3 && letter != 'Z' { ":" } else { "" };
+            if count == 1 && letter != 'Z' && minutes == 0 {
+                format!("{sign}{hours:02}")
+            } else {
+                format!("{sign}{hours:02}{colon}{minutes:02}")
+            }
+        }
+    };
+    out.extend_from_slice(text.as_bytes());
+}
+
+fn name(full: &str, count: usize, out: &mut Vec<u8>) {
+    let shown = if count == 3 {
         full.get(..3).unwrap_or(full)
     } else {
         full
-    });
+    };
+    out.extend_from_slice(shown.as_bytes());
 }
 
-fn fraction(micros: i64, count: usize, text: &mut String) {
+fn fraction(micros: i64, count: usize, out: &mut Vec<u8>) {
     let digits = format!("{micros:06}000");
-    text.push_str(digits.get(..count).unwrap_or(&digits));
+    out.extend_from_slice(digits.get(..count).unwrap_or(&digits).as_bytes());
 }
 
 /// What was read so far.
@@ -252,11 +301,11 @@ struct Found {
     minute: i64,
     second: i64,
     micros: i64,
-    offset_minutes: i64,
+    offset_minutes: Option<i64>,
 }
 
 impl Found {
-    fn micros(self) -> Option<i64> {
+    fn micros(self, zone: &Zone) -> Option<i64> {
         let year = self.year.unwrap_or(1970);
         let days = match self.day_of_year {
             Some(nth) => Civil::checked(year, 1, 1)?.days() + nth - 1,
@@ -270,9 +319,14 @@ impl Found {
         if hour > 23 || self.minute > 59 || self.second > 59 {
             return None;
         }
-        let seconds = hour * 3600 + (self.minute - self.offset_minutes) * 60 + self.second;
-        days.checked_mul(DAY)?
-            .checked_add(seconds * SECOND + self.micros)
+        let seconds = hour * 3600 + self.minute * 60 + self.second;
+        let local = days
+            .checked_mul(DAY)?
+            .checked_add(seconds * SECOND + self.micros)?;
+        match self.offset_minutes {
+            Some(minutes) => local.checked_sub(minutes * 60 * SECOND),
+            None => zone.instant(local),
+        }
     }
 }
 
@@ -380,6 +434,7 @@ fn read_name<'a>(names: &[&str], count: usize, text: &'a str) -> Option<(i64, &'
 fn read_offset<'a>(text: &'a str, found: &mut Found) -> Option<&'a str> {
     for zero in ["UTC", "GMT", "Z"] {
         if let Some(rest) = text.strip_prefix(zero) {
+            found.offset_minutes = Some(0);
             return Some(rest);
         }
     }
@@ -397,7 +452,7 @@ fn read_offset<'a>(text: &'a str, found: &mut Found) -> Option<&'a str> {
     } else {
         after
     };
-    found.offset_minutes = sign * (hours * 60 + minutes.unwrap_or(0));
+    found.offset_minutes = Some(sign * (hours * 60 + minutes.unwrap_or(0)));
     Some(rest)
 }
 
@@ -406,11 +461,16 @@ mod tests {
     use super::*;
 
     fn write(pattern: &str, micros: i64) -> String {
-        Pattern::new(pattern).map_or_else(|error| error.to_string(), |p| p.write(micros))
+        let mut out = Vec::new();
+        match Pattern::new(pattern) {
+            Ok(pattern) => pattern.write(micros, &Zone::utc(), &mut out),
+            Err(error) => return error.to_string(),
+        }
+        String::from_utf8(out).expect("text")
     }
 
     fn read(pattern: &str, text: &str) -> Option<String> {
-        let micros = Pattern::new(pattern).ok()?.read(text)?;
+        let micros = Pattern::new(pattern).ok()?.read(text, &Zone::utc())?;
         Some(write("yyyy-MM-dd HH:mm:ss.SSSSSS", micros))
     }
 
