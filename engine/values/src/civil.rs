@@ -49,10 +49,10 @@ impl Civil {
         era * 146_097 + of_era - 719_468
     }
 
-    /// The day, if the calendar has it.
+    /// The day, if the calendar has it and its number is one of 32 bits or nearly so.
     #[must_use]
     pub fn checked(year: i64, month: i64, day: i64) -> Option<Civil> {
-        let there = (-290_000..=290_000).contains(&year)
+        let there = (-5_900_000..=5_900_000).contains(&year)
             && (1..=12).contains(&month)
             && (1..=month_days(year, month)).contains(&day);
         there.then_some(Civil { year, month, day })

@@ -26,6 +26,12 @@ pub enum ValueError {
         /// How often it may.
         most: usize,
     },
+    /// SQL-005 · User · a pattern that cannot be read.
+    #[error("a date pattern has {what}")]
+    Pattern {
+        /// What it has, such as a bracket that closes nothing.
+        what: &'static str,
+    },
     /// SQL-005 · User · no such time zone.
     #[error("[INVALID_TIMEZONE] no time zone of this name zone={name:?}")]
     Zone {
@@ -38,7 +44,9 @@ impl Coded for ValueError {
     fn code(&self) -> Code {
         Code(match self {
             ValueError::UnknownWord { .. } => "SQL-016",
-            ValueError::PatternCount { .. } | ValueError::Zone { .. } => "SQL-005",
+            ValueError::PatternCount { .. }
+            | ValueError::Pattern { .. }
+            | ValueError::Zone { .. } => "SQL-005",
         })
     }
 
@@ -53,7 +61,7 @@ impl Coded for ValueError {
             ValueError::Zone { .. } => {
                 Some("use a name such as Europe/Berlin or +02:00".to_owned())
             }
-            ValueError::PatternCount { .. } => None,
+            ValueError::PatternCount { .. } | ValueError::Pattern { .. } => None,
         }
     }
 }

@@ -21,7 +21,7 @@ const CYCLE_YEARS: i64 = 28;
 /// The first instant whose day the table's library can name, and a little more.
 const INSTANT_MIN: i64 = -8_000_000_000_000_000_000;
 /// The largest offset from UTC.
-const OFFSET_SECONDS_MAX: i64 = 18 * 3600;
+pub(crate) const OFFSET_SECONDS_MAX: i64 = 18 * 3600;
 
 /// Names of three letters that Java still takes.
 const SHORT_NAMES: &[(&str, &str)] = &[

@@ -1,0 +1,40 @@
+//! Comma-separated values: the fields of a line, and values as fields, by Spark's rules.
+//!
+//! A quoted field may hold separators. An escape makes a quote or itself literal; where escape and quote
+//! are the same character, two of them are one.
+
+mod read;
+pub(crate) mod write;
+
+pub use read::Fields;
+pub use write::{header, lines};
+
+/// How CSV is written down.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dialect {
+    /// Whether a file begins with names.
+    pub header: bool,
+    /// What stands between fields.
+    pub separator: u8,
+    /// What stands around fields that hold separators.
+    pub quote: Option<u8>,
+    /// What stands before a quote inside a quoted field.
+    pub escape: Option<u8>,
+    /// What lines begin with that are no records.
+    pub comment: Option<u8>,
+    /// The field that stands for null.
+    pub null_value: String,
+}
+
+impl Default for Dialect {
+    fn default() -> Dialect {
+        Dialect {
+            header: false,
+            separator: b',',
+            quote: Some(b'"'),
+            escape: Some(b'\\'),
+            comment: None,
+            null_value: String::new(),
+        }
+    }
+}

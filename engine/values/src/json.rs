@@ -1,0 +1,15 @@
+//! JSON: records into columns, and values as texts, by Spark's rules.
+//!
+//! A value of another type is null and the record counts as malformed; a string column takes any value
+//! as its text. Nothing here builds a tree: a record is read in one pass, and its memory is bounded by
+//! its bytes.
+
+pub(crate) mod copy;
+pub(crate) mod keys;
+mod read;
+mod scan;
+pub(crate) mod write;
+
+pub use read::{Typed, object};
+pub use scan::{Grammar, Scan, Syntax};
+pub use write::{Letters, Nulls, Style, Writer};
