@@ -20,6 +20,7 @@ pub(crate) mod clock;
 mod csv;
 pub(crate) mod datetime;
 pub(crate) mod divide;
+pub(crate) mod fields;
 mod hash;
 mod higher;
 mod json;
@@ -225,7 +226,7 @@ impl Registry {
         // Only our rewriting calls these: they are in no list.
         for function in lists::functions()
             .into_iter()
-            .chain([simple::mark(), ordered::function()])
+            .chain([simple::mark(), ordered::function(), fields::function()])
             .chain(arrays::hidden())
             .chain(rounding::hidden())
             .chain(casts::hidden())
