@@ -24,6 +24,7 @@ pub(crate) mod fields;
 mod hash;
 mod higher;
 mod json;
+mod json_tuple;
 pub(crate) mod lists;
 mod maps;
 mod math;
@@ -206,7 +207,7 @@ impl Registry {
             strings::functions(),
             csv::functions(),
             spans::functions(),
-            vec![hash::function()],
+            vec![hash::function(), json_tuple::function()],
             rounding::functions(),
             several::functions(),
             datetime::functions(),

@@ -10,13 +10,13 @@ use arrow::{
     buffer::{NullBuffer, OffsetBuffer},
     compute::cast,
     datatypes::{
-        DataType, Date32Type, Decimal128Type, Float32Type, Float64Type, Int64Type, TimeUnit,
-        TimestampMicrosecondType,
+        DataType, Date32Type, Decimal128Type, Float32Type, Float64Type, Int64Type, IntervalUnit,
+        TimeUnit, TimestampMicrosecondType,
     },
     error::ArrowError,
 };
 
-use crate::{instant, number, zone::Zone};
+use crate::{instant, interval, number, zone::Zone};
 
 /// A column for row-wise reading.
 #[derive(Debug)]
@@ -85,6 +85,7 @@ impl Cell {
                 let micros = DataType::Timestamp(TimeUnit::Microsecond, named.clone());
                 return Cell::cast(array, zone, &micros);
             }
+            DataType::Interval(IntervalUnit::MonthDayNano) => Kind::Text(interval::texts(array)),
             DataType::Struct(fields) => {
                 let columns = array.as_struct().columns().iter().zip(fields);
                 Kind::Struct(

@@ -352,6 +352,14 @@ impl Column {
         }
     }
 
+    /// The items of a list of structs.
+    pub(crate) fn structs(&mut self) -> Option<&mut Column> {
+        let Values::List { items, .. } = &mut self.values else {
+            return None;
+        };
+        matches!(items.values, Values::Struct(..)).then_some(items)
+    }
+
     /// Ends the list or map whose items were appended.
     pub(crate) fn close_items(&mut self) {
         match &mut self.values {

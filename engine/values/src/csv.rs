@@ -3,10 +3,14 @@
 //! A quoted field may hold separators. An escape makes a quote or itself literal; where escape and quote
 //! are the same character, two of them are one.
 
+mod options;
 mod read;
-pub(crate) mod write;
+mod texts;
+mod write;
 
+pub use options::CsvOptions;
 pub use read::Fields;
+pub use texts::{decode, encode, schema_of};
 pub use write::{header, lines};
 
 /// How CSV is written down.
@@ -24,6 +28,12 @@ pub struct Dialect {
     pub comment: Option<u8>,
     /// The field that stands for null.
     pub null_value: String,
+    /// What is written for an empty text; by default two quotes.
+    pub empty_value: Option<String>,
+    /// Whether every field is written in quotes.
+    pub quotes_all: bool,
+    /// Whether a field with a quote in it is written in quotes.
+    pub quotes_quotes: bool,
 }
 
 impl Default for Dialect {
@@ -35,6 +45,9 @@ impl Default for Dialect {
             escape: Some(b'\\'),
             comment: None,
             null_value: String::new(),
+            empty_value: None,
+            quotes_all: false,
+            quotes_quotes: true,
         }
     }
 }

@@ -4,12 +4,21 @@
 //! as its text. Nothing here builds a tree: a record is read in one pass, and its memory is bounded by
 //! its bytes.
 
-pub(crate) mod copy;
+mod copy;
 pub(crate) mod keys;
+mod options;
+pub mod path;
 mod read;
 mod scan;
-pub(crate) mod write;
+mod schema;
+#[cfg(test)]
+mod tests;
+mod texts;
+mod write;
 
+pub use options::JsonOptions;
 pub use read::{Typed, object};
 pub use scan::{Grammar, Scan, Syntax};
+pub use schema::schema_of;
+pub use texts::{decode, encode};
 pub use write::{Letters, Nulls, Style, Writer};

@@ -12,13 +12,17 @@ pub mod csv;
 mod error;
 pub mod forms;
 pub mod instant;
+mod interval;
 pub mod json;
 pub mod number;
+mod options;
 pub mod pattern;
 pub mod plain;
 pub mod scalar;
 #[cfg(test)]
 mod tests;
+pub mod texts;
 pub mod zone;
 
 pub use error::ValueError;
+pub use options::Mode;

@@ -469,6 +469,7 @@ pub(super) fn dialect(options: &Options) -> Result<Dialect, ConnectorError> {
         escape: letter(options, "escape")?.unwrap_or(defaults.escape),
         comment: letter(options, "comment")?.unwrap_or(None),
         null_value: options.get("nullValue").unwrap_or_default().to_owned(),
+        ..defaults
     })
 }
 

@@ -58,13 +58,24 @@ impl<'a> Fields<'a> {
             } else if byte == quote && ends {
                 self.rest = next.and(text.get(at + 2..));
                 return scratch;
+            } else if byte == quote {
+                return self.unquoted(text, at);
             } else {
-                // A quote in the middle stands for itself.
                 scratch.push(byte);
                 at += 1;
             }
         }
         self.rest = None;
         scratch
+    }
+
+    /// A field that ends at the first separator behind a quote that is neither escaped nor its last
+    /// letter: it is no quoted field, and its quotes are letters.
+    #[cold]
+    fn unquoted(&mut self, text: &'a [u8], at: usize) -> &'a [u8] {
+        let behind = text.get(at..).unwrap_or(&[]);
+        let end = memchr::memchr(self.dialect.separator, behind).map(|place| at + place);
+        self.rest = end.and_then(|end| text.get(end + 1..));
+        end.and_then(|end| text.get(..end)).unwrap_or(text)
     }
 }

@@ -3,10 +3,11 @@
 
 use arrow::{array::ArrayRef, error::ArrowError};
 
-use super::Dialect;
+use super::{Dialect, options::Blanks};
 use crate::{
     cell::{Cell, Kind},
     forms::Forms,
+    number,
 };
 
 /// Appends a line with names.
@@ -18,6 +19,23 @@ pub fn header<'a>(names: impl Iterator<Item = &'a str>, dialect: &Dialect, out: 
         text(name.as_bytes(), dialect, out);
     }
     out.push(b'\n');
+}
+
+/// How values are written.
+pub(super) struct Style<'a> {
+    pub(super) dialect: &'a Dialect,
+    pub(super) forms: &'a Forms,
+    pub(super) blanks: Blanks,
+    pub(super) binary: Binary,
+}
+
+/// How bytes are written.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Binary {
+    /// As the text that they are.
+    AsText,
+    /// As `[61 62]`.
+    AsList,
 }
 
 /// Appends one line a row.
@@ -32,49 +50,76 @@ pub fn lines(
 ) -> Result<(), ArrowError> {
     let cells = columns.iter().map(|column| Cell::new(column, &forms.zone));
     let cells = cells.collect::<Result<Vec<Cell>, ArrowError>>()?;
+    let style = Style {
+        dialect,
+        forms,
+        blanks: Blanks {
+            leading: false,
+            trailing: false,
+        },
+        binary: Binary::AsText,
+    };
     let mut shown = Vec::new();
     for row in 0..rows {
-        record(&cells, row, (dialect, forms), &mut shown, out);
+        style.record(&cells, row, &mut shown, out);
         out.push(b'\n');
     }
     Ok(())
 }
 
-/// Appends one record without a line end; `shown` is memory to use.
-pub(crate) fn record(
-    cells: &[Cell],
-    row: usize,
-    (dialect, forms): (&Dialect, &Forms),
-    shown: &mut Vec<u8>,
-    out: &mut Vec<u8>,
-) {
-    for (idx, cell) in cells.iter().enumerate() {
-        if idx > 0 {
-            out.push(dialect.separator);
-        }
-        if cell.is_null(row) {
-            out.extend_from_slice(dialect.null_value.as_bytes());
-            continue;
-        }
-        shown.clear();
-        match &cell.kind {
-            Kind::Timestamp(values, zone) => {
-                forms.write_timestamp(values.value(row), zone.is_some(), shown);
+impl Style<'_> {
+    /// Appends one record without a line end; `shown` is memory to use.
+    pub(super) fn record(
+        &self,
+        cells: &[Cell],
+        row: usize,
+        shown: &mut Vec<u8>,
+        out: &mut Vec<u8>,
+    ) {
+        for (idx, cell) in cells.iter().enumerate() {
+            if idx > 0 {
+                out.push(self.dialect.separator);
             }
-            Kind::Date(values) => forms.write_date(i64::from(values.value(row)), shown),
-            Kind::Binary(values) => shown.extend_from_slice(values.value(row)),
-            Kind::Nothing
-            | Kind::Boolean(_)
-            | Kind::Integer(_)
-            | Kind::Single(_)
-            | Kind::Double(_)
-            | Kind::Decimal(_)
-            | Kind::Text(_)
-            | Kind::Struct(_)
-            | Kind::List(..)
-            | Kind::Map(..) => cell.show(row, shown),
+            if cell.is_null(row) {
+                self.null(out);
+                continue;
+            }
+            shown.clear();
+            match &cell.kind {
+                Kind::Timestamp(values, zone) => {
+                    let at = values.value(row);
+                    self.forms.write_timestamp(at, zone.is_some(), shown);
+                }
+                Kind::Date(values) => {
+                    self.forms.write_date(i64::from(values.value(row)), shown);
+                }
+                Kind::Binary(values) if self.binary == Binary::AsText => {
+                    shown.extend_from_slice(values.value(row));
+                }
+                Kind::Decimal(values) => {
+                    number::scientific(values.value(row), values.scale(), shown);
+                }
+                Kind::Nothing
+                | Kind::Boolean(_)
+                | Kind::Integer(_)
+                | Kind::Single(_)
+                | Kind::Double(_)
+                | Kind::Text(_)
+                | Kind::Binary(_)
+                | Kind::Struct(_)
+                | Kind::List(..)
+                | Kind::Map(..) => cell.show(row, shown),
+            }
+            text(self.blanks.drop_from(shown), self.dialect, out);
         }
-        text(shown, dialect, out);
+    }
+
+    fn null(&self, out: &mut Vec<u8>) {
+        let value = self.dialect.null_value.as_bytes();
+        if self.dialect.quotes_all {
+            return text(value, self.dialect, out);
+        }
+        out.extend_from_slice(value);
     }
 }
 
@@ -83,9 +128,16 @@ fn text(text: &[u8], dialect: &Dialect, out: &mut Vec<u8>) {
         out.extend_from_slice(text);
         return;
     };
-    let special =
-        |byte: &u8| *byte == quote || *byte == dialect.separator || matches!(byte, b'\n' | b'\r');
-    if !text.is_empty() && !text.iter().any(special) {
+    let special = |byte: &u8| {
+        (*byte == quote && dialect.quotes_quotes)
+            || *byte == dialect.separator
+            || matches!(byte, b'\n' | b'\r')
+    };
+    if let (true, Some(empty)) = (text.is_empty(), &dialect.empty_value) {
+        out.extend_from_slice(empty.as_bytes());
+        return;
+    }
+    if !text.is_empty() && !dialect.quotes_all && !text.iter().any(special) {
         out.extend_from_slice(text);
         return;
     }

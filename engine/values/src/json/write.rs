@@ -243,6 +243,62 @@ fn escaped(text: &str, out: &mut Vec<u8>) {
     }
 }
 
+/// Appends JSON without blanks with a line for each member of an object, as Jackson prints it.
+pub(crate) fn pretty(compact: &[u8], out: &mut Vec<u8>) {
+    let mut open: Vec<u8> = Vec::new();
+    let line = |open: &[u8], out: &mut Vec<u8>| {
+        let depth = open.iter().filter(|kind| **kind == b'{').count();
+        out.push(b'\n');
+        out.extend(std::iter::repeat_n(b' ', 2 * depth));
+    };
+    let (mut in_text, mut after_slash) = (false, false);
+    let mut bytes = compact.iter().copied().peekable();
+    while let Some(byte) = bytes.next() {
+        if in_text {
+            out.push(byte);
+            in_text = byte != b'"' || after_slash;
+            after_slash = byte == b'\\' && !after_slash;
+            continue;
+        }
+        match byte {
+            b'"' => {
+                in_text = true;
+                out.push(byte);
+            }
+            b'{' | b'[' => {
+                out.push(byte);
+                if matches!(bytes.peek(), Some(b'}' | b']')) {
+                    out.push(b' ');
+                    out.extend(bytes.next());
+                    continue;
+                }
+                open.push(byte);
+                match byte {
+                    b'{' => line(&open, out),
+                    _ => out.push(b' '),
+                }
+            }
+            b'}' | b']' => {
+                open.pop();
+                match byte {
+                    b'}' => line(&open, out),
+                    _ => out.push(b' '),
+                }
+                out.push(byte);
+            }
+            b',' => {
+                out.push(byte);
+                match open.last() {
+                    Some(b'{') => line(&open, out),
+                    _ => out.push(b' '),
+                }
+            }
+            b':' => out.extend_from_slice(b" : "),
+            other => out.push(other),
+        }
+    }
+}
+
 /// Bytes that are looked at together: as many as a register holds.
 const TOGETHER: usize = 16;
 
