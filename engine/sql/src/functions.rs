@@ -16,7 +16,6 @@ use crate::{names::NamedCasts, rewrite::macros};
 pub(crate) mod arrays;
 mod calendar;
 pub(crate) mod casts;
-mod civil;
 pub(crate) mod clock;
 mod csv;
 pub(crate) mod datetime;
@@ -25,11 +24,11 @@ pub(crate) mod fields;
 mod hash;
 mod higher;
 mod json;
+mod json_tuple;
 pub(crate) mod lists;
 mod maps;
 mod math;
 pub(crate) mod ordered;
-mod pattern;
 pub(crate) mod percentile;
 pub(crate) mod random;
 pub(crate) mod rounding;
@@ -208,7 +207,7 @@ impl Registry {
             strings::functions(),
             csv::functions(),
             spans::functions(),
-            vec![hash::function()],
+            vec![hash::function(), json_tuple::function()],
             rounding::functions(),
             several::functions(),
             datetime::functions(),
