@@ -5,6 +5,8 @@
 
 mod options;
 mod read;
+#[cfg(test)]
+mod tests;
 mod texts;
 mod write;
 

@@ -9,6 +9,8 @@ pub(crate) mod keys;
 mod options;
 pub mod path;
 mod read;
+#[cfg(test)]
+mod roundtrip;
 mod scan;
 mod schema;
 #[cfg(test)]

@@ -207,17 +207,25 @@ impl<'a> Scan<'a> {
     /// Goes over blanks.
     #[inline(always)]
     pub fn skip_blanks(&mut self) {
-        loop {
-            match self.peek() {
-                b' ' | b'\t' | b'\r' => self.at += 1,
-                b'\n' | b'/' if self.rare_blanks && self.rare_blank() => {}
-                _ => return,
+        while matches!(self.peek(), b' ' | b'\t' | b'\r') {
+            self.at += 1;
+        }
+        if self.rare_blanks {
+            self.skip_rare_blanks();
+        }
+    }
+
+    /// Goes over line ends, comments and blanks.
+    #[cold]
+    fn skip_rare_blanks(&mut self) {
+        while matches!(self.peek(), b' ' | b'\t' | b'\r') || self.rare_blank() {
+            if matches!(self.peek(), b' ' | b'\t' | b'\r') {
+                self.at += 1;
             }
         }
     }
 
     /// Goes over a line end or a comment; `false` if it is no blank here.
-    #[cold]
     fn rare_blank(&mut self) -> bool {
         let rest = self.text.get(self.at..).unwrap_or(&[]);
         let long = match rest {
