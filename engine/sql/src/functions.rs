@@ -14,15 +14,21 @@ use datafusion_spark::planner::SparkFunctionPlanner;
 use crate::{names::NamedCasts, rewrite::macros};
 
 pub(crate) mod arrays;
+mod bitmaps;
+mod buckets;
 mod calendar;
 pub(crate) mod casts;
 pub(crate) mod clock;
 mod csv;
+pub(crate) mod date_parts;
 pub(crate) mod datetime;
 pub(crate) mod divide;
 mod hash;
 mod higher;
+pub(crate) mod interval_operators;
+pub(crate) mod intervals;
 mod json;
+mod lambdas;
 pub(crate) mod lists;
 mod maps;
 mod math;
@@ -30,8 +36,10 @@ pub(crate) mod ordered;
 pub(crate) mod percentile;
 pub(crate) mod random;
 pub(crate) mod rounding;
+mod sequences;
 mod several;
 pub(crate) mod simple;
+mod sort_by;
 pub(crate) mod spans;
 pub(crate) mod statistics;
 mod strings;
@@ -39,6 +47,7 @@ mod subscript;
 mod text;
 pub(crate) mod window;
 pub(crate) mod window_values;
+pub(crate) mod zones;
 
 /// What a function is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -146,6 +155,9 @@ impl Registry {
         registry
             .planners
             .insert(0, Arc::new(subscript::SparkSubscripts));
+        registry
+            .planners
+            .insert(0, Arc::new(interval_operators::SparkIntervals));
         registry.add_data_fusions();
         registry.add_sparks();
         registry.add_ours();
@@ -205,6 +217,11 @@ impl Registry {
             strings::functions(),
             csv::functions(),
             spans::functions(),
+            intervals::functions(),
+            date_parts::functions(),
+            sequences::functions(),
+            zones::functions(),
+            buckets::functions(),
             vec![hash::function()],
             rounding::functions(),
             several::functions(),
@@ -219,6 +236,7 @@ impl Registry {
         for function in percentile::functions()
             .iter()
             .chain(&statistics::functions())
+            .chain(&bitmaps::functions())
         {
             self.add_aggregate(function, ours);
         }
@@ -230,6 +248,8 @@ impl Registry {
             .chain(rounding::hidden())
             .chain(casts::hidden())
             .chain(spans::hidden())
+            .chain(intervals::hidden())
+            .chain(zones::hidden())
             .chain(several::hidden())
         {
             self.scalar.insert(function.name().to_owned(), function);
@@ -238,6 +258,7 @@ impl Registry {
             self.note(name, *kind, ours);
         }
         let short = macros::DEFINITIONS.iter().map(|(name, ..)| name);
+        let short = short.filter(|name| !name.contains(' '));
         for name in short.chain(macros::CASTS) {
             self.note(name, FunctionKind::Scalar, ours);
         }

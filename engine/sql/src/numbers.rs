@@ -51,8 +51,10 @@ impl AnalyzerRule for SparkNumbers {
             }
             Expr::BinaryExpr(binary) => arithmetic(binary, schema),
             Expr::Cast(cast) => cast_by_spark(cast, schema),
-            Expr::ScalarFunction(call) => plain_cast(call, schema),
-            other => Ok(Transformed::no(other)),
+            Expr::ScalarFunction(call) => {
+                plain_cast(call, schema)?.transform_data(|expr| times::same_in_values(expr, schema))
+            }
+            other => times::same_in_values(other, schema),
         })
     }
 }

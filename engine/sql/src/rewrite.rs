@@ -21,6 +21,7 @@ use crate::{SqlError, functions::arrays::ZIP, literals::split_suffix};
 mod clauses;
 mod generate;
 mod groups;
+mod intervals;
 pub(crate) mod macros;
 pub(crate) mod typed;
 mod units;
@@ -116,6 +117,7 @@ impl VisitorMut for Rewriter {
         {
             return ControlFlow::Break(error);
         }
+        intervals::rewrite(expr);
         units::rewrite(expr);
         values::cast(expr);
         ignore_nulls(expr);

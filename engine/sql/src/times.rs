@@ -114,6 +114,68 @@ pub(crate) fn same_in_comparison(
     Ok(Transformed::yes(Expr::BinaryExpr(binary)))
 }
 
+/// Functions whose arguments, as far as they are times, have one type.
+const ALIKE: &[&str] = &[
+    "coalesce",
+    "nvl2",
+    "if",
+    "greatest",
+    "least",
+    "make_array",
+    "array",
+];
+
+/// Dates and local times beside instants in CASE, IN, BETWEEN and functions of like values, as instants.
+pub(crate) fn same_in_values(mut expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
+    let values: Vec<&mut Expr> = match &mut expr {
+        Expr::Case(case) => {
+            let results = case.when_then_expr.iter_mut().map(|(_, then)| then);
+            results
+                .chain(&mut case.else_expr)
+                .map(AsMut::as_mut)
+                .collect()
+        }
+        Expr::InList(list) => std::iter::once(list.expr.as_mut())
+            .chain(&mut list.list)
+            .collect(),
+        Expr::Between(between) => vec![
+            between.expr.as_mut(),
+            between.low.as_mut(),
+            between.high.as_mut(),
+        ],
+        Expr::ScalarFunction(call) if ALIKE.contains(&call.func.name()) => {
+            call.args.iter_mut().collect()
+        }
+        _ => return Ok(Transformed::no(expr)),
+    };
+    let mut times = Vec::new();
+    for value in values {
+        let found = value.get_type(schema)?;
+        if matches!(found, DataType::Date32 | DataType::Timestamp(..)) {
+            times.push((value, found));
+        }
+    }
+    let Some((_, first)) = times.first() else {
+        return Ok(Transformed::no(expr));
+    };
+    let to = times.iter().fold(first.clone(), |so_far, (_, next)| {
+        common(&so_far, next).unwrap_or(so_far)
+    });
+    let mut changed = false;
+    for (value, found) in times {
+        if found != to {
+            changed = true;
+            let plain = std::mem::take(value);
+            *value = cast_to(plain, &found, &to);
+        }
+    }
+    Ok(if changed {
+        Transformed::yes(expr)
+    } else {
+        Transformed::no(expr)
+    })
+}
+
 /// The inputs of a union, with dates and local times cast to the times of other inputs.
 pub(crate) fn same_in_union(inputs: Vec<Arc<LogicalPlan>>) -> Result<Vec<Arc<LogicalPlan>>> {
     let columns = inputs.iter().map(|input| input.schema().fields().len());

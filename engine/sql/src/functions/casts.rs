@@ -30,7 +30,7 @@ use datafusion::{
 };
 
 use super::{
-    datetime,
+    datetime, intervals,
     lists::as_list,
     simple::{Gives, Simple, Want, failed},
 };
@@ -94,7 +94,11 @@ fn is_nested(data_type: &DataType) -> bool {
 /// Whether Spark's answer is not arrow's.
 pub(crate) fn is_special(from: &DataType, to: &DataType) -> bool {
     match (from, to) {
-        (from, DataType::Utf8) => from.is_floating() || is_nested(from),
+        (from, DataType::Utf8) => {
+            from.is_floating() || is_nested(from) || intervals::is_interval(from)
+        }
+        (DataType::Utf8, to) if intervals::is_interval(to) => true,
+        (from, to) if intervals::is_counted(from) => to.is_integer(),
         (DataType::Utf8, DataType::Date32 | DataType::Timestamp(TimeUnit::Microsecond, _))
         | (DataType::Decimal128(..), DataType::Boolean) => true,
         (from, to) => is_nested(from) && is_nested(to),
@@ -114,6 +118,10 @@ fn cast(values: &ArrayRef, to: &DataType, misfit: Misfit) -> Result<ArrayRef> {
     match (from, to) {
         (_, DataType::Utf8) => texts(values),
         (DataType::Utf8, DataType::Date32) => dates(values, misfit),
+        (DataType::Utf8, to) if intervals::is_interval(to) => spans(values, to, misfit),
+        (from, to) if intervals::is_counted(from) && to.is_integer() => {
+            intervals::numbers(values, to)
+        }
         (DataType::Utf8, DataType::Timestamp(TimeUnit::Microsecond, _)) => {
             times(values, to, misfit)
         }
@@ -190,6 +198,9 @@ pub(super) fn texts(values: &ArrayRef) -> Result<ArrayRef> {
             values.map(|value| value.map(java_float)).collect()
         }
         DataType::Timestamp(..) => return datetime::time_texts(values),
+        found if intervals::is_interval(found) => {
+            intervals::texts(values).unwrap_or_else(|| StringArray::new_null(values.len()))
+        }
         DataType::List(_) | DataType::LargeList(_) => {
             let list = as_list(values)?;
             let items = part(list.values())?;
@@ -282,6 +293,18 @@ fn dates(values: &ArrayRef, misfit: Misfit) -> Result<ArrayRef> {
             }
         });
     Ok(Arc::new(dates.collect::<Result<Date32Array>>()?))
+}
+
+fn spans(values: &ArrayRef, to: &DataType, misfit: Misfit) -> Result<ArrayRef> {
+    let texts = values.as_string::<i32>().iter();
+    let read = texts.map(|text| {
+        let Some(text) = text else { return Ok(None) };
+        match intervals::read(text, to) {
+            None if misfit == Misfit::Fails => Err(misfits(text, "interval")),
+            read => Ok(read),
+        }
+    });
+    Ok(intervals::array(read.collect::<Result<Vec<_>>>()?, to))
 }
 
 fn times(values: &ArrayRef, to: &DataType, misfit: Misfit) -> Result<ArrayRef> {

@@ -24,7 +24,7 @@ use datafusion::{
 };
 use millstream_values::{
     civil::{Civil, DAY, SECOND, month_days, weekday},
-    pattern::{Pattern, weekday_name},
+    pattern::{Pattern, month_name, weekday_name},
     zone::Zone,
 };
 
@@ -72,6 +72,12 @@ const TABLE: &[Simple] = &[
     Simple::new("dayname", TIME, Gives::Text, |call| {
         texts(call, |at| {
             let name = weekday_name(weekday(at.div_euclid(DAY)));
+            name.get(..3).unwrap_or(name).to_owned()
+        })
+    }),
+    Simple::new("monthname", TIME, Gives::Text, |call| {
+        texts(call, |at| {
+            let name = month_name(civil(at).month);
             name.get(..3).unwrap_or(name).to_owned()
         })
     }),
@@ -214,19 +220,31 @@ const TABLE: &[Simple] = &[
     ),
     Simple::new(
         "months_between",
-        &[Want::Timestamp, Want::Timestamp],
+        &[Want::Timestamp, Want::Timestamp, Want::Boolean],
         Gives::Double,
         |call| {
             let later = call.arguments[0].as_primitive::<TimestampMicrosecondType>();
             let earlier = call.arguments[1].as_primitive::<TimestampMicrosecondType>();
-            let months: Float64Array = later
-                .iter()
-                .zip(earlier)
-                .map(|(later, earlier)| Some(months_between(later?, earlier?)))
-                .collect();
-            Ok(Arc::new(months))
+            let rounds = call.arguments.get(2).map(|rounds| rounds.as_boolean());
+            let between = |row: usize| {
+                let there = later.is_valid(row) && earlier.is_valid(row);
+                let rounds = match rounds {
+                    None => Some(true),
+                    Some(rounds) => rounds.is_valid(row).then(|| rounds.value(row)),
+                };
+                let exact = there.then(|| months_between(later.value(row), earlier.value(row)))?;
+                Some(if rounds? {
+                    (exact * 1e8).round() / 1e8
+                } else {
+                    exact
+                })
+            };
+            Ok(Arc::new(
+                (0..call.rows).map(between).collect::<Float64Array>(),
+            ))
         },
-    ),
+    )
+    .optional(1),
     Simple::new("date_add", &[Want::Date, Want::Int], Gives::Date, |call| {
         days_of(call, |days, more| days.checked_add(more))
     })
@@ -661,7 +679,7 @@ fn cast_micros(seconds: f64) -> i64 {
     (seconds * 1e6).round() as i64
 }
 
-/// Months and 31sts of a month, rounded to eight digits, as Hive has it.
+/// Months and 31sts of a month.
 #[expect(
     clippy::cast_precision_loss,
     reason = "months and seconds of a month are small"
@@ -675,6 +693,5 @@ fn months_between(later: i64, earlier: i64) -> f64 {
     }
     let in_month = |day: Civil, at: i64| day.day * 86_400 + at.rem_euclid(DAY) / SECOND;
     let seconds = in_month(l, later) - in_month(e, earlier);
-    let exact = months as f64 + seconds as f64 / (31.0 * 86_400.0);
-    (exact * 1e8).round() / 1e8
+    months as f64 + seconds as f64 / (31.0 * 86_400.0)
 }

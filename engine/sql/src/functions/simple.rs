@@ -30,11 +30,16 @@ pub(super) enum Want {
     /// As it comes.
     Any,
     Timestamp,
+    /// A time without a zone.
+    Naive,
+    /// An interval as it comes, anything else as a timestamp.
+    TimeOrInterval,
     Date,
     Text,
     Int,
     Long,
     Double,
+    Boolean,
     /// The type of the elements of the argument at this place.
     ItemOf(usize),
     /// The type of the argument at this place.
@@ -190,11 +195,19 @@ fn wanted(want: Want, found: &DataType, all: &[DataType]) -> DataType {
             found.clone()
         }
         Want::Timestamp => timestamp(),
+        Want::Naive => DataType::Timestamp(TimeUnit::Microsecond, None),
+        Want::TimeOrInterval => match found {
+            DataType::Interval(_)
+            | DataType::Duration(_)
+            | DataType::Timestamp(TimeUnit::Microsecond, _) => found.clone(),
+            _ => timestamp(),
+        },
         Want::Date => DataType::Date32,
         Want::Text => DataType::Utf8,
         Want::Int => DataType::Int32,
         Want::Long => DataType::Int64,
         Want::Double => DataType::Float64,
+        Want::Boolean => DataType::Boolean,
     }
 }
 
