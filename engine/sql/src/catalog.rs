@@ -199,9 +199,9 @@ pub(crate) fn check_watermark<'a>(
     let field = fields()
         .find(|field| field.name() == column)
         .or_else(|| fields().find(|field| field.name().eq_ignore_ascii_case(column)))
-        .ok_or_else(|| SqlError::NoColumn {
-            name: column.to_owned(),
-            near: did_you_mean(column, fields().map(|f| f.name().as_str())).map(str::to_owned),
+        .ok_or_else(|| {
+            let known = fields().map(|field| field.name().clone()).collect();
+            SqlError::no_column(column.to_owned(), column, known)
         })?;
     if !matches!(
         field.data_type(),

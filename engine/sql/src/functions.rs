@@ -23,6 +23,7 @@ mod csv;
 pub(crate) mod date_parts;
 pub(crate) mod datetime;
 pub(crate) mod divide;
+pub(crate) mod fields;
 mod hash;
 mod higher;
 pub(crate) mod interval_operators;
@@ -243,7 +244,7 @@ impl Registry {
         // Only our rewriting calls these: they are in no list.
         for function in lists::functions()
             .into_iter()
-            .chain([simple::mark(), ordered::function()])
+            .chain([simple::mark(), ordered::function(), fields::function()])
             .chain(arrays::hidden())
             .chain(rounding::hidden())
             .chain(casts::hidden())

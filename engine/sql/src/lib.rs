@@ -25,6 +25,7 @@ mod numbers;
 mod plan_settings;
 pub mod planner;
 mod provider;
+mod resolve;
 mod rewrite;
 mod spelling;
 pub mod statement;

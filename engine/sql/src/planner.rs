@@ -29,7 +29,6 @@ use datafusion::{
         replace_distinct_aggregate::ReplaceDistinctWithAggregate,
         simplify_expressions::SimplifyExpressions,
     },
-    sql::planner::{ParserOptions, PlannerContext, SqlToRel},
 };
 use millstream_runtime::plan::StreamPlan;
 use millstream_types::{OutputMode, TextPosition, did_you_mean};
@@ -44,13 +43,13 @@ use crate::{
         random::{LATE_SITES, number},
     },
     late, lower, modes,
-    numbers::{SparkNumbers, narrow_literals},
+    numbers::SparkNumbers,
     plan_settings::PlanSettings,
     provider::{self, Provider},
-    rewrite,
+    resolve::Resolver,
     statement::parse_query,
     text,
-    watermark::{PushFilterBelowWatermark, guard, marks_of_subqueries},
+    watermark::{PushFilterBelowWatermark, guard},
 };
 
 /// Functions that make several rows of one.
@@ -147,23 +146,10 @@ impl Planner {
         query: &QueryText,
         late: Option<SchemaRef>,
     ) -> Result<LogicalPlan, SqlError> {
-        let mut tree = parse_query(query, known_names(catalog))?;
+        let tree = parse_query(query)?;
         let mut provider = self.provider(catalog);
         provider.late = late;
-        let planner = SqlToRel::new_with_options(&provider, parser_options());
-        rewrite::typed::resolve(&mut tree, &|mut probe| {
-            rewrite::rewrite(&mut probe).ok()?;
-            let probe = datafusion::sql::sqlparser::ast::Statement::Query(Box::new(probe));
-            let plan = planner.sql_statement_to_plan(probe).ok()?;
-            Some(plan.schema().field(0).data_type().clone())
-        });
-        rewrite::rewrite(&mut tree)?;
-        let statement = datafusion::sql::sqlparser::ast::Statement::Query(Box::new(tree));
-        planner
-            .sql_statement_to_plan(statement)
-            .and_then(marks_of_subqueries)
-            .and_then(narrow_literals)
-            .map_err(from_datafusion)
+        Resolver::new(&provider).resolve(tree)
     }
 
     fn provider<'a>(&'a self, catalog: &'a Catalog) -> Provider<'a> {
@@ -181,8 +167,7 @@ impl Planner {
     /// As [`Planner::logical`].
     pub fn expression(&self, sql: &str, schema: &DFSchema) -> Result<Expr, SqlError> {
         let query = QueryText::new(sql)?;
-        let known = schema.fields().iter().map(|field| field.name().clone());
-        let tokens = text::prepare(&query.tokens, known)?;
+        let tokens = text::prepare(&query.tokens)?;
         let mut parser = text::parser(tokens);
         let parsed = parser.parse_expr_with_alias().map_err(from_parser)?;
         let next = parser.peek_token();
@@ -194,13 +179,10 @@ impl Planner {
         }
         let catalog = Catalog::default();
         let provider = self.provider(&catalog);
-        let planner = SqlToRel::new_with_options(&provider, parser_options());
         let alias = parsed.alias.map(|alias| alias.value);
-        let mut tree = parsed.expr;
-        rewrite::rewrite_expr(&mut tree)?;
-        let expr = planner
-            .sql_to_expr(tree, schema, &mut PlannerContext::new())
-            .map_err(|error| self.explain_error(from_datafusion(error), &query))?;
+        let expr = Resolver::new(&provider)
+            .lone(parsed.expr, schema)
+            .map_err(|error| self.explain_error(error, &query))?;
         Ok(match alias {
             Some(alias) => expr.alias(alias),
             None => expr,
@@ -359,32 +341,6 @@ fn rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
         Arc::new(PushFilterBelowWatermark),
         Arc::new(OptimizeProjections::new()),
     ]
-}
-
-fn parser_options() -> ParserOptions {
-    ParserOptions::new()
-        .with_parse_float_as_decimal(true)
-        .with_enable_ident_normalization(false)
-        .with_collect_spans(true)
-        .with_map_string_types_to_utf8view(false)
-        .with_default_null_ordering(datafusion::sql::planner::NullOrdering::NullsMin)
-}
-
-/// Names whose spelling counts: tables, views and their columns.
-fn known_names(catalog: &Catalog) -> impl Iterator<Item = String> {
-    let mut names = Vec::new();
-    for entry in catalog.entries() {
-        names.push(entry.name().to_owned());
-        match entry {
-            Entry::Table(table) => names.extend(columns(&table.describe())),
-            Entry::View { plan, .. } => names.extend(columns(plan.schema().as_arrow())),
-        }
-    }
-    names.into_iter()
-}
-
-fn columns(schema: &arrow::datatypes::Schema) -> impl Iterator<Item = String> {
-    schema.fields().iter().map(|field| field.name().clone())
 }
 
 /// The word of the text that an error is about.

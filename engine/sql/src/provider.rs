@@ -115,6 +115,17 @@ impl Provider<'_> {
         }
     }
 
+    /// The plan of a table or view, as a query reads it.
+    ///
+    /// # Errors
+    /// [`SqlError::NoTable`], and the connector's reason why it cannot be read.
+    pub(crate) fn relation(&self, name: &str) -> std::result::Result<LogicalPlan, SqlError> {
+        let spelled = TableReference::bare(self.catalog.get(name)?.name());
+        LogicalPlanBuilder::scan(spelled, self.source(name)?, None)
+            .and_then(LogicalPlanBuilder::build)
+            .map_err(from_datafusion)
+    }
+
     /// `__watermark('table', 'column', 'delay')`.
     fn watermarked(&self, args: &[Expr]) -> std::result::Result<Arc<dyn TableSource>, SqlError> {
         let texts: Vec<&str> = args.iter().filter_map(text).collect();
