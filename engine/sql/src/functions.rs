@@ -33,7 +33,9 @@ mod lambdas;
 pub(crate) mod lists;
 mod maps;
 mod math;
+mod misfit;
 pub(crate) mod ordered;
+pub(crate) mod patterned;
 pub(crate) mod percentile;
 pub(crate) mod random;
 pub(crate) mod rounding;
@@ -101,8 +103,15 @@ pub(crate) struct Registry {
 /// Spark's package has these for doubles or with other results than Spark 4; DataFusion's are right.
 const NOT_FROM_SPARK: &[&str] = &["avg", "modulus", "negative"];
 
-/// DataFusion knows these only in plans that it runs itself; here they would fail at the first row.
-const NOT_FROM_DATAFUSION: &[&str] = &["current_time", "file_row_index", "input_file_name"];
+/// DataFusion knows these only in plans that it runs itself, here they would fail at the first row;
+/// or they are of TIMEs, which Spark 4.3 refuses unless it is told otherwise.
+const NOT_FROM_DATAFUSION: &[&str] = &[
+    "current_time",
+    "file_row_index",
+    "input_file_name",
+    "make_time",
+    "to_time",
+];
 
 /// Spark's names of functions that DataFusion has under another one.
 const SCALAR_ALIASES: &[(&str, &str)] = &[
@@ -251,6 +260,7 @@ impl Registry {
             .chain(spans::hidden())
             .chain(intervals::hidden())
             .chain(zones::hidden())
+            .chain(patterned::hidden())
             .chain(several::hidden())
         {
             self.scalar.insert(function.name().to_owned(), function);

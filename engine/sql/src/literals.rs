@@ -180,6 +180,17 @@ pub(crate) fn plain_intervals(tokens: &[TokenWithSpan]) -> Vec<TokenWithSpan> {
             }
             continue;
         }
+        if let (true, Some(Token::SingleQuotedString(digits))) = (
+            is_word(Some(token), "X"),
+            tokens.get(at).map(|next| &next.token),
+        ) {
+            // With a blank between, sqlparser takes them for a name and a text.
+            if let Some(last) = out.last_mut() {
+                last.token = Token::HexStringLiteral(digits.clone());
+            }
+            at += 1;
+            continue;
+        }
         if !is_word(Some(token), "INTERVAL") {
             continue;
         }

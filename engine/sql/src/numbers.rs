@@ -99,7 +99,7 @@ fn fresh_schema(plan: LogicalPlan) -> Result<LogicalPlan> {
 }
 
 /// A cast that arrow answers otherwise than Spark is a call.
-fn cast_by_spark(cast: Cast, schema: &DFSchema) -> Result<Transformed<Expr>> {
+pub(crate) fn cast_by_spark(cast: Cast, schema: &DFSchema) -> Result<Transformed<Expr>> {
     let to = cast.field.data_type();
     let from = cast.expr.get_type(schema);
     if from.is_ok_and(|from| casts::is_special(&from, to)) {

@@ -11,7 +11,7 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, TimeUnit};
 use datafusion::{
     common::{Column, DFSchema, Result, ScalarValue, tree_node::Transformed},
     logical_expr::{BinaryExpr, Cast, Expr, ExprSchemable, LogicalPlan, Operator, Projection, lit},
@@ -74,6 +74,20 @@ fn common(one: &DataType, other: &DataType) -> Option<DataType> {
     }
 }
 
+/// The type of a time beside a text, which is read as one.
+fn beside_text(one: &DataType, other: &DataType) -> Option<DataType> {
+    let is_time = |found: &DataType| {
+        matches!(
+            found,
+            DataType::Date32 | DataType::Timestamp(TimeUnit::Microsecond, _)
+        )
+    };
+    match (one, other) {
+        (time, DataType::Utf8) | (DataType::Utf8, time) if is_time(time) => Some(time.clone()),
+        _ => None,
+    }
+}
+
 fn cast_to(expr: Expr, from: &DataType, to: &DataType) -> Expr {
     if from == to {
         return expr;
@@ -106,7 +120,7 @@ pub(crate) fn same_in_comparison(
     let Some((left, right)) = left.zip(right) else {
         return Ok(Transformed::no(Expr::BinaryExpr(binary)));
     };
-    let Some(to) = common(&left, &right) else {
+    let Some(to) = common(&left, &right).or_else(|| beside_text(&left, &right)) else {
         return Ok(Transformed::no(Expr::BinaryExpr(binary)));
     };
     binary.left = Box::new(cast_to(*binary.left, &left, &to));

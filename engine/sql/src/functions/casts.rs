@@ -32,11 +32,14 @@ use datafusion::{
 use super::{
     datetime, intervals,
     lists::as_list,
+    misfit::Misfit,
     simple::{Gives, Simple, Want, failed},
 };
+use millstream_values::zone::Zone;
+
 use crate::{
     SqlError,
-    types::{parse_type, spark_name},
+    types::{parse_type, spark_name, timestamp},
 };
 
 /// What `CAST(x AS t)` becomes: the value, and the type as a text.
@@ -52,13 +55,6 @@ const TARGET: Gives = Gives::Of(|_, literals| {
         None => Err(SqlError::internal("a cast to no type")),
     }
 });
-
-/// What happens to a value that cannot be cast.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Misfit {
-    Fails,
-    IsNull,
-}
 
 const TABLE: &[Simple] = &[
     Simple::new(CAST, VALUE_AND_TYPE, TARGET, |call| {
@@ -326,6 +322,38 @@ fn times(values: &ArrayRef, to: &DataType, misfit: Misfit) -> Result<ArrayRef> {
         });
     let times = times.collect::<Result<TimestampMicrosecondArray>>()?;
     Ok(Arc::new(times.with_data_type(to.clone())))
+}
+
+/// Texts as instants; those that say no zone show the clock of one.
+///
+/// # Errors
+/// A text is no time, unless it is null then.
+pub(super) fn times_in(values: &ArrayRef, zone: &Zone, misfit: Misfit) -> Result<ArrayRef> {
+    let read = times(values, &timestamp(), misfit)?;
+    let read = read.as_primitive::<TimestampMicrosecondType>().iter();
+    let texts = values.as_string::<i32>().iter();
+    let instants = read.zip(texts).map(|(read, text)| {
+        let (Some(read), Some(text)) = (read, text) else {
+            return Ok(None);
+        };
+        if says_zone(text.trim()) {
+            return Ok(Some(read));
+        }
+        let instant = zone.instant(read);
+        instant.map(Some).ok_or_else(|| misfits(text, "timestamp"))
+    });
+    let instants = instants.collect::<Result<TimestampMicrosecondArray>>()?;
+    Ok(Arc::new(instants.with_data_type(timestamp())))
+}
+
+/// Whether a time says its zone or offset: behind its date there is a sign, or a letter that is not
+/// the one before the clock.
+fn says_zone(text: &str) -> bool {
+    let Some(at) = text.find([' ', 'T']) else {
+        return false;
+    };
+    let clock = text.get(at + 1..).unwrap_or_default();
+    clock.contains(['+', '-']) || clock.chars().any(char::is_alphabetic)
 }
 
 /// `2024`, `2024-2`, `2024-2-9`.

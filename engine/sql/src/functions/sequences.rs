@@ -72,12 +72,9 @@ fn element(arguments: &[DataType]) -> Result<DataType> {
     if all(DataType::is_integer) {
         let widths = [DataType::Int8, DataType::Int16, DataType::Int32];
         let step = arguments.get(2).filter(|step| step.is_integer());
-        let mut ints = known.iter().copied().chain(step);
-        let widest = ints.clone().any(|of| *of == DataType::Int64);
-        let wide = widths
-            .into_iter()
-            .rev()
-            .find(|width| ints.any(|of| of == width));
+        let ints: Vec<&DataType> = known.iter().copied().chain(step).collect();
+        let widest = ints.contains(&&DataType::Int64);
+        let wide = widths.into_iter().rev().find(|width| ints.contains(&width));
         return Ok(if widest {
             DataType::Int64
         } else {

@@ -39,7 +39,6 @@ pub(crate) const DEFINITIONS: &[(&str, &[&str], &str)] = &[
     ("current_catalog", &[], "'spark_catalog'"),
     ("current_database", &[], "'default'"),
     ("current_schema", &[], "'default'"),
-    ("current_timezone", &[], "'UTC'"),
     ("decode", &["x", "c"], "__decode(x, c)"),
     ("e", &[], "CAST('2.718281828459045' AS DOUBLE)"),
     ("equal_null", &["a", "b"], "(a <=> b)"),
@@ -73,14 +72,16 @@ pub(crate) const DEFINITIONS: &[(&str, &[&str], &str)] = &[
     (
         "max_by",
         &["x", "y", "n"],
-        "transform(slice(sort_array(collect_list(named_struct('by', y, 'value', x)) \
-         FILTER (WHERE y IS NOT NULL), false), 1, n), __pair -> get_field(__pair, 'value'))",
+        "CASE WHEN count(y) > 0 THEN transform(slice(sort_array(\
+         collect_list(named_struct('by', y, 'value', x)) FILTER (WHERE y IS NOT NULL), false), 1, n), \
+         __pair -> get_field(__pair, 'value')) END",
     ),
     (
         "min_by",
         &["x", "y", "n"],
-        "transform(slice(sort_array(collect_list(named_struct('by', y, 'value', x)) \
-         FILTER (WHERE y IS NOT NULL), true), 1, n), __pair -> get_field(__pair, 'value'))",
+        "CASE WHEN count(y) > 0 THEN transform(slice(sort_array(\
+         collect_list(named_struct('by', y, 'value', x)) FILTER (WHERE y IS NOT NULL), true), 1, n), \
+         __pair -> get_field(__pair, 'value')) END",
     ),
     ("ltrim", &["t", "s"], "TRIM(LEADING t FROM s)"),
     ("ifnull", &["a", "b"], "coalesce(a, b)"),
@@ -224,7 +225,7 @@ pub(crate) const DEFINITIONS: &[(&str, &[&str], &str)] = &[
     (
         "unix_nanos",
         &["t"],
-        "(CAST(unix_micros(t) AS DECIMAL(17, 0)) * CAST(1000 AS DECIMAL(4, 0)))",
+        "CAST(CAST(unix_micros(t) AS DECIMAL(20, 0)) * 1000 AS DECIMAL(21, 0))",
     ),
     ("zeroifnull", &["x"], "coalesce(x, 0)"),
 ];
