@@ -6,7 +6,7 @@
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
-use datafusion::logical_expr::LogicalPlan;
+use datafusion::logical_expr::{LogicalPlan, ScalarUDF};
 use millstream_connectors_api::{
     ConnectorError, ConnectorFactory, Options, SinkRequest, SourceRequest,
 };
@@ -119,6 +119,25 @@ impl Table {
             schema: self.columns.clone(),
             options: self.options.clone(),
         }
+    }
+
+    /// What to ask the factory for when all of the table is read at once: what bounds an epoch of a stream
+    /// means nothing then, and nobody cleans up behind a batch.
+    #[must_use]
+    pub fn batch_request(&self) -> SourceRequest {
+        const OF_STREAMS: [&str; 6] = [
+            "maxFilesPerTrigger",
+            "maxBytesPerTrigger",
+            "maxRowsPerTrigger",
+            "maxFileAge",
+            "cleanSource",
+            "sourceArchiveDir",
+        ];
+        let mut request = self.source_request();
+        for option in OF_STREAMS {
+            request.options.remove(option);
+        }
+        request
     }
 
     /// What to ask the factory for when the table is written.
@@ -251,6 +270,8 @@ impl Entry {
 pub struct Catalog {
     connectors: Vec<Arc<dyn ConnectorFactory>>,
     entries: BTreeMap<String, Entry>,
+    /// Functions of rows that a program added.
+    functions: BTreeMap<String, Arc<ScalarUDF>>,
 }
 
 impl fmt::Debug for Catalog {
@@ -268,6 +289,7 @@ impl Catalog {
         Catalog {
             connectors,
             entries: BTreeMap::new(),
+            functions: BTreeMap::new(),
         }
     }
 
@@ -386,6 +408,17 @@ impl Catalog {
             name: name.to_owned(),
             near: did_you_mean(name, self.entries.values().map(Entry::name)).map(str::to_owned),
         }
+    }
+
+    /// Adds a function of rows, in place of another one of its name.
+    pub fn add_function(&mut self, function: ScalarUDF) {
+        let name = function.name().to_lowercase();
+        self.functions.insert(name, Arc::new(function));
+    }
+
+    /// A function that was added.
+    pub(crate) fn function(&self, name: &str) -> Option<&Arc<ScalarUDF>> {
+        self.functions.get(name)
     }
 
     /// All entries, by name.

@@ -11,10 +11,10 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::SchemaRef;
+use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use datafusion::{
-    common::{DFSchema, config::ConfigOptions},
-    logical_expr::{Expr, LogicalPlan},
+    common::config::ConfigOptions,
+    logical_expr::LogicalPlan,
     optimizer::{
         Analyzer, Optimizer, OptimizerContext, OptimizerRule,
         analyzer::{
@@ -37,7 +37,7 @@ use millstream_values::zone::Zone;
 use crate::{
     Catalog, QueryText, SqlError, Table,
     catalog::Entry,
-    error::{from_datafusion, from_parser},
+    error::from_datafusion,
     folding::FoldArithmetic,
     functions::{
         FunctionInfo, Registry,
@@ -49,7 +49,6 @@ use crate::{
     provider::{self, Provider},
     resolve::Resolver,
     statement::parse_query,
-    text,
     watermark::{PushFilterBelowWatermark, guard},
     zones::on_clock,
 };
@@ -154,6 +153,19 @@ impl Planner {
         Resolver::new(&provider).resolve(tree)
     }
 
+    /// The logical plan of a query over relations that have names of ours.
+    pub(crate) fn resolve_over(
+        &self,
+        catalog: &Catalog,
+        query: datafusion::sql::sqlparser::ast::Query,
+        relations: Vec<(String, LogicalPlan)>,
+    ) -> Result<LogicalPlan, SqlError> {
+        let provider = self.provider(catalog);
+        Resolver::new(&provider)
+            .resolve_over(query, relations)
+            .map_err(|error| self.explain_missing(error))
+    }
+
     fn provider<'a>(&'a self, catalog: &'a Catalog) -> Provider<'a> {
         Provider {
             catalog,
@@ -161,34 +173,6 @@ impl Planner {
             options: &self.options,
             late: None,
         }
-    }
-
-    /// An expression over the columns of `schema`, such as those of `select_expr` and `filter`.
-    ///
-    /// # Errors
-    /// As [`Planner::logical`].
-    pub fn expression(&self, sql: &str, schema: &DFSchema) -> Result<Expr, SqlError> {
-        let query = QueryText::new(sql)?;
-        let tokens = text::prepare(&query.tokens)?;
-        let mut parser = text::parser(tokens);
-        let parsed = parser.parse_expr_with_alias().map_err(from_parser)?;
-        let next = parser.peek_token();
-        if next.token != datafusion::sql::sqlparser::tokenizer::Token::EOF {
-            return Err(SqlError::Syntax {
-                message: format!("unexpected {} after an expression", next.token),
-            }
-            .at(Some(text::place(next.span.start))));
-        }
-        let catalog = Catalog::default();
-        let provider = self.provider(&catalog);
-        let alias = parsed.alias.map(|alias| alias.value);
-        let expr = Resolver::new(&provider)
-            .lone(parsed.expr, schema)
-            .map_err(|error| self.explain_error(error, &query))?;
-        Ok(match alias {
-            Some(alias) => expr.alias(alias),
-            None => expr,
-        })
     }
 
     /// Adds the view that a query text defines.
@@ -256,12 +240,29 @@ impl Planner {
         };
         let optimized = self.optimize_from(logical, 0, &settings.zone)?;
         let lowered = |mode| {
-            let plan = lower::lower(&optimized, late.as_ref(), mode, settings)?;
+            let reads = (settings, lower::Reads::Streams);
+            let plan = lower::lower(&optimized, late.as_ref(), mode, reads)?;
             modes::check(&plan, settings.check_correctness)?;
             Ok(plan)
         };
         modes::check_shape(&optimized, mode, |mode| lowered(mode).is_ok())?;
         lowered(mode)
+    }
+
+    /// Plans a query over what is there now: tables of mode batch, and constant rows, of which `rows` makes
+    /// tables. It is to run in one epoch, after which all that it gave is its result, in order if it has one.
+    ///
+    /// # Errors
+    /// Types that do not fit, and what operators cannot do.
+    pub fn plan_batch(
+        &self,
+        logical: LogicalPlan,
+        settings: &PlanSettings,
+        rows: &dyn Fn(RecordBatch) -> Result<Arc<Table>, SqlError>,
+    ) -> Result<StreamPlan, SqlError> {
+        let optimized = self.optimize(logical)?;
+        let reads = (settings, lower::Reads::Batches(rows));
+        lower::lower(&optimized, None, OutputMode::Changes, reads)
     }
 
     /// The modes in which a logical plan can run; empty if in none.
@@ -308,14 +309,23 @@ impl Planner {
             SqlError::At { position, error } => (Some(position), *error),
             other => (None, other),
         };
-        let error = match error {
-            SqlError::NoFunction { name, .. } => self.missing_function(name),
-            other => other,
-        };
+        let error = self.explain_missing(error);
         let position = position
             .or_else(|| anchor(&error, query))
             .or_else(|| query.position());
         error.at(position)
+    }
+
+    /// Says of a function that is not there what is near, or why.
+    fn explain_missing(&self, error: SqlError) -> SqlError {
+        match error {
+            SqlError::NoFunction { name, .. } => self.missing_function(name),
+            SqlError::At { position, error } => SqlError::At {
+                position,
+                error: Box::new(self.explain_missing(*error)),
+            },
+            other => other,
+        }
     }
 
     /// A function that Spark has and a stream cannot have, or a slip.

@@ -326,11 +326,26 @@ pub(super) fn aliased(
         .map_err(from_datafusion)
 }
 
+/// The columns of VALUES as Spark names them.
+///
+/// # Errors
+/// Never for a plan that is whole.
+pub(super) fn sparks_columns(plan: &LogicalPlan) -> datafusion::common::Result<LogicalPlan> {
+    let columns = plan.schema().columns().into_iter();
+    let named = (1..).zip(columns).map(|(number, column)| {
+        let name = format!("col{number}");
+        LogicalExpr::Column(column).alias(name)
+    });
+    LogicalPlanBuilder::from(plan.clone())
+        .project(named)?
+        .build()
+}
+
 /// A plain table of FROM.
 ///
 /// # Errors
 /// Never, as `name` is a word.
-pub(super) fn named(name: &str) -> Result<TableFactor, SqlError> {
+pub(crate) fn named(name: &str) -> Result<TableFactor, SqlError> {
     crate::rewrite::windows::table(vec![Ident::new(name)])
         .ok_or_else(|| SqlError::internal("a relation has a name"))
 }
