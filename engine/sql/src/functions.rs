@@ -268,9 +268,18 @@ impl Registry {
         for (name, kind) in REWRITTEN {
             self.note(name, *kind, ours);
         }
-        let short = macros::DEFINITIONS.iter().map(|(name, ..)| name);
-        let short = short.filter(|name| !name.contains(' '));
-        for name in short.chain(macros::CASTS) {
+        for (name, _, body) in macros::DEFINITIONS {
+            // What a call with DISTINCT is short for has the name of the call without.
+            if !name.contains(' ') {
+                let kind = if macros::is_grouped(body) {
+                    FunctionKind::Aggregate
+                } else {
+                    FunctionKind::Scalar
+                };
+                self.note(name, kind, ours);
+            }
+        }
+        for name in macros::CASTS {
             self.note(name, FunctionKind::Scalar, ours);
         }
     }

@@ -23,7 +23,7 @@ use crate::{
     functions::{
         casts::{CAST, TRY_CAST},
         clock,
-        datetime::{TIME_TEXT, time_call},
+        datetime::{TIME_TEXT, time_call, time_function},
         intervals::{self, DAY_TIME, is_interval},
         patterned::{
             DEFAULT_PATTERN, FORMAT_IN, READ_IN, TEXT_IN, TRY_READ_IN, TRY_TEXT_IN, hidden_function,
@@ -259,8 +259,8 @@ impl Place<'_> {
                 self.with_zone(FORMAT_IN, vec![instant, pattern])
             }
             ("make_timestamp", _) => {
-                let local = time_function("make_timestamp_ntz", arguments);
-                Some(self.instant(local))
+                let naive = time_function("make_timestamp_ntz");
+                naive.map(|naive| self.instant(called(&naive, arguments)))
             }
             ("to_timestamp" | "unix_timestamp" | "try_to_timestamp", [value, rest @ ..]) => {
                 let instant = self.read(name, value, first, rest.first());
@@ -346,11 +346,4 @@ fn called(function: &std::sync::Arc<ScalarUDF>, arguments: Vec<Expr>) -> Expr {
         std::sync::Arc::clone(function),
         arguments,
     ))
-}
-
-fn time_function(name: &str, arguments: Vec<Expr>) -> Expr {
-    match crate::functions::scalar(name) {
-        Some(function) => called(&function, arguments),
-        None => Expr::Literal(ScalarValue::Null, None),
-    }
 }

@@ -309,13 +309,18 @@ pub(super) fn time_texts(times: &ArrayRef) -> Result<ArrayRef> {
     }
 }
 
-/// A call of one of these functions, by its name.
+/// A call of one of these functions of one argument, by its name; the argument for another name.
 pub(crate) fn time_call(name: &str, expr: Expr) -> Expr {
-    let simple = TABLE.iter().find(|simple| simple.name == name);
-    match simple {
-        Some(simple) => Expr::ScalarFunction(ScalarFunction::new_udf(simple.udf(), vec![expr])),
+    match time_function(name) {
+        Some(function) => Expr::ScalarFunction(ScalarFunction::new_udf(function, vec![expr])),
         None => expr,
     }
+}
+
+/// One of these functions, by its name.
+pub(crate) fn time_function(name: &str) -> Option<Arc<ScalarUDF>> {
+    let simple = TABLE.iter().find(|simple| simple.name == name);
+    simple.map(|simple| simple.udf())
 }
 
 fn second_type(

@@ -230,6 +230,19 @@ pub(crate) const DEFINITIONS: &[(&str, &[&str], &str)] = &[
     ("zeroifnull", &["x"], "coalesce(x, 0)"),
 ];
 
+/// Aggregates that meanings are written with.
+const GROUPED: &[&str] = &[
+    "approx_distinct(",
+    "collect_list(",
+    "regr_count(",
+    "string_agg(",
+];
+
+/// Whether a meaning is of a group of rows.
+pub(crate) fn is_grouped(body: &str) -> bool {
+    GROUPED.iter().any(|aggregate| body.contains(aggregate))
+}
+
 /// Types whose names are functions, too.
 pub(crate) const CASTS: &[&str] = &[
     "bigint",
