@@ -268,6 +268,12 @@ impl Registry {
         for (name, kind) in REWRITTEN {
             self.note(name, *kind, ours);
         }
+        self.note_short();
+    }
+
+    /// Names that are short for an expression.
+    fn note_short(&mut self) {
+        let ours = FunctionOrigin::Millstream;
         for (name, _, body) in macros::DEFINITIONS {
             // What a call with DISTINCT is short for has the name of the call without.
             if !name.contains(' ') {

@@ -227,22 +227,7 @@ impl Place<'_> {
                 let of_text = if name == CAST { TEXT_IN } else { TRY_TEXT_IN };
                 self.cast(value, &expr.get_type(self.schema)?, of_text)?
             }
-            ("time_bucket", [width, times @ ..]) if types.get(1).is_some_and(is_instant) => {
-                let mut local = vec![width.clone()];
-                for (time, found) in times.iter().zip(&types[1..]) {
-                    local.push(if is_instant(found) {
-                        self.local(time.clone())
-                    } else {
-                        time.clone()
-                    });
-                }
-                Some(self.instant(called(&call.func, local)))
-            }
-            ("sequence", [start, stop, step @ ..]) if is_instant(first) => {
-                let mut local = vec![self.local(start.clone()), self.local(stop.clone())];
-                local.extend(step.iter().cloned());
-                self.with_zone(INSTANTS, vec![called(&call.func, local)])
-            }
+            ("time_bucket" | "sequence", [_, ..]) => self.between(call, &types),
             ("date_trunc", [unit, time]) if types.get(1).is_some_and(is_instant) => {
                 let local = vec![unit.clone(), self.local(time.clone())];
                 Some(self.instant(called(&call.func, local)))
@@ -281,6 +266,25 @@ impl Place<'_> {
             }
             _ => None,
         })
+    }
+
+    /// Buckets and sequences are on the clock.
+    fn between(&self, call: &ScalarFunction, types: &[DataType]) -> Option<Expr> {
+        if !types.iter().any(is_instant) {
+            return None;
+        }
+        let arguments = call.args.iter().zip(types).map(|(argument, found)| {
+            if is_instant(found) {
+                self.local(argument.clone())
+            } else {
+                argument.clone()
+            }
+        });
+        let local = called(&call.func, arguments.collect());
+        if call.name() == "sequence" {
+            return self.with_zone(INSTANTS, vec![local]);
+        }
+        Some(self.instant(local))
     }
 
     /// What the clock shows now.
