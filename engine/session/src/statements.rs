@@ -56,7 +56,8 @@ impl Session {
     pub fn run_statement(&self, statement: &ScriptStatement) -> Result<Outcome> {
         match &statement.statement {
             Statement::CreateTable(create) => {
-                self.catalog_mut(|catalog| catalog.create_table(create))?;
+                let planner = &self.inner.planner;
+                self.catalog_mut(|catalog| planner.create_table(catalog, create))?;
             }
             Statement::CreateView {
                 name,
@@ -200,7 +201,8 @@ impl Session {
         if exists && create.if_not_exists {
             return Ok(Outcome::Done);
         }
-        self.catalog_mut(|catalog| catalog.create_table(&create))?;
+        let planner = &self.inner.planner;
+        self.catalog_mut(|catalog| planner.create_table(catalog, &create))?;
         let inserted = self.insert(&create.name, query);
         if inserted.is_err() && !exists {
             self.catalog_mut(|catalog| catalog.drop(&create.name, true).map(drop))?;
@@ -287,6 +289,10 @@ impl Session {
 
     fn describe(&self, name: &str) -> Result<Outcome> {
         let schema = match self.catalog().get(name)? {
+            Entry::Table(table) if !table.generated.is_empty() => {
+                let plan = self.inner.planner.scan(table)?;
+                Arc::new(plan.schema().as_arrow().clone())
+            }
             Entry::Table(table) => table.describe(),
             Entry::View { plan, .. } => Arc::new(plan.schema().as_arrow().clone()),
             _ => {

@@ -46,9 +46,9 @@ use crate::{
     late, lower, modes,
     numbers::SparkNumbers,
     plan_settings::PlanSettings,
-    provider::{self, Provider},
+    provider::Provider,
     resolve::Resolver,
-    statement::parse_query,
+    statement::{CreateTableStatement, parse_query},
     watermark::{PushFilterBelowWatermark, guard},
     zones::on_clock,
 };
@@ -114,7 +114,42 @@ impl Planner {
     /// # Errors
     /// The connector's reason why the table cannot be read.
     pub fn scan(&self, table: &Arc<Table>) -> Result<LogicalPlan, SqlError> {
-        provider::scan(table)
+        let catalog = Catalog::default();
+        let provider = self.provider(&catalog);
+        Resolver::new(&provider)
+            .read(table)
+            .map_err(|error| self.explain_missing(error))
+    }
+
+    /// Adds the table that a statement describes, with its computed columns.
+    ///
+    /// # Errors
+    /// As of [`Catalog::create_table`]; what is wrong with a computed column.
+    pub fn create_table(
+        &self,
+        catalog: &mut Catalog,
+        create: &CreateTableStatement,
+    ) -> Result<(), SqlError> {
+        let was = catalog.get(&create.name).ok().cloned();
+        catalog.create_table(create)?;
+        let Ok(Entry::Table(table)) = catalog.get(&create.name) else {
+            return Ok(());
+        };
+        if table.generated.is_empty() {
+            return Ok(());
+        }
+        let table = Arc::clone(table);
+        let Err(error) = self.scan(&table) else {
+            return Ok(());
+        };
+        catalog.drop(&create.name, true)?;
+        if let Some(was) = was {
+            catalog.add(was, true)?;
+        }
+        let clause = create.watermark.as_ref();
+        Err(error
+            .at(clause.and_then(|clause| clause.position))
+            .at(create.position))
     }
 
     /// The logical plan of a query text.

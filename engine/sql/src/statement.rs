@@ -13,7 +13,7 @@ use crate::{
     words::is_word,
 };
 
-pub use crate::ddl::{CreateTable as CreateTableStatement, WatermarkClause};
+pub use crate::ddl::{CreateTable as CreateTableStatement, GeneratedColumn, WatermarkClause};
 
 /// One statement of a script.
 #[derive(Clone, Debug, PartialEq)]
@@ -303,12 +303,18 @@ impl Reader<'_> {
         let name = self.name()?;
         let query = as_query(self.rest);
         let (body, query) = self.rest.split_at(query.unwrap_or(self.rest.len()));
-        let (columns, watermark, options) = ddl::body(body)?;
+        let ddl::TableBody {
+            columns,
+            generated,
+            watermark,
+            options,
+        } = ddl::body(body)?;
         let create = Box::new(CreateTable {
             name,
             if_not_exists,
             or_replace,
             columns,
+            generated,
             watermark,
             options,
             position,

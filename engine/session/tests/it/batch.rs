@@ -132,9 +132,12 @@ fn tables_are_made_and_filled() -> Result<()> {
     ))?;
     let counts: Vec<u64> = made
         .iter()
-        .filter_map(|outcome| match outcome {
-            Outcome::Inserted(rows) => Some(*rows),
-            _ => None,
+        .filter_map(|outcome| {
+            if let Outcome::Inserted(rows) = outcome {
+                Some(*rows)
+            } else {
+                None
+            }
         })
         .collect();
     assert_eq!(counts, [2, 1, 1]);
