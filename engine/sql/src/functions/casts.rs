@@ -27,14 +27,15 @@ use datafusion::{
 use millstream_values::{instant, number, texts::Texts, zone::Zone};
 
 use super::{
-    datetime,
+    datetime, intervals,
     json::refused,
     lists::as_list,
+    misfit::Misfit,
     simple::{Gives, Simple, Want, failed},
 };
 use crate::{
     SqlError,
-    types::{parse_type, spark_name},
+    types::{parse_type, spark_name, timestamp},
 };
 
 /// What `CAST(x AS t)` becomes: the value, and the type as a text.
@@ -50,13 +51,6 @@ const TARGET: Gives = Gives::Of(|_, literals| {
         None => Err(SqlError::internal("a cast to no type")),
     }
 });
-
-/// What happens to a value that cannot be cast.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Misfit {
-    Fails,
-    IsNull,
-}
 
 const TABLE: &[Simple] = &[
     Simple::new(CAST, VALUE_AND_TYPE, TARGET, |call| {
@@ -92,7 +86,11 @@ fn is_nested(data_type: &DataType) -> bool {
 /// Whether Spark's answer is not arrow's.
 pub(crate) fn is_special(from: &DataType, to: &DataType) -> bool {
     match (from, to) {
-        (from, DataType::Utf8) => from.is_floating() || is_nested(from),
+        (from, DataType::Utf8) => {
+            from.is_floating() || is_nested(from) || intervals::is_interval(from)
+        }
+        (DataType::Utf8, to) if intervals::is_interval(to) => true,
+        (from, to) if intervals::is_counted(from) => to.is_integer(),
         (DataType::Utf8, DataType::Date32 | DataType::Timestamp(TimeUnit::Microsecond, _))
         | (DataType::Decimal128(..), DataType::Boolean) => true,
         (from, to) => is_nested(from) && is_nested(to),
@@ -107,6 +105,10 @@ fn cast(values: &ArrayRef, to: &DataType, misfit: Misfit) -> Result<ArrayRef> {
     match (from, to) {
         (_, DataType::Utf8) => texts(values),
         (DataType::Utf8, DataType::Date32) => dates(values, misfit),
+        (DataType::Utf8, to) if intervals::is_interval(to) => spans(values, to, misfit),
+        (from, to) if intervals::is_counted(from) && to.is_integer() => {
+            intervals::numbers(values, to)
+        }
         (DataType::Utf8, DataType::Timestamp(TimeUnit::Microsecond, _)) => {
             times(values, to, misfit)
         }
@@ -177,6 +179,9 @@ pub(super) fn texts(values: &ArrayRef) -> Result<ArrayRef> {
         DataType::Float64 => numbers(values.as_primitive::<Float64Type>().iter(), number::double)?,
         DataType::Float32 => numbers(values.as_primitive::<Float32Type>().iter(), number::single)?,
         DataType::Timestamp(..) => return datetime::time_texts(values),
+        found if intervals::is_interval(found) => {
+            intervals::texts(values).unwrap_or_else(|| StringArray::new_null(values.len()))
+        }
         DataType::List(_) | DataType::LargeList(_) => {
             let list = as_list(values)?;
             let items = part(list.values())?;
@@ -248,15 +253,38 @@ fn dates(values: &ArrayRef, misfit: Misfit) -> Result<ArrayRef> {
     Ok(Arc::new(dates.collect::<Result<Date32Array>>()?))
 }
 
+fn spans(values: &ArrayRef, to: &DataType, misfit: Misfit) -> Result<ArrayRef> {
+    let texts = values.as_string::<i32>().iter();
+    let read = texts.map(|text| {
+        let Some(text) = text else { return Ok(None) };
+        match intervals::read(text, to) {
+            None if misfit == Misfit::Fails => Err(misfits(text, "interval")),
+            read => Ok(read),
+        }
+    });
+    Ok(intervals::array(read.collect::<Result<Vec<_>>>()?, to))
+}
+
 /// A text that names a zone is read by it where the type has a zone; where it has none, the zone counts
 /// for nothing.
 fn times(values: &ArrayRef, to: &DataType, misfit: Misfit) -> Result<ArrayRef> {
+    instants(values, to, &Zone::utc(), misfit)
+}
+
+/// Texts as instants; those that say no zone show the clock of one.
+///
+/// # Errors
+/// A text is no time, unless it is null then.
+pub(super) fn times_in(values: &ArrayRef, zone: &Zone, misfit: Misfit) -> Result<ArrayRef> {
+    instants(values, &timestamp(), zone, misfit)
+}
+
+fn instants(values: &ArrayRef, to: &DataType, zone: &Zone, misfit: Misfit) -> Result<ArrayRef> {
     let zoned = matches!(to, DataType::Timestamp(_, Some(_)));
-    let zone = Zone::utc();
     let micros = |text: &str| {
         let at = instant::timestamp(text.as_bytes())?;
         if zoned {
-            at.micros(&zone)
+            at.micros(zone)
         } else {
             Some(at.local)
         }
