@@ -13,20 +13,24 @@ use datafusion_spark::planner::SparkFunctionPlanner;
 
 use crate::{names::NamedCasts, rewrite::macros};
 
+mod adapted;
 pub(crate) mod arrays;
 mod calendar;
 pub(crate) mod casts;
 mod civil;
 pub(crate) mod clock;
+mod codes;
 mod csv;
 pub(crate) mod datetime;
 pub(crate) mod divide;
+mod formatted;
 mod hash;
 mod higher;
 mod json;
 pub(crate) mod lists;
 mod maps;
 mod math;
+mod number_format;
 pub(crate) mod ordered;
 mod pattern;
 pub(crate) mod percentile;
@@ -39,6 +43,8 @@ pub(crate) mod statistics;
 mod strings;
 mod subscript;
 mod text;
+mod units;
+mod vectors;
 pub(crate) mod window;
 pub(crate) mod window_values;
 
@@ -150,6 +156,7 @@ impl Registry {
             .insert(0, Arc::new(subscript::SparkSubscripts));
         registry.add_data_fusions();
         registry.add_sparks();
+        registry.adapt();
         registry.add_ours();
         registry.add_aliases();
         registry
@@ -189,6 +196,23 @@ impl Registry {
         }
     }
 
+    /// Puts Spark's coercion around functions, under all their names.
+    fn adapt(&mut self) {
+        for line in adapted::TABLE {
+            let Some(inner) = self.scalar.get(line.name).cloned() else {
+                continue;
+            };
+            let outer = adapted::adapted(line, &inner);
+            let same = self.scalar.values_mut().filter(|known| **known == inner);
+            same.for_each(|known| *known = Arc::clone(&outer));
+        }
+        for side in ["ltrim", "rtrim"] {
+            if let Some(function) = self.scalar.get(side).cloned() {
+                self.scalar.insert(format!("__{side}"), function);
+            }
+        }
+    }
+
     fn add_ours(&mut self) {
         let ours = FunctionOrigin::Millstream;
         let of_context = [window::functions(), clock::functions(), random::functions()];
@@ -212,6 +236,10 @@ impl Registry {
             several::functions(),
             datetime::functions(),
             text::functions(),
+            units::functions(),
+            codes::functions(),
+            formatted::functions(),
+            vectors::functions(),
             json::functions(),
             lists::visible(),
         ];

@@ -10,12 +10,12 @@
     reason = "enums of other crates, with many variants and more to come"
 )]
 
-use std::sync::Arc;
+use std::{fmt::Write, sync::Arc};
 
 use arrow::{
     array::{
         Array, ArrayRef, AsArray, BooleanArray, Date32Array, ListArray, MapArray, StringArray,
-        StructArray, TimestampMicrosecondArray,
+        StringBuilder, StructArray, TimestampMicrosecondArray,
     },
     compute::{CastOptions, cast_with_options},
     datatypes::{
@@ -94,9 +94,14 @@ fn is_nested(data_type: &DataType) -> bool {
 /// Whether Spark's answer is not arrow's.
 pub(crate) fn is_special(from: &DataType, to: &DataType) -> bool {
     match (from, to) {
-        (from, DataType::Utf8) => from.is_floating() || is_nested(from),
+        (from, DataType::Utf8) => {
+            from.is_floating() || is_nested(from) || *from == DataType::Binary
+        }
         (DataType::Utf8, DataType::Date32 | DataType::Timestamp(TimeUnit::Microsecond, _))
-        | (DataType::Decimal128(..), DataType::Boolean) => true,
+        | (DataType::Decimal128(..), DataType::Boolean)
+        | (DataType::Boolean | DataType::Float32 | DataType::Float64, DataType::Decimal128(..)) => {
+            true
+        }
         (from, to) => is_nested(from) && is_nested(to),
     }
 }
@@ -121,6 +126,27 @@ fn cast(values: &ArrayRef, to: &DataType, misfit: Misfit) -> Result<ArrayRef> {
             let values = values.as_primitive::<Decimal128Type>().iter();
             let truths = values.map(|value| value.map(|value| value != 0));
             Ok(Arc::new(truths.collect::<BooleanArray>()))
+        }
+        (DataType::Boolean, DataType::Decimal128(..)) => {
+            let numbers = arrow::compute::cast(values, &DataType::Int8)?;
+            cast(&numbers, to, misfit)
+        }
+        (DataType::Float32 | DataType::Float64, DataType::Decimal128(..)) => {
+            // The digits that a double is written with are rounded, not its bits: 1.005 goes up. What
+            // is no number is null, whatever the cast.
+            let doubles = arrow::compute::cast(values, &DataType::Float64)?;
+            let mut digits = StringBuilder::new();
+            for value in doubles.as_primitive::<Float64Type>() {
+                match value.filter(|value| value.is_finite()) {
+                    Some(value) => {
+                        let _ = write!(digits, "{value}");
+                        digits.append_value("");
+                    }
+                    None => digits.append_null(),
+                }
+            }
+            let digits: ArrayRef = Arc::new(digits.finish());
+            plain(&digits, to, misfit)
         }
         (DataType::List(_), DataType::List(item)) => {
             let list = as_list(values)?;
@@ -153,14 +179,26 @@ fn cast(values: &ArrayRef, to: &DataType, misfit: Misfit) -> Result<ArrayRef> {
             let map = MapArray::try_new(Arc::clone(entries), offsets, structs, nulls, *sorted)?;
             Ok(Arc::new(map))
         }
-        _ => {
-            let options = CastOptions {
-                safe: misfit == Misfit::IsNull,
-                ..CastOptions::default()
-            };
-            Ok(cast_with_options(values, to, &options)?)
-        }
+        _ => plain(values, to, misfit),
     }
+}
+
+/// A cast that arrow answers as Spark does.
+fn plain(values: &ArrayRef, to: &DataType, misfit: Misfit) -> Result<ArrayRef> {
+    let options = CastOptions {
+        safe: misfit == Misfit::IsNull,
+        ..CastOptions::default()
+    };
+    Ok(cast_with_options(values, to, &options)?)
+}
+
+/// Bytes as texts; where they are none, with a mark for each piece that is no character.
+fn lossy(values: &ArrayRef) -> StringArray {
+    let values = values.as_binary::<i32>();
+    let texts = values
+        .iter()
+        .map(|value| value.map(String::from_utf8_lossy));
+    texts.collect()
 }
 
 /// Values as Spark writes them.
@@ -190,6 +228,7 @@ pub(super) fn texts(values: &ArrayRef) -> Result<ArrayRef> {
             values.map(|value| value.map(java_float)).collect()
         }
         DataType::Timestamp(..) => return datetime::time_texts(values),
+        DataType::Binary => lossy(values),
         DataType::List(_) | DataType::LargeList(_) => {
             let list = as_list(values)?;
             let items = part(list.values())?;
@@ -287,22 +326,45 @@ fn dates(values: &ArrayRef, misfit: Misfit) -> Result<ArrayRef> {
 fn times(values: &ArrayRef, to: &DataType, misfit: Misfit) -> Result<ArrayRef> {
     let read = arrow::compute::cast(values, to)?;
     let read = read.as_primitive::<TimestampMicrosecondType>();
+    // A local time is what is written, whatever zone is written behind it.
+    let naive = matches!(to, DataType::Timestamp(_, None));
     let times = values
         .as_string::<i32>()
         .iter()
         .enumerate()
         .map(|(row, text)| {
             let Some(text) = text else { return Ok(None) };
-            if read.is_valid(row) {
+            let local = if naive { without_zone(text) } else { text };
+            if read.is_valid(row) && local.len() == text.len() {
                 return Ok(Some(read.value(row)));
             }
-            match instant(text.trim()) {
+            match instant(local.trim()) {
                 None if misfit == Misfit::Fails => Err(misfits(text, "timestamp")),
                 micros => Ok(micros),
             }
         });
     let times = times.collect::<Result<TimestampMicrosecondArray>>()?;
     Ok(Arc::new(times.with_data_type(to.clone())))
+}
+
+/// A date and a time without the zone behind them.
+fn without_zone(text: &str) -> &str {
+    let text = text.trim();
+    let Some(begin) = text.find([' ', 'T']).map(|at| at + 1) else {
+        return text;
+    };
+    let clock = |letter: char| letter.is_ascii_digit() || ":. ".contains(letter);
+    let rest = text.get(begin..).unwrap_or_default();
+    let zone = rest.trim_start_matches(clock);
+    let named = zone.contains('/') || ["Z", "UTC", "GMT"].contains(&zone);
+    let offset = zone.starts_with(['+', '-'])
+        && zone.get(1..).is_some_and(|zone| {
+            zone.starts_with(|letter: char| letter.is_ascii_digit()) && zone.chars().all(clock)
+        });
+    if named || offset {
+        return text.strip_suffix(zone).unwrap_or(text).trim_end();
+    }
+    text
 }
 
 /// `2024`, `2024-2`, `2024-2-9`.

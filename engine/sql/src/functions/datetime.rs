@@ -442,7 +442,10 @@ fn parsed(
     Ok(out.finish())
 }
 
-fn written(at: &TimestampMicrosecondArray, patterns: Option<&ArrayRef>) -> Result<ArrayRef> {
+pub(super) fn written(
+    at: &TimestampMicrosecondArray,
+    patterns: Option<&ArrayRef>,
+) -> Result<ArrayRef> {
     let mut known = Patterns::default();
     let mut out = Vec::with_capacity(at.len());
     for (row, at) in at.iter().enumerate() {

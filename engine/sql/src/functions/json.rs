@@ -19,6 +19,7 @@ use arrow::{
     compute::cast,
     datatypes::{DataType, Date32Type, Field, Fields, TimestampMicrosecondType},
 };
+use base64::{Engine, engine::general_purpose::STANDARD};
 use datafusion::{
     common::{Result, ScalarValue},
     logical_expr::ScalarUDF,
@@ -368,12 +369,18 @@ fn number(written: &ArrayRef) -> String {
 
 /// A row as JSON; fields that are null are left out.
 pub(super) fn value(array: &ArrayRef, row: usize) -> Result<Option<String>> {
-    if array.is_null(row) {
+    if array.is_null(row) || array.data_type() == &DataType::Null {
         return Ok(None);
     }
     let quoted = |text: &str| Value::from(text).to_string();
     Ok(Some(match array.data_type() {
         DataType::Utf8 => quoted(array.as_string::<i32>().value(row)),
+        // What functions of DataFusion give.
+        DataType::Utf8View | DataType::LargeUtf8 => {
+            let text = cast(&array.slice(row, 1), &DataType::Utf8)?;
+            quoted(text.as_string::<i32>().value(0))
+        }
+        DataType::Binary => quoted(&STANDARD.encode(array.as_binary::<i32>().value(row))),
         DataType::Boolean
         | DataType::Int8
         | DataType::Int16

@@ -6,7 +6,8 @@
 )]
 
 use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, CastKind, CeilFloorKind, DataType, ExactNumberInfo, Expr, UnaryOperator, Value,
+    BinaryOperator, CastKind, CeilFloorKind, DataType, ExactNumberInfo, Expr, TrimWhereField,
+    UnaryOperator, Value,
 };
 
 use super::called;
@@ -53,6 +54,48 @@ pub(super) fn rewrite(expr: &mut Expr) -> Result<(), SqlError> {
                 function,
                 vec![left.as_ref().clone(), right.as_ref().clone()],
             );
+        }
+        Expr::UnaryOp {
+            op: UnaryOperator::Plus,
+            expr: inner,
+        } => *expr = called("positive", vec![inner.as_ref().clone()]),
+        Expr::Substring {
+            expr: value,
+            substring_from,
+            substring_for,
+            ..
+        } => {
+            let first = || Expr::Value(Value::Number("1".to_owned(), false).with_empty_span());
+            let from = substring_from.as_deref().cloned().unwrap_or_else(first);
+            let length = substring_for.as_deref().cloned();
+            let arguments = [value.as_ref().clone(), from].into_iter().chain(length);
+            *expr = called("substring", arguments.collect());
+        }
+        Expr::Overlay {
+            expr: value,
+            overlay_what,
+            overlay_from,
+            overlay_for,
+        } => {
+            let parts = [value, overlay_what, overlay_from].map(|part| part.as_ref().clone());
+            let length = overlay_for.as_deref().cloned();
+            *expr = called("overlay", parts.into_iter().chain(length).collect());
+        }
+        Expr::Trim {
+            expr: value,
+            trim_where,
+            trim_what,
+            ..
+        } => {
+            // Users' `ltrim` has what is taken off in front.
+            let function = match trim_where {
+                Some(TrimWhereField::Leading) => "__ltrim",
+                Some(TrimWhereField::Trailing) => "__rtrim",
+                Some(TrimWhereField::Both) | None => "btrim",
+            };
+            let what = trim_what.as_deref().cloned();
+            let arguments = std::iter::once(value.as_ref().clone()).chain(what);
+            *expr = called(function, arguments.collect());
         }
         Expr::Ceil {
             expr: value,
@@ -114,6 +157,7 @@ pub(super) fn cast(expr: &mut Expr) {
     let may_differ = parsed.is_nested()
         || parsed.is_temporal()
         || parsed.is_string()
+        || matches!(parsed, arrow::datatypes::DataType::Decimal128(..))
         || parsed == arrow::datatypes::DataType::Boolean;
     if may_differ {
         let wanted = Value::SingleQuotedString(wanted).with_empty_span();
