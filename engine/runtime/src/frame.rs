@@ -262,6 +262,7 @@ fn read_said(from: &mut In<'_>) -> Option<Said> {
             let code = CATALOGUE.iter().find(|entry| entry.code == code)?.code;
             Said::Failed(Fault {
                 code: Code(code),
+                sub_condition: None,
                 message: from.text()?,
                 hint: from.option(In::text)?,
                 position: None,

@@ -209,6 +209,7 @@ fn recovered_notices(recovered: &Recovered, listener: &QueryListener) {
     let notice = |code, message| {
         listener(QueryEvent::Notice(Fault {
             code: Code(code),
+            sub_condition: None,
             message,
             hint: None,
             position: None,

@@ -3,7 +3,7 @@
 use millstream_connectors_api::ConnectorError;
 use millstream_runtime::error::RuntimeError;
 use millstream_sql::SqlError;
-use millstream_types::{Code, Coded, Fault, TextPosition};
+use millstream_types::{Code, Coded, Fault, SubCondition, TextPosition};
 
 /// Results of the library.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -93,6 +93,18 @@ impl Coded for Error {
             Error::UnknownSetting { .. } => Code("SQL-009"),
             Error::BadValue { .. } => Code("SQL-016"),
             Error::NotYet { .. } => Code("SQL-007"),
+        }
+    }
+
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "the conditions of the rest have one part"
+    )]
+    fn sub_condition(&self) -> Option<SubCondition> {
+        match self {
+            Error::Sql(error) => error.sub_condition(),
+            Error::Terminated { fault, .. } => fault.sub_condition,
+            _ => None,
         }
     }
 

@@ -32,6 +32,8 @@ mod assign;
 mod dataframe;
 mod error;
 pub mod functions;
+mod grouped;
+mod na;
 pub mod prelude;
 mod query;
 mod reader;
@@ -39,8 +41,9 @@ mod session;
 mod settings;
 mod writer;
 
-pub use dataframe::{DataFrame, GroupedData};
+pub use dataframe::DataFrame;
 pub use error::{Error, Result};
+pub use grouped::GroupedData;
 pub use millstream_connectors::{MemoryHub, SignedRows};
 pub use millstream_runtime::{
     Channels,
@@ -50,12 +53,13 @@ pub use millstream_runtime::{
     settings::{KillPoint, Trigger},
 };
 pub use millstream_sql::{
-    ExplainFormat, ScriptStatement, SqlError, Statement,
+    Column, ExplainFormat, JoinKind, ScriptStatement, SortColumn, SqlError, Statement,
     catalog::Entry,
     functions::{FunctionInfo, FunctionKind, list as list_functions},
     parse_script,
 };
 pub use millstream_types::{Coded, Fault, OutputMode};
+pub use na::{Fill, NaFunctions};
 pub use query::{QueryStatus, StreamingQuery, StreamingQueryListener};
 pub use reader::DataStreamReader;
 pub use session::{Outcome, Session, SessionBuilder, fault};

@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard},
 };
 
-use datafusion::logical_expr::LogicalPlan;
+use datafusion::logical_expr::{LogicalPlan, ScalarUDF};
 use millstream_connectors::{MemoryHub, registry};
 use millstream_connectors_api::{ConnectorFactory, SinkRequest};
 use millstream_runtime::{plan::StreamPlan, query::Query, settings::QuerySettings, sinks::Sinks};
@@ -207,6 +207,21 @@ impl Session {
         let query = QueryText::new(query)?;
         let plan = self.inner.planner.logical(&self.catalog(), &query)?;
         Ok(DataFrame::new(self.clone(), plan))
+    }
+
+    /// What plans queries, and the names that they may use.
+    pub(crate) fn planner(&self) -> (&Planner, RwLockReadGuard<'_, Catalog>) {
+        (&self.inner.planner, self.catalog())
+    }
+
+    /// Adds a function of rows that queries of this session may call by its name; it takes the place of
+    /// another one of the same name.
+    pub fn register_function(&self, function: ScalarUDF) {
+        self.inner
+            .catalog
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .add_function(function);
     }
 
     /// Runs all statements of a script in order; the first error ends it.

@@ -6,7 +6,7 @@
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
-use datafusion::logical_expr::LogicalPlan;
+use datafusion::logical_expr::{LogicalPlan, ScalarUDF};
 use millstream_connectors_api::{
     ConnectorError, ConnectorFactory, Options, SinkRequest, SourceRequest,
 };
@@ -199,9 +199,9 @@ pub(crate) fn check_watermark<'a>(
     let field = fields()
         .find(|field| field.name() == column)
         .or_else(|| fields().find(|field| field.name().eq_ignore_ascii_case(column)))
-        .ok_or_else(|| SqlError::NoColumn {
-            name: column.to_owned(),
-            near: did_you_mean(column, fields().map(|f| f.name().as_str())).map(str::to_owned),
+        .ok_or_else(|| {
+            let known = fields().map(|field| field.name().clone()).collect();
+            SqlError::no_column(column.to_owned(), column, known)
         })?;
     if !matches!(
         field.data_type(),
@@ -251,6 +251,8 @@ impl Entry {
 pub struct Catalog {
     connectors: Vec<Arc<dyn ConnectorFactory>>,
     entries: BTreeMap<String, Entry>,
+    /// Functions of rows that a program added.
+    functions: BTreeMap<String, Arc<ScalarUDF>>,
 }
 
 impl fmt::Debug for Catalog {
@@ -268,6 +270,7 @@ impl Catalog {
         Catalog {
             connectors,
             entries: BTreeMap::new(),
+            functions: BTreeMap::new(),
         }
     }
 
@@ -386,6 +389,17 @@ impl Catalog {
             name: name.to_owned(),
             near: did_you_mean(name, self.entries.values().map(Entry::name)).map(str::to_owned),
         }
+    }
+
+    /// Adds a function of rows, in place of another one of its name.
+    pub fn add_function(&mut self, function: ScalarUDF) {
+        let name = function.name().to_lowercase();
+        self.functions.insert(name, Arc::new(function));
+    }
+
+    /// A function that was added.
+    pub(crate) fn function(&self, name: &str) -> Option<&Arc<ScalarUDF>> {
+        self.functions.get(name)
     }
 
     /// All entries, by name.

@@ -8,7 +8,7 @@ use datafusion::{
 };
 use millstream_connectors_api::ConnectorError;
 use millstream_operators::error::with_condition;
-use millstream_types::{Code, Coded, OutputMode, TextPosition, did_you_mean};
+use millstream_types::{Code, Coded, Fault, OutputMode, SubCondition, TextPosition, did_you_mean};
 
 /// An error of parsing or planning. Texts use the user's own names.
 #[derive(Debug, thiserror::Error)]
@@ -22,6 +22,9 @@ pub enum SqlError {
         /// What.
         error: Box<SqlError>,
     },
+    /// Found before, when a column was made of a text.
+    #[error("{}", .0.message)]
+    Earlier(Box<Fault>),
     /// SQL-001 · User · the text is no statement.
     #[error("{message}")]
     Syntax {
@@ -51,6 +54,24 @@ pub enum SqlError {
         name: String,
         /// The nearest known name.
         near: Option<String>,
+        /// The names that there are.
+        known: Vec<String>,
+    },
+    /// SQL-018 · User · no such field.
+    #[error("no field is named {name}")]
+    NoField {
+        /// The name as written.
+        name: String,
+        /// The fields that there are.
+        known: Vec<String>,
+    },
+    /// SQL-017 · User · a name that several columns have.
+    #[error("{name} is ambiguous{}", may_be(columns))]
+    Ambiguous {
+        /// The name as written.
+        name: String,
+        /// The columns as they may be told apart.
+        columns: Vec<String>,
     },
     /// SQL-004 · User · no such function.
     #[error("no function is named {name}")]
@@ -196,6 +217,9 @@ pub enum SqlError {
     },
 }
 
+/// Names that a hint lists.
+const NAMES_SHOWN: usize = 5;
+
 /// Rules of SQL that DataFusion's planner checks, each with Spark's condition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -268,6 +292,12 @@ impl SqlError {
         DataFusionError::External(Box::new(self))
     }
 
+    /// No column of this name among those that there are; the hint is the one nearest to `last`.
+    pub(crate) fn no_column(name: String, last: &str, known: Vec<String>) -> SqlError {
+        let near = did_you_mean(last, known.iter().map(String::as_str)).map(str::to_owned);
+        SqlError::NoColumn { name, near, known }
+    }
+
     pub(crate) fn unsupported(what: impl Into<String>) -> SqlError {
         SqlError::Unsupported { what: what.into() }
     }
@@ -288,9 +318,12 @@ impl Coded for SqlError {
         Code(match self {
             SqlError::At { error, .. } => return error.code(),
             SqlError::Connector(error) => return error.code(),
+            SqlError::Earlier(fault) => return fault.code,
             SqlError::Syntax { .. } | SqlError::TooLarge { .. } => "SQL-001",
             SqlError::NoTable { .. } => "SQL-002",
             SqlError::NoColumn { .. } => "SQL-003",
+            SqlError::Ambiguous { .. } => "SQL-017",
+            SqlError::NoField { .. } => "SQL-018",
             SqlError::NoFunction { .. } => "SQL-004",
             SqlError::Types { .. } => "SQL-005",
             SqlError::Plan { .. } => "SQL-006",
@@ -316,16 +349,53 @@ impl Coded for SqlError {
 
     #[expect(
         clippy::wildcard_enum_match_arm,
+        reason = "the conditions of the rest have one part"
+    )]
+    fn sub_condition(&self) -> Option<SubCondition> {
+        match self {
+            SqlError::At { error, .. } => error.sub_condition(),
+            SqlError::Earlier(fault) => fault.sub_condition,
+            SqlError::NoColumn { known, .. } if known.is_empty() => {
+                Some(SubCondition::WithoutSuggestion)
+            }
+            SqlError::NoColumn { .. } => Some(SubCondition::WithSuggestion),
+            _ => None,
+        }
+    }
+
+    #[expect(
+        clippy::wildcard_enum_match_arm,
         reason = "the rest says it all in its message"
     )]
     fn hint(&self) -> Option<String> {
         match self {
             SqlError::At { error, .. } => error.hint(),
             SqlError::Connector(error) => error.hint(),
+            SqlError::Earlier(fault) => fault.hint.clone(),
+            SqlError::NoColumn {
+                near: None, known, ..
+            } if !known.is_empty() => {
+                let some = known.get(..NAMES_SHOWN).unwrap_or(known).join(", ");
+                let more = if known.len() > NAMES_SHOWN {
+                    ", …"
+                } else {
+                    ""
+                };
+                Some(format!("the columns are: {some}{more}"))
+            }
             SqlError::NoTable { near, .. }
             | SqlError::NoColumn { near, .. }
             | SqlError::UnknownSetting { near, .. } => {
                 near.as_ref().map(|near| format!("did you mean {near}?"))
+            }
+            SqlError::NoField { name, known } => Some(
+                did_you_mean(name, known.iter().map(String::as_str)).map_or_else(
+                    || format!("known are: {}", known.join(", ")),
+                    |near| format!("did you mean {near}?"),
+                ),
+            ),
+            SqlError::Ambiguous { .. } => {
+                Some("write the table's name before it, or give one an alias".to_owned())
             }
             SqlError::NoFunction { near, .. } => Some(near.as_ref().map_or_else(
                 || "`millstream functions` lists them".to_owned(),
@@ -359,12 +429,21 @@ impl Coded for SqlError {
     }
 
     fn position(&self) -> Option<TextPosition> {
-        if let SqlError::At { position, .. } = self {
-            Some(*position)
-        } else {
-            None
+        match self {
+            SqlError::At { position, .. } => Some(*position),
+            SqlError::Earlier(fault) => fault.position,
+            // The rest is given its place by At.
+            _ => None,
         }
     }
+}
+
+/// `: it may be a.x or b.x`.
+fn may_be(columns: &[String]) -> String {
+    if columns.is_empty() {
+        return String::new();
+    }
+    format!(": it may be {}", columns.join(" or "))
 }
 
 /// `update, changes`.
@@ -533,16 +612,13 @@ fn from_schema(error: SchemaError) -> SqlError {
             field,
             valid_fields,
         } => {
-            let near = did_you_mean(&field.name, valid_fields.iter().map(|f| f.name.as_str()))
-                .map(str::to_owned);
-            SqlError::NoColumn {
-                name: field.flat_name(),
-                near,
-            }
+            let known: Vec<String> = valid_fields.iter().map(|f| f.name.clone()).collect();
+            SqlError::no_column(field.flat_name(), &field.name, known)
         }
-        SchemaError::AmbiguousReference { field } => {
-            SqlError::plan(format!("column {} is ambiguous", field.flat_name()))
-        }
+        SchemaError::AmbiguousReference { field } => SqlError::Ambiguous {
+            name: field.flat_name(),
+            columns: Vec::new(),
+        },
         SchemaError::DuplicateQualifiedField { name, .. }
         | SchemaError::DuplicateUnqualifiedField { name } => {
             SqlError::plan(format!("two columns are named {name}: give one an alias"))

@@ -23,6 +23,7 @@ mod codes;
 mod csv;
 pub(crate) mod datetime;
 pub(crate) mod divide;
+pub(crate) mod fields;
 mod formatted;
 mod hash;
 mod higher;
@@ -255,7 +256,7 @@ impl Registry {
         // Only our rewriting calls these: they are in no list.
         for function in lists::functions()
             .into_iter()
-            .chain([simple::mark(), ordered::function()])
+            .chain([simple::mark(), ordered::function(), fields::function()])
             .chain(arrays::hidden())
             .chain(rounding::hidden())
             .chain(casts::hidden())
@@ -383,21 +384,6 @@ impl Registry {
 #[must_use]
 pub fn list() -> Vec<FunctionInfo> {
     Registry::new().list()
-}
-
-/// The scalar function of this name, for expressions that are built without SQL.
-#[must_use]
-pub fn scalar(name: &str) -> Option<Arc<ScalarUDF>> {
-    let own = [
-        window::functions(),
-        clock::functions(),
-        random::functions(),
-        datetime::functions(),
-        text::functions(),
-        json::functions(),
-    ];
-    let named = |function: &&Arc<ScalarUDF>| function.name() == name;
-    own.iter().flatten().find(named).cloned()
 }
 
 #[cfg(test)]

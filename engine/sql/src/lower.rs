@@ -12,7 +12,7 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, SchemaRef};
+use arrow::datatypes::{DataType, Schema, SchemaRef};
 use datafusion::{
     common::ScalarValue,
     common::{
@@ -47,6 +47,7 @@ use crate::{
     identity,
     late::{LateBarrier, is_late_scan},
     provider::{is_streaming, scan_source},
+    resolve::shown,
     undetermined::Undetermined,
     unfold::listed,
     watermark::{HeldFilter, WatermarkNode, WindowBarrier, extension},
@@ -120,7 +121,7 @@ pub(crate) fn lower(
         context: PhysicalPlanningContext::default(),
     };
     let stream = lowering.node(plan, Above::Nothing)?;
-    let schema = arrow_schema(&stream.schema);
+    let schema = shown_schema(stream.schema.as_arrow());
     let output = lowering.seal(stream);
     let late = late.map(|plan| lowering.late_output(plan)).transpose()?;
     let (marks, policy) = (lowering.marks.len(), settings.mark_policy);
@@ -137,6 +138,23 @@ pub(crate) fn lower(
         mode,
         identity,
     })
+}
+
+/// The columns as the query shows them: two may have one name.
+#[must_use]
+pub fn shown_schema(schema: &Schema) -> SchemaRef {
+    let fields = schema.fields().iter().map(|field| {
+        let name = shown(field.name());
+        if name == field.name() {
+            Arc::clone(field)
+        } else {
+            Arc::new(field.as_ref().clone().with_name(name))
+        }
+    });
+    Arc::new(Schema::new_with_metadata(
+        fields.collect::<Vec<_>>(),
+        schema.metadata().clone(),
+    ))
 }
 
 fn arrow_schema(schema: &DFSchema) -> SchemaRef {

@@ -13,8 +13,8 @@ use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use datafusion::{
-    common::{DFSchema, config::ConfigOptions},
-    logical_expr::{Expr, LogicalPlan},
+    common::config::ConfigOptions,
+    logical_expr::LogicalPlan,
     optimizer::{
         Analyzer, Optimizer, OptimizerContext, OptimizerRule,
         analyzer::{
@@ -29,7 +29,6 @@ use datafusion::{
         replace_distinct_aggregate::ReplaceDistinctWithAggregate,
         simplify_expressions::SimplifyExpressions,
     },
-    sql::planner::{ParserOptions, PlannerContext, SqlToRel},
 };
 use millstream_runtime::plan::StreamPlan;
 use millstream_types::{OutputMode, TextPosition, did_you_mean};
@@ -37,20 +36,19 @@ use millstream_types::{OutputMode, TextPosition, did_you_mean};
 use crate::{
     Catalog, QueryText, SqlError, Table,
     catalog::Entry,
-    error::{from_datafusion, from_parser},
+    error::from_datafusion,
     folding::FoldArithmetic,
     functions::{
         FunctionInfo, Registry,
         random::{LATE_SITES, number},
     },
     late, lower, modes,
-    numbers::{SparkNumbers, narrow_literals},
+    numbers::SparkNumbers,
     plan_settings::PlanSettings,
     provider::{self, Provider},
-    rewrite,
+    resolve::Resolver,
     statement::parse_query,
-    text,
-    watermark::{PushFilterBelowWatermark, guard, marks_of_subqueries},
+    watermark::{PushFilterBelowWatermark, guard},
 };
 
 /// Functions that make several rows of one.
@@ -147,23 +145,23 @@ impl Planner {
         query: &QueryText,
         late: Option<SchemaRef>,
     ) -> Result<LogicalPlan, SqlError> {
-        let mut tree = parse_query(query, known_names(catalog))?;
+        let tree = parse_query(query)?;
         let mut provider = self.provider(catalog);
         provider.late = late;
-        let planner = SqlToRel::new_with_options(&provider, parser_options());
-        rewrite::typed::resolve(&mut tree, &|mut probe| {
-            rewrite::rewrite(&mut probe).ok()?;
-            let probe = datafusion::sql::sqlparser::ast::Statement::Query(Box::new(probe));
-            let plan = planner.sql_statement_to_plan(probe).ok()?;
-            Some(plan.schema().field(0).data_type().clone())
-        });
-        rewrite::rewrite(&mut tree)?;
-        let statement = datafusion::sql::sqlparser::ast::Statement::Query(Box::new(tree));
-        planner
-            .sql_statement_to_plan(statement)
-            .and_then(marks_of_subqueries)
-            .and_then(narrow_literals)
-            .map_err(from_datafusion)
+        Resolver::new(&provider).resolve(tree)
+    }
+
+    /// The logical plan of a query over relations that have names of ours.
+    pub(crate) fn resolve_over(
+        &self,
+        catalog: &Catalog,
+        query: datafusion::sql::sqlparser::ast::Query,
+        relations: Vec<(String, LogicalPlan)>,
+    ) -> Result<LogicalPlan, SqlError> {
+        let provider = self.provider(catalog);
+        Resolver::new(&provider)
+            .resolve_over(query, relations)
+            .map_err(|error| self.explain_missing(error))
     }
 
     fn provider<'a>(&'a self, catalog: &'a Catalog) -> Provider<'a> {
@@ -173,38 +171,6 @@ impl Planner {
             options: &self.options,
             late: None,
         }
-    }
-
-    /// An expression over the columns of `schema`, such as those of `select_expr` and `filter`.
-    ///
-    /// # Errors
-    /// As [`Planner::logical`].
-    pub fn expression(&self, sql: &str, schema: &DFSchema) -> Result<Expr, SqlError> {
-        let query = QueryText::new(sql)?;
-        let known = schema.fields().iter().map(|field| field.name().clone());
-        let tokens = text::prepare(&query.tokens, known)?;
-        let mut parser = text::parser(tokens);
-        let parsed = parser.parse_expr_with_alias().map_err(from_parser)?;
-        let next = parser.peek_token();
-        if next.token != datafusion::sql::sqlparser::tokenizer::Token::EOF {
-            return Err(SqlError::Syntax {
-                message: format!("unexpected {} after an expression", next.token),
-            }
-            .at(Some(text::place(next.span.start))));
-        }
-        let catalog = Catalog::default();
-        let provider = self.provider(&catalog);
-        let planner = SqlToRel::new_with_options(&provider, parser_options());
-        let alias = parsed.alias.map(|alias| alias.value);
-        let mut tree = parsed.expr;
-        rewrite::rewrite_expr(&mut tree)?;
-        let expr = planner
-            .sql_to_expr(tree, schema, &mut PlannerContext::new())
-            .map_err(|error| self.explain_error(from_datafusion(error), &query))?;
-        Ok(match alias {
-            Some(alias) => expr.alias(alias),
-            None => expr,
-        })
     }
 
     /// Adds the view that a query text defines.
@@ -318,14 +284,23 @@ impl Planner {
             SqlError::At { position, error } => (Some(position), *error),
             other => (None, other),
         };
-        let error = match error {
-            SqlError::NoFunction { name, .. } => self.missing_function(name),
-            other => other,
-        };
+        let error = self.explain_missing(error);
         let position = position
             .or_else(|| anchor(&error, query))
             .or_else(|| query.position());
         error.at(position)
+    }
+
+    /// Says of a function that is not there what is near, or why.
+    fn explain_missing(&self, error: SqlError) -> SqlError {
+        match error {
+            SqlError::NoFunction { name, .. } => self.missing_function(name),
+            SqlError::At { position, error } => SqlError::At {
+                position,
+                error: Box::new(self.explain_missing(*error)),
+            },
+            other => other,
+        }
     }
 
     /// A function that Spark has and a stream cannot have, or a slip.
@@ -359,32 +334,6 @@ fn rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
         Arc::new(PushFilterBelowWatermark),
         Arc::new(OptimizeProjections::new()),
     ]
-}
-
-fn parser_options() -> ParserOptions {
-    ParserOptions::new()
-        .with_parse_float_as_decimal(true)
-        .with_enable_ident_normalization(false)
-        .with_collect_spans(true)
-        .with_map_string_types_to_utf8view(false)
-        .with_default_null_ordering(datafusion::sql::planner::NullOrdering::NullsMin)
-}
-
-/// Names whose spelling counts: tables, views and their columns.
-fn known_names(catalog: &Catalog) -> impl Iterator<Item = String> {
-    let mut names = Vec::new();
-    for entry in catalog.entries() {
-        names.push(entry.name().to_owned());
-        match entry {
-            Entry::Table(table) => names.extend(columns(&table.describe())),
-            Entry::View { plan, .. } => names.extend(columns(plan.schema().as_arrow())),
-        }
-    }
-    names.into_iter()
-}
-
-fn columns(schema: &arrow::datatypes::Schema) -> impl Iterator<Item = String> {
-    schema.fields().iter().map(|field| field.name().clone())
 }
 
 /// The word of the text that an error is about.

@@ -115,6 +115,17 @@ impl Provider<'_> {
         }
     }
 
+    /// The plan of a table or view, as a query reads it.
+    ///
+    /// # Errors
+    /// [`SqlError::NoTable`], and the connector's reason why it cannot be read.
+    pub(crate) fn relation(&self, name: &str) -> std::result::Result<LogicalPlan, SqlError> {
+        let spelled = TableReference::bare(self.catalog.get(name)?.name());
+        LogicalPlanBuilder::scan(spelled, self.source(name)?, None)
+            .and_then(LogicalPlanBuilder::build)
+            .map_err(from_datafusion)
+    }
+
     /// `__watermark('table', 'column', 'delay')`.
     fn watermarked(&self, args: &[Expr]) -> std::result::Result<Arc<dyn TableSource>, SqlError> {
         let texts: Vec<&str> = args.iter().filter_map(text).collect();
@@ -182,7 +193,8 @@ impl ContextProvider for Provider<'_> {
     }
 
     fn get_function_meta(&self, name: &str) -> Option<Arc<ScalarUDF>> {
-        self.registry.scalar.get(name).cloned()
+        let added = self.catalog.function(name);
+        added.or_else(|| self.registry.scalar.get(name)).cloned()
     }
 
     fn get_higher_order_meta(&self, name: &str) -> Option<Arc<HigherOrderUDF>> {

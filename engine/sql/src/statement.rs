@@ -258,7 +258,7 @@ impl Reader<'_> {
             return Err(self.unexpected("a query"));
         }
         let query = QueryText::from_tokens(self.sql, self.rest.to_vec())?;
-        parse_query(&query, std::iter::empty())?;
+        parse_query(&query)?;
         Ok(query)
     }
 
@@ -337,12 +337,11 @@ impl Reader<'_> {
     }
 }
 
-/// The syntax tree of a query; `known` are names whose spelling counts.
+/// The syntax tree of a query.
 pub(crate) fn parse_query(
     query: &QueryText,
-    known: impl Iterator<Item = String>,
 ) -> Result<datafusion::sql::sqlparser::ast::Query, SqlError> {
-    let tokens = text::prepare(&query.tokens, known)?;
+    let tokens = text::prepare(&query.tokens)?;
     let mut parser = text::parser(tokens);
     let parsed = parser.parse_query().map_err(from_parser)?;
     let next = parser.peek_token();

@@ -8,8 +8,6 @@
     reason = "enums of other crates, with many variants and more to come"
 )]
 
-use std::collections::HashMap;
-
 use datafusion::sql::sqlparser::{
     ast::Expr,
     dialect::Dialect,
@@ -300,14 +298,10 @@ fn set_last(chains: &mut [usize], change: impl Fn(usize) -> usize) {
     }
 }
 
-/// What is done to a query's tokens before they are parsed. `known` are the names of tables and
-/// columns: Spark compares names without case, DataFusion with it, so each name takes the
-/// spelling of its definition.
-pub(crate) fn prepare(
-    tokens: &[TokenWithSpan],
-    known: impl Iterator<Item = String>,
-) -> Result<Vec<TokenWithSpan>, SqlError> {
-    let mut tokens = spell(tokens.to_vec(), known);
+/// What is done to a query's tokens before they are parsed: what the parser would refuse, or take for
+/// something else, is written another way.
+pub(crate) fn prepare(tokens: &[TokenWithSpan]) -> Result<Vec<TokenWithSpan>, SqlError> {
+    let mut tokens = tokens.to_vec();
     for idx in 0..tokens.len() {
         if is_window_name(&tokens, idx) || is_exists_call(&tokens, idx) {
             demote(&mut tokens[idx]);
@@ -345,35 +339,6 @@ fn demote(token: &mut TokenWithSpan) {
         word.keyword = Keyword::NoKeyword;
         word.value = word.value.to_ascii_lowercase();
     }
-}
-
-fn spell(
-    mut tokens: Vec<TokenWithSpan>,
-    known: impl Iterator<Item = String>,
-) -> Vec<TokenWithSpan> {
-    let mut spellings: HashMap<String, Vec<String>> = HashMap::new();
-    let mut note = |name: String| {
-        let all = spellings.entry(name.to_lowercase()).or_default();
-        if !all.contains(&name) {
-            all.push(name);
-        }
-    };
-    known.for_each(&mut note);
-    for pair in tokens.windows(2) {
-        if let (true, Token::Word(alias)) = (is_word(pair.first(), "AS"), &pair[1].token) {
-            note(alias.value.clone());
-        }
-    }
-    for token in &mut tokens {
-        if let Token::Word(word) = &mut token.token
-            && let Some(all) = spellings.get(&word.value.to_lowercase())
-            && !all.contains(&word.value)
-            && let Some(first) = all.first()
-        {
-            word.value.clone_from(first);
-        }
-    }
-    tokens
 }
 
 /// `t WATERMARK c DELAY OF INTERVAL n UNIT [alias]` → `__watermark('t', 'c', 'n UNIT') AS t`.

@@ -145,6 +145,7 @@ impl SessionHost {
             .find(|query| query.name == name)
             .ok_or_else(|| Fault {
                 code: Code("QRY-003"),
+                sub_condition: None,
                 message: format!("no query has the name {name}"),
                 hint: None,
                 position: None,
@@ -262,6 +263,7 @@ impl ScriptHost for SessionHost {
             }
             other @ (millstream::Entry::View { .. } | _) => Err(Fault {
                 code: Code("SQL-002"),
+                sub_condition: None,
                 message: format!("{} takes no rows", other.name()),
                 hint: None,
                 position: None,

@@ -94,6 +94,11 @@ pub trait Coded: std::error::Error {
     /// The stable code.
     fn code(&self) -> Code;
 
+    /// The last part of Spark's condition, where a code's condition has several.
+    fn sub_condition(&self) -> Option<SubCondition> {
+        None
+    }
+
     /// What the user can do about this very case.
     fn hint(&self) -> Option<String> {
         None
@@ -119,9 +124,31 @@ pub trait Coded: std::error::Error {
         }
         Fault {
             code: self.code(),
+            sub_condition: self.sub_condition(),
             message,
             hint: self.hint(),
             position: self.position(),
+        }
+    }
+}
+
+/// The last part of a condition of Spark's, where a code's condition has several.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SubCondition {
+    /// There are names that could have been meant.
+    WithSuggestion,
+    /// There are none.
+    WithoutSuggestion,
+}
+
+impl SubCondition {
+    /// Its name in a condition.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            SubCondition::WithSuggestion => "WITH_SUGGESTION",
+            SubCondition::WithoutSuggestion => "WITHOUT_SUGGESTION",
         }
     }
 }
@@ -131,6 +158,8 @@ pub trait Coded: std::error::Error {
 pub struct Fault {
     /// The stable code.
     pub code: Code,
+    /// The last part of Spark's condition, where the code's condition has several.
+    pub sub_condition: Option<SubCondition>,
     /// One sentence in the user's own names.
     pub message: String,
     /// What the user can do.
@@ -140,13 +169,22 @@ pub struct Fault {
 }
 
 impl Fault {
+    /// Spark's name of the condition, if it has one.
+    #[must_use]
+    pub fn condition(&self) -> Option<String> {
+        let condition = self.code.entry().condition?;
+        Some(match self.sub_condition {
+            Some(sub) => format!("{condition}.{}", sub.name()),
+            None => condition.to_owned(),
+        })
+    }
+
     /// Whether `name` is this fault's code or its Spark condition (or a prefix of it at a dot).
     ///
     /// A code that several conditions share has the condition in square brackets in its message.
     #[must_use]
     pub fn is(&self, name: &str) -> bool {
-        let entry = self.code.entry();
-        let condition = entry.condition.unwrap_or_default();
+        let condition = self.condition().unwrap_or_default();
         name == self.code.0
             || name == condition
             || condition
@@ -160,7 +198,7 @@ impl Fault {
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "error {}", self.code)?;
-        if let Some(condition) = self.code.entry().condition {
+        if let Some(condition) = self.condition() {
             write!(f, " [{condition}]")?;
         }
         write!(f, ": {}", self.message)?;
@@ -179,6 +217,10 @@ impl std::error::Error for Fault {}
 impl Coded for Fault {
     fn code(&self) -> Code {
         self.code
+    }
+
+    fn sub_condition(&self) -> Option<SubCondition> {
+        self.sub_condition
     }
 
     fn hint(&self) -> Option<String> {
@@ -211,6 +253,7 @@ mod tests {
     fn a_fault_answers_to_its_code_and_its_condition() {
         let fault = Fault {
             code: Code("SQL-020"),
+            sub_condition: None,
             message: "append needs a watermark".into(),
             hint: None,
             position: None,

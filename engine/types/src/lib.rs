@@ -12,7 +12,7 @@ mod mode;
 mod suggest;
 
 pub use epoch::{Epoch, OperatorId, SourceId, WorkerId};
-pub use errors::{Class, Code, Coded, ErrorEntry, Fault, TextPosition};
+pub use errors::{Class, Code, Coded, ErrorEntry, Fault, SubCondition, TextPosition};
 pub use interval::{Interval, IntervalError};
 pub use marks::{EventTime, Marks, Watermark};
 pub use mode::{OutputMode, UnknownOutputMode};

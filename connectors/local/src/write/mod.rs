@@ -25,7 +25,15 @@ impl RowWriter {
 
     /// Refuses columns that the format cannot hold.
     pub(crate) fn check(&self, schema: &Schema) -> Result<(), ConnectorError> {
+        let twice = schema.fields().iter().enumerate().find(|(at, field)| {
+            let before = schema.fields().iter().take(*at);
+            let mut names = before.map(|other| other.name());
+            names.any(|name| name.eq_ignore_ascii_case(field.name()))
+        });
+        let twice =
+            twice.map(|(_, field)| format!("cannot write two columns named {}", field.name()));
         let refused = match self.format {
+            _ if twice.is_some() => twice,
             Format::Json => None,
             Format::Csv => schema
                 .fields()

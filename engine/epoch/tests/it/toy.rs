@@ -276,6 +276,7 @@ impl<'a> Toy<'a> {
                 // Shares the clock of the disk: a dead process commits nothing.
                 clock.step("sink commit").map_err(|error| Fault {
                     code: Code("CON-006"),
+                    sub_condition: None,
                     message: error.to_string(),
                     hint: None,
                     position: None,

@@ -33,6 +33,7 @@ fn words() -> Vec<Said> {
     vec![
         Said::Failed(Fault {
             code: Code("EXE-001"),
+            sub_condition: None,
             message: "no".to_owned(),
             hint: Some("yes".to_owned()),
             position: None,

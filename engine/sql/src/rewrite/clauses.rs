@@ -7,7 +7,7 @@ use datafusion::sql::sqlparser::ast::{
 use crate::error::SqlError;
 
 /// `WITH ROLLUP` and `WITH CUBE` become their calls; what has no meaning here is refused.
-pub(super) fn of_select(select: &mut Select) -> Result<(), SqlError> {
+pub(crate) fn of_select(select: &mut Select) -> Result<(), SqlError> {
     if matches!(select.distinct, Some(Distinct::On(_))) {
         return Err(unsupported("DISTINCT ON"));
     }
@@ -27,7 +27,7 @@ pub(super) fn of_select(select: &mut Select) -> Result<(), SqlError> {
 }
 
 /// Nothing is locked in a stream, and no stream ends so that it could be compared with another.
-pub(super) fn of_query(query: &Query) -> Result<(), SqlError> {
+pub(crate) fn of_query(query: &Query) -> Result<(), SqlError> {
     if !query.locks.is_empty() {
         return Err(unsupported("FOR UPDATE or FOR SHARE"));
     }

@@ -1,16 +1,18 @@
 //! `explode` and its kin, and LATERAL VIEW, as `unnest`.
 //!
-//! A view beside a table becomes a subquery in the table's place that has the table's columns and
-//! the elements. `explode_outer` and `posexplode` change the list first, so that only one way of
-//! unnesting is left for the planner.
+//! `explode_outer` and `posexplode` change the list first, so that only one way of unnesting is left for
+//! the planner. What a generator makes depends on the type of its argument.
 
-use std::ops::ControlFlow;
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "enums of other crates, with many variants and more to come"
+)]
 
+use arrow::datatypes::DataType;
 use datafusion::sql::sqlparser::{
     ast::{
         Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, JoinOperator, LateralView,
-        ObjectName, Query, Select, SelectItem, SelectItemQualifiedWildcardKind, SetExpr, Statement,
-        TableAlias, TableFactor, TableWithJoins, Value, VisitMut, VisitorMut,
+        Query, Select, SetExpr, Statement, TableFactor, Value,
     },
     parser::Parser,
 };
@@ -154,7 +156,7 @@ fn stack(arguments: &[Expr]) -> Option<Generated> {
 }
 
 /// The generator that an expression calls.
-fn called(expr: &Expr) -> Option<Generated> {
+fn generator_of(expr: &Expr) -> Option<Generated> {
     let Expr::Function(call) = expr else {
         return None;
     };
@@ -164,12 +166,98 @@ fn called(expr: &Expr) -> Option<Generated> {
     generator(&call.name.to_string().to_lowercase(), plain(&list.args)?)
 }
 
-fn call(name: &str, argument: Expr) -> Expr {
-    super::called(name, vec![argument])
+/// Whether an expression calls a generator, and which arguments it has.
+pub(crate) fn is_generator(expr: &Expr) -> bool {
+    const NAMES: [&str; 8] = [
+        "explode",
+        "posexplode",
+        "unnest",
+        "inline",
+        "stack",
+        "json_tuple",
+        "explode_outer",
+        "posexplode_outer",
+    ];
+    let Expr::Function(call) = expr else {
+        return false;
+    };
+    let name = call.name.to_string().to_lowercase();
+    NAMES.contains(&name.as_str()) || name == "inline_outer"
 }
 
-fn aliased(expr: Expr, alias: Ident) -> SelectItem {
-    SelectItem::ExprWithAlias { expr, alias }
+/// What a generator unfolds, if it unfolds its only argument.
+pub(crate) fn list_of(call: &Expr) -> Option<&Expr> {
+    let Expr::Function(function) = call else {
+        return None;
+    };
+    let FunctionArguments::List(list) = &function.args else {
+        return None;
+    };
+    let name = function.name.to_string().to_lowercase();
+    match list.args.as_slice() {
+        [FunctionArg::Unnamed(FunctionArgExpr::Expr(argument))] if name != "unnest" => {
+            Some(argument)
+        }
+        _ => None,
+    }
+}
+
+/// The columns that a call of a generator makes, of which every argument is resolved. `type_of` knows the
+/// types of its arguments. Nothing if it cannot be called so.
+pub(crate) fn generated(
+    mut call: Expr,
+    names: &[Ident],
+    outer: bool,
+    type_of: &dyn Fn(&Expr) -> Option<DataType>,
+) -> Option<Vec<(Expr, String)>> {
+    with_type(&mut call, type_of);
+    let mut generated = generator_of(&call)?;
+    if outer {
+        generated.outer();
+    }
+    Some(columns(generated, names))
+}
+
+/// Writes the type of its argument into a generator's name.
+fn with_type(expr: &mut Expr, type_of: &dyn Fn(&Expr) -> Option<DataType>) {
+    let Expr::Function(call) = &*expr else { return };
+    let FunctionArguments::List(list) = &call.args else {
+        return;
+    };
+    let name = call.name.to_string().to_lowercase();
+    let (base, outer) = match name.strip_suffix("_outer") {
+        Some(base) => (base, "_outer"),
+        None => (name.as_str(), ""),
+    };
+    let of_map = match base {
+        "explode" => MAP_ROWS,
+        "posexplode" => MAP_POSITIONS,
+        "inline" => STRUCT_ROWS,
+        _ => return,
+    };
+    let Some(mut arguments) = plain(&list.args).filter(|all| all.len() == 1) else {
+        return;
+    };
+    let Some(data_type) = type_of(&arguments[0]) else {
+        return;
+    };
+    match (base, data_type) {
+        ("inline", DataType::List(item) | DataType::LargeList(item)) => {
+            let DataType::Struct(fields) = item.data_type() else {
+                return;
+            };
+            let name = |name: &str| Value::SingleQuotedString(name.to_owned()).with_empty_span();
+            let names = fields.iter().map(|field| Expr::Value(name(field.name())));
+            arguments.splice(0..0, names);
+        }
+        ("explode" | "posexplode", DataType::Map(..)) => {}
+        _ => return,
+    }
+    *expr = super::called(&format!("{of_map}{outer}"), arguments);
+}
+
+fn call(name: &str, argument: Expr) -> Expr {
+    super::called(name, vec![argument])
 }
 
 fn field_of(value: Expr, name: &str) -> Expr {
@@ -178,12 +266,10 @@ fn field_of(value: Expr, name: &str) -> Expr {
 }
 
 /// The columns that a generator makes, by these names if there are any.
-fn columns(generated: Generated, names: &[Ident]) -> Vec<SelectItem> {
+fn columns(generated: Generated, names: &[Ident]) -> Vec<(Expr, String)> {
     let name = |idx: usize, default: &str| {
-        names
-            .get(idx)
-            .cloned()
-            .unwrap_or_else(|| Ident::with_quote('`', default))
+        let given = names.get(idx).map(|name| name.value.clone());
+        given.unwrap_or_else(|| default.to_owned())
     };
     let unnested = |list: Expr, outer: bool| {
         let list = if outer { call(OUTER, list) } else { list };
@@ -193,7 +279,7 @@ fn columns(generated: Generated, names: &[Ident]) -> Vec<SelectItem> {
         let column = |(idx, part): (usize, &&str)| {
             let value = part.split('.').fold(row.clone(), field_of);
             let default = part.rsplit('.').next().unwrap_or(part);
-            aliased(value, name(idx, default))
+            (value, name(idx, default))
         };
         parts.iter().enumerate().map(column).collect()
     };
@@ -208,7 +294,7 @@ fn columns(generated: Generated, names: &[Ident]) -> Vec<SelectItem> {
             of_parts(&unnested(call(ENTRIES, list), outer), &["key", "value"])
         }
         Generated::Elements { list, outer, .. } => {
-            vec![aliased(unnested(list, outer), name(0, "col"))]
+            vec![(unnested(list, outer), name(0, "col"))]
         }
         Generated::Entries {
             map,
@@ -227,90 +313,61 @@ fn columns(generated: Generated, names: &[Ident]) -> Vec<SelectItem> {
             outer,
         } => {
             let row = unnested(list, outer);
-            let column = |(idx, field): (usize, &String)| {
-                aliased(field_of(row.clone(), field), name(idx, field))
-            };
+            let column =
+                |(idx, field): (usize, &String)| (field_of(row.clone(), field), name(idx, field));
             fields.iter().enumerate().map(column).collect()
         }
         Generated::Columns(columns) => {
-            let column = |(idx, expr)| aliased(expr, name(idx, &format!("c{idx}")));
+            let column = |(idx, expr)| (expr, name(idx, &format!("c{idx}")));
             columns.into_iter().enumerate().map(column).collect()
         }
     }
 }
 
-/// Generators in SELECT.
-pub(super) fn in_projection(select: &mut Select) {
-    let items = std::mem::take(&mut select.projection);
-    for item in items {
-        let (expr, names) = match &item {
-            SelectItem::UnnamedExpr(expr) => (expr, Vec::new()),
-            SelectItem::ExprWithAlias { expr, alias } => (expr, vec![alias.clone()]),
-            SelectItem::ExprWithAliases { expr, aliases } => (expr, aliases.clone()),
-            SelectItem::QualifiedWildcard(..) | SelectItem::Wildcard(_) => {
-                select.projection.push(item);
-                continue;
-            }
-        };
-        match called(expr) {
-            Some(generated) => select.projection.extend(columns(generated, &names)),
-            None => select.projection.push(item),
-        }
-    }
+/// Generated columns that stand beside what is in FROM.
+pub(crate) struct View {
+    /// The name by which the columns may be qualified.
+    pub(crate) name: Ident,
+    /// The call that makes them.
+    pub(crate) generator: Expr,
+    /// Their names; those that the generator gives, without.
+    pub(crate) columns: Vec<Ident>,
+    /// Whether a row without elements stays.
+    pub(crate) outer: bool,
 }
 
-/// LATERAL VIEW, and lists in FROM.
-pub(super) fn in_from(select: &mut Select) -> Result<(), SqlError> {
-    let mut views = lists_in_from(select);
-    for view in std::mem::take(&mut select.lateral_views) {
-        let LateralView {
-            lateral_view,
-            lateral_view_name,
-            lateral_col_alias,
-            outer,
-        } = view;
-        let Some(mut generated) = called(&lateral_view) else {
+/// The LATERAL VIEWs of a SELECT, taken out of it.
+///
+/// # Errors
+/// When one is no generator.
+pub(crate) fn lateral_views(select: &mut Select) -> Result<Vec<View>, SqlError> {
+    let views = std::mem::take(&mut select.lateral_views).into_iter();
+    let view = |view: LateralView| {
+        if !is_generator(&view.lateral_view) {
             return Err(SqlError::unsupported(format!(
-                "LATERAL VIEW of {lateral_view}"
+                "LATERAL VIEW of {}",
+                view.lateral_view
             )));
-        };
-        if outer {
-            generated.outer();
         }
-        views.push(View {
-            name: Ident::new(lateral_view_name.to_string()),
-            columns: columns(generated, &lateral_col_alias),
-        });
-    }
-    for view in views {
-        expand_star(select, &view);
-        attach(select, view)?;
-    }
-    Ok(())
+        Ok(View {
+            name: Ident::new(view.lateral_view_name.to_string()),
+            generator: view.lateral_view,
+            columns: view.lateral_col_alias,
+            outer: view.outer,
+        })
+    };
+    views.map(view).collect()
 }
 
-/// Generated columns that stand beside a table under a name.
-struct View {
-    name: Ident,
-    columns: Vec<SelectItem>,
-}
-
-/// Takes lists out of FROM: `FROM t, UNNEST(t.list) AS u(x)` and `t CROSS JOIN UNNEST(…)`.
-fn lists_in_from(select: &mut Select) -> Vec<View> {
+/// Takes lists out of FROM: `FROM t, UNNEST(t.list) AS u(x)` and `t CROSS JOIN UNNEST(…)`. A list that
+/// stands alone is beside nothing: one row.
+///
+/// # Errors
+/// UNNEST of several lists.
+pub(crate) fn lists_in_from(select: &mut Select) -> Result<Vec<View>, SqlError> {
     let mut views = Vec::new();
-    if select.from.is_empty() {
-        return views;
-    }
-    let mut rest = select.from.split_off(1);
-    rest.retain(|item| match list_view(&item.relation) {
-        Some(view) if item.joins.is_empty() => {
-            views.push(view);
-            false
-        }
-        _ => true,
-    });
-    select.from.append(&mut rest);
-    for item in &mut select.from {
+    let mut rest = Vec::new();
+    for mut item in std::mem::take(&mut select.from) {
         item.joins.retain(|join| {
             let crosses = matches!(
                 join.join_operator,
@@ -324,115 +381,56 @@ fn lists_in_from(select: &mut Select) -> Vec<View> {
                 _ => true,
             }
         });
+        match list_view(&item.relation) {
+            Some(view) if item.joins.is_empty() => views.insert(0, view),
+            _ => rest.push(item),
+        }
     }
-    views
+    select.from = rest;
+    Ok(views)
 }
 
 fn list_view(factor: &TableFactor) -> Option<View> {
-    let (generated, alias) = match factor {
+    let (generator, alias) = match factor {
         TableFactor::UNNEST {
             alias, array_exprs, ..
         } => {
             let [list] = array_exprs.as_slice() else {
                 return None;
             };
-            (generator("unnest", vec![list.clone()])?, alias)
+            (call("unnest", list.clone()), alias)
         }
         TableFactor::Function {
             name, args, alias, ..
-        } => (of_table(name, args)?, alias),
+        } => (super::called(&name.to_string(), plain(args)?), alias),
         TableFactor::Table {
             name,
             args: Some(args),
             alias,
             ..
-        } => (of_table(name, &args.args)?, alias),
+        } => (super::called(&name.to_string(), plain(&args.args)?), alias),
         _ => return None,
     };
-    let names: Vec<Ident> = alias
-        .iter()
-        .flat_map(|alias| &alias.columns)
-        .map(|column| column.name.clone())
-        .collect();
+    if !is_generator(&generator) {
+        return None;
+    }
+    let names = alias.iter().flat_map(|alias| &alias.columns);
     let name = alias
         .as_ref()
         .map_or_else(|| Ident::new("col"), |alias| alias.name.clone());
     Some(View {
         name,
-        columns: columns(generated, &names),
+        generator,
+        columns: names.map(|column| column.name.clone()).collect(),
+        outer: false,
     })
 }
 
-fn of_table(name: &ObjectName, args: &[FunctionArg]) -> Option<Generated> {
-    generator(&name.to_string().to_lowercase(), plain(args)?)
-}
-
-/// `view.*` is the view's columns.
-fn expand_star(select: &mut Select, view: &View) {
-    let items = std::mem::take(&mut select.projection);
-    for item in items {
-        match &item {
-            SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(name), _)
-                if name.to_string().eq_ignore_ascii_case(&view.name.value) =>
-            {
-                let names = view.columns.iter().filter_map(|column| match column {
-                    SelectItem::ExprWithAlias { alias, .. } => Some(alias.clone()),
-                    _ => None,
-                });
-                let column = |name: Ident| SelectItem::UnnamedExpr(Expr::Identifier(name));
-                select.projection.extend(names.map(column));
-            }
-            _ => select.projection.push(item),
-        }
-    }
-}
-
-/// Puts a subquery with the view's columns in the place of the only table.
-fn attach(select: &mut Select, view: View) -> Result<(), SqlError> {
-    let [
-        TableWithJoins {
-            relation, joins, ..
-        },
-    ] = select.from.as_mut_slice()
-    else {
-        return Err(SqlError::unsupported("LATERAL VIEW over several tables"));
-    };
-    if !joins.is_empty() {
-        return Err(SqlError::unsupported("LATERAL VIEW over a join"));
-    }
-    let alias = match relation {
-        TableFactor::Table { name, alias, .. } => alias.clone().or_else(|| {
-            let last = name.0.last()?.as_ident()?.clone();
-            Some(TableAlias {
-                explicit: true,
-                name: last,
-                columns: Vec::new(),
-                at: None,
-            })
-        }),
-        TableFactor::Derived { alias, .. } => alias.clone(),
-        _ => None,
-    };
-    let mut subquery = star()?;
-    if let SetExpr::Select(inner) = subquery.body.as_mut() {
-        inner.projection.extend(view.columns);
-        inner.from = vec![TableWithJoins {
-            relation: relation.clone(),
-            joins: Vec::new(),
-        }];
-    }
-    *relation = TableFactor::Derived {
-        lateral: false,
-        subquery,
-        alias,
-        sample: None,
-    };
-    let _ = select.visit(&mut Unqualify { view: view.name });
-    Ok(())
-}
-
 /// `SELECT *`, to be filled in.
-fn star() -> Result<Box<Query>, SqlError> {
+///
+/// # Errors
+/// Never: the text is one of ours.
+pub(crate) fn star() -> Result<Box<Query>, SqlError> {
     let mut statements = Parser::parse_sql(&SparkSql, "SELECT *").map_err(from_parser)?;
     match statements.pop() {
         Some(Statement::Query(query)) => Ok(query),
@@ -440,24 +438,13 @@ fn star() -> Result<Box<Query>, SqlError> {
     }
 }
 
-/// `view.column` is `column` now.
-struct Unqualify {
-    view: Ident,
-}
-
-impl VisitorMut for Unqualify {
-    type Break = ();
-
-    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
-        if let Expr::CompoundIdentifier(parts) = expr
-            && parts.len() > 1
-            && parts[0].value.eq_ignore_ascii_case(&self.view.value)
-        {
-            parts.remove(0);
-            if let [single] = parts.as_slice() {
-                *expr = Expr::Identifier(single.clone());
-            }
-        }
-        ControlFlow::Continue(())
+/// The SELECT of a query that is one.
+///
+/// # Errors
+/// When it is none.
+pub(crate) fn select_of(query: &mut Query) -> Result<&mut Select, SqlError> {
+    match query.body.as_mut() {
+        SetExpr::Select(select) => Ok(select),
+        _ => Err(SqlError::internal("a SELECT was expected")),
     }
 }

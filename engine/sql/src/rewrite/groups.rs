@@ -127,7 +127,7 @@ fn list(
 }
 
 /// `grouping_id()` and the types of `grouping` in SELECT and HAVING.
-pub(super) fn grouping_ids(select: &mut Select) {
+pub(crate) fn grouping_ids(select: &mut Select) {
     let GroupByExpr::Expressions(groups, modifiers) = &select.group_by else {
         return;
     };

@@ -14,7 +14,7 @@ use super::called;
 use crate::{SqlError, text::SparkSql};
 
 /// Takes the functions out of FROM.
-pub(super) fn in_from(select: &mut Select) -> Result<(), SqlError> {
+pub(crate) fn in_from(select: &mut Select) -> Result<(), SqlError> {
     let mut window = None;
     for item in &mut select.from {
         let joined = item.joins.iter_mut().map(|join| &mut join.relation);
@@ -163,17 +163,21 @@ fn window_call(function: &str, time: Expr, durations: &[&Expr]) -> Option<Expr> 
 
 /// A plain table of FROM.
 fn table_named(expr: &Expr) -> Option<TableFactor> {
-    let parts = match expr {
+    table(match expr {
         Expr::Identifier(ident) => vec![ident.clone()],
         Expr::CompoundIdentifier(parts) => parts.clone(),
         _ => return None,
-    };
+    })
+}
+
+/// A table of this name, as it stands in FROM.
+pub(crate) fn table(name: Vec<Ident>) -> Option<TableFactor> {
     let mut parser = datafusion::sql::sqlparser::parser::Parser::new(&SparkSql)
         .try_with_sql("t")
         .ok()?;
     let mut factor = parser.parse_table_factor().ok()?;
-    if let TableFactor::Table { name, .. } = &mut factor {
-        *name = ObjectName::from(parts);
+    if let TableFactor::Table { name: place, .. } = &mut factor {
+        *place = ObjectName::from(name);
     }
     Some(factor)
 }

@@ -483,7 +483,7 @@ fn names_ignore_case_and_keep_their_spelling() {
         Sink mode=update
           Chain
             | filter: sum(Orders.Total)@1 > 1
-            | project: userId, sum(Orders.Total)@1 AS Sum_Total
+            | project: userId@0 AS USERID, sum(Orders.Total)@1 AS Sum_Total
             Aggregate #0 emits=update
               | keys: Orders.userId
               | calls: sum(Orders.Total) DOUBLE

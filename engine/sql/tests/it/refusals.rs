@@ -23,8 +23,9 @@ fn unknown_names() {
         Append,
         "SELECT wo FROM clicks",
         &expect![[r#"
-        error SQL-003 [UNRESOLVED_COLUMN]: no column is named wo (line 1, column 8)
-    "#]],
+            error SQL-003 [UNRESOLVED_COLUMN.WITH_SUGGESTION]: no column is named wo (line 1, column 8)
+            hint: the columns are: at, who, page, n
+        "#]],
     );
     check(
         Append,
@@ -60,6 +61,92 @@ fn syntax_and_types() {
         hint: did you mean STRING?
     "#]],
     );
+}
+
+#[test]
+fn what_the_planner_refuses() {
+    check(
+        Append,
+        "SELECT who LIKE 'a' ESCAPE '!!' FROM clicks",
+        &expect![[r#"
+            error SQL-006: ESCAPE takes one character (line 1, column 1)
+        "#]],
+    );
+    check(
+        Append,
+        "SELECT x.a FROM (SELECT n, page FROM clicks) AS x(a)",
+        &expect![[r#"
+            error SQL-006: x has 2 columns and is given 1 names (line 1, column 1)
+        "#]],
+    );
+}
+
+#[test]
+fn names() {
+    let mut answers = String::new();
+    for sql in [
+        "SELECT clicks.n FROM clicks AS c",
+        "SELECT n FROM clicks c, clicks d",
+        "SELECT a FROM (SELECT n AS a, who AS A FROM clicks)",
+        "SELECT n FROM clicks GROUP BY whom",
+        "SELECT n FROM clicks ORDER BY\n  pag",
+        "SELECT transform(tags, x -> y) FROM plain",
+        "SELECT *, explode(tag) FROM plain",
+        "SELECT p.* FROM plain",
+        "SELECT k.* FROM plain",
+        "SELECT v FROM plain LATERAL VIEW explode(tagz) t AS v",
+        "SELECT explode(v) FROM plain",
+        "SELECT (SELECT max(nn) FROM clicks) FROM plain",
+        "WITH a AS (SELECT n FROM clicks) SELECT who FROM a",
+        "SELECT n FROM clicks UNION ALL SELECT v FROM plain ORDER BY z",
+    ] {
+        answers.push_str(sql);
+        answers.push('\n');
+        answers.push_str(&plan(Append, sql));
+    }
+    expect![[r#"
+        SELECT clicks.n FROM clicks AS c
+        error SQL-003 [UNRESOLVED_COLUMN.WITH_SUGGESTION]: no column is named clicks.n (line 1, column 8)
+        hint: did you mean n?
+        SELECT n FROM clicks c, clicks d
+        error SQL-017 [AMBIGUOUS_REFERENCE]: n is ambiguous: it may be c.n or d.n (line 1, column 8)
+        hint: write the table's name before it, or give one an alias
+        SELECT a FROM (SELECT n AS a, who AS A FROM clicks)
+        error SQL-017 [AMBIGUOUS_REFERENCE]: a is ambiguous: it may be a or A (line 1, column 8)
+        hint: write the table's name before it, or give one an alias
+        SELECT n FROM clicks GROUP BY whom
+        error SQL-003 [UNRESOLVED_COLUMN.WITH_SUGGESTION]: no column is named whom (line 1, column 31)
+        hint: did you mean who?
+        SELECT n FROM clicks ORDER BY
+          pag
+        error SQL-003 [UNRESOLVED_COLUMN.WITH_SUGGESTION]: no column is named pag (line 2, column 3)
+        hint: did you mean page?
+        SELECT transform(tags, x -> y) FROM plain
+        error SQL-003 [UNRESOLVED_COLUMN.WITH_SUGGESTION]: no column is named y (line 1, column 29)
+        hint: the columns are: ts, k, v, price, tags
+        SELECT *, explode(tag) FROM plain
+        error SQL-003 [UNRESOLVED_COLUMN.WITH_SUGGESTION]: no column is named tag (line 1, column 19)
+        hint: did you mean tags?
+        SELECT p.* FROM plain
+        error SQL-003 [UNRESOLVED_COLUMN.WITH_SUGGESTION]: no column is named p (line 1, column 8)
+        hint: the columns are: ts, k, v, price, tags
+        SELECT k.* FROM plain
+        error SQL-005 [DATATYPE_MISMATCH]: k.* needs a relation or a struct (line 1, column 8)
+        SELECT v FROM plain LATERAL VIEW explode(tagz) t AS v
+        error SQL-003 [UNRESOLVED_COLUMN.WITH_SUGGESTION]: no column is named tagz (line 1, column 42)
+        hint: did you mean tags?
+        SELECT explode(v) FROM plain
+        error SQL-005 [DATATYPE_MISMATCH]: explode(v) needs an array or a map, not BIGINT (line 1, column 8)
+        SELECT (SELECT max(nn) FROM clicks) FROM plain
+        error SQL-003 [UNRESOLVED_COLUMN.WITH_SUGGESTION]: no column is named nn (line 1, column 20)
+        hint: did you mean n?
+        WITH a AS (SELECT n FROM clicks) SELECT who FROM a
+        error SQL-003 [UNRESOLVED_COLUMN.WITH_SUGGESTION]: no column is named who (line 1, column 41)
+        hint: the columns are: n
+        SELECT n FROM clicks UNION ALL SELECT v FROM plain ORDER BY z
+        error SQL-003 [UNRESOLVED_COLUMN.WITH_SUGGESTION]: no column is named z (line 1, column 61)
+        hint: the columns are: n
+    "#]].assert_eq(&answers);
 }
 
 #[test]
@@ -344,8 +431,9 @@ fn tables() {
     check(
         "CREATE TABLE t (a INT, WATERMARK FOR b AS b) WITH (connector = 'memory')",
         &expect![[r#"
-        error SQL-003 [UNRESOLVED_COLUMN]: no column is named b (line 1, column 24)
-    "#]],
+            error SQL-003 [UNRESOLVED_COLUMN.WITH_SUGGESTION]: no column is named b (line 1, column 24)
+            hint: the columns are: a
+        "#]],
     );
     check(
         "CREATE TABLE t (at INT, WATERMARK FOR at AS at) WITH (connector = 'memory')",
@@ -423,28 +511,28 @@ fn what_differs_from_run_to_run() {
         Append,
         "SELECT rand('a') FROM clicks",
         &expect![[r#"
-            error SQL-005 [DATATYPE_MISMATCH]: Function 'rand' user-defined coercion failed with: External error: rand takes a BIGINT as its seed, not STRING. No function matches the given name and argument types 'rand(Utf8)'. You might need to add explicit type casts. (line 1, column 1)
+            error SQL-005 [DATATYPE_MISMATCH]: Function 'rand' user-defined coercion failed with: External error: rand takes a BIGINT as its seed, not STRING. No function matches the given name and argument types 'rand(Utf8)'. You might need to add explicit type casts. (line 1, column 8)
         "#]],
     );
     check(
         Append,
         "SELECT rand(1, 2) FROM clicks",
         &expect![[r#"
-            error SQL-005 [DATATYPE_MISMATCH]: Function 'rand' user-defined coercion failed with: External error: rand does not take so many arguments. No function matches the given name and argument types 'rand(Int64, Int64)'. You might need to add explicit type casts. (line 1, column 1)
+            error SQL-005 [DATATYPE_MISMATCH]: Function 'rand' user-defined coercion failed with: External error: rand does not take so many arguments. No function matches the given name and argument types 'rand(Int64, Int64)'. You might need to add explicit type casts. (line 1, column 8)
         "#]],
     );
     check(
         Append,
         "SELECT uniform(1, who) FROM clicks",
         &expect![[r#"
-            error SQL-005 [DATATYPE_MISMATCH]: Function 'uniform' user-defined coercion failed with: External error: uniform does not take STRING. No function matches the given name and argument types 'uniform(Int64, Utf8)'. You might need to add explicit type casts. (line 1, column 1)
+            error SQL-005 [DATATYPE_MISMATCH]: Function 'uniform' user-defined coercion failed with: External error: uniform does not take STRING. No function matches the given name and argument types 'uniform(Int64, Utf8)'. You might need to add explicit type casts. (line 1, column 8)
         "#]],
     );
     check(
         Append,
         "SELECT shuffle(who) FROM clicks",
         &expect![[r#"
-            error SQL-005 [DATATYPE_MISMATCH]: Function 'shuffle' user-defined coercion failed with: External error: shuffle does not take STRING. No function matches the given name and argument types 'shuffle(Utf8)'. You might need to add explicit type casts. (line 1, column 1)
+            error SQL-005 [DATATYPE_MISMATCH]: Function 'shuffle' user-defined coercion failed with: External error: shuffle does not take STRING. No function matches the given name and argument types 'shuffle(Utf8)'. You might need to add explicit type casts. (line 1, column 8)
         "#]],
     );
     check(

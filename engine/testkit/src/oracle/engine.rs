@@ -52,6 +52,7 @@ pub fn play(case: &Case) -> Played {
         let message = "the engine panicked".to_owned();
         let fault = Fault {
             code: Code("EXE-003"),
+            sub_condition: None,
             message,
             hint: None,
             position: None,
@@ -158,6 +159,7 @@ fn batch(
         .collect();
     RecordBatch::try_new(schema, arrays).map_err(|error| Fault {
         code: Code("EXE-003"),
+        sub_condition: None,
         message: error.to_string(),
         hint: None,
         position: None,

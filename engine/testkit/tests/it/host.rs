@@ -36,6 +36,7 @@ pub(crate) fn hosts(_: &RunCase) -> Result<Box<dyn ScriptHost>, Fault> {
 pub(crate) fn fault(code: &'static str, message: &str) -> Fault {
     Fault {
         code: Code(code),
+        sub_condition: None,
         message: message.to_owned(),
         hint: None,
         position: None,

@@ -447,6 +447,22 @@ pub const CATALOGUE: &[ErrorEntry] = &[
         action: "Use one of the words that the message lists.",
     },
     ErrorEntry {
+        code: "SQL-017",
+        condition: Some("AMBIGUOUS_REFERENCE"),
+        class: Class::User,
+        title: "several columns have this name",
+        why: "Names are compared without case, and more than one column of the query's inputs has it.",
+        action: "Write the table's name or alias before it, or give one of the columns an alias.",
+    },
+    ErrorEntry {
+        code: "SQL-018",
+        condition: Some("FIELD_NOT_FOUND"),
+        class: Class::User,
+        title: "the struct has no field of this name",
+        why: "The fields of the struct have other names.",
+        action: "Use one of the fields that the message lists.",
+    },
+    ErrorEntry {
         code: "SQL-020",
         condition: Some("STREAMING_OUTPUT_MODE.UNSUPPORTED_OPERATION"),
         class: Class::User,

@@ -1,0 +1,4 @@
+//! A DataFrame against SQL.
+
+mod frames;
+mod twins;

@@ -1,0 +1,336 @@
+//! FROM: every relation is planned, and a name takes its place.
+
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "enums of another crate, with many variants and more to come"
+)]
+
+use datafusion::{
+    common::{DFSchema, TableReference},
+    logical_expr::{Expr as LogicalExpr, LogicalPlan, LogicalPlanBuilder},
+    sql::{
+        planner::ContextProvider,
+        sqlparser::ast::{
+            FunctionArg, FunctionArgExpr, Ident, JoinConstraint, JoinOperator, ObjectName, Select,
+            Spanned, TableAlias, TableFactor, TableWithJoins,
+        },
+    },
+};
+
+use super::{
+    Resolver,
+    expression::Around,
+    scope::{Scope, ScopeColumn, apart},
+};
+use crate::{
+    SqlError,
+    error::from_datafusion,
+    rewrite::generate::{self, View},
+    text::place,
+};
+
+impl Resolver<'_> {
+    /// Plans everything in FROM and says which columns there are.
+    ///
+    /// # Errors
+    /// Unknown tables, conditions of joins with unknown names.
+    pub(super) fn from(&mut self, select: &mut Select) -> Result<Scope, SqlError> {
+        let mut views = generate::lists_in_from(select)?;
+        let mut scope = Scope::empty();
+        for item in &mut select.from {
+            let own = self.joined(item)?;
+            scope = scope.beside(own, &[]);
+        }
+        views.extend(generate::lateral_views(select)?);
+        for view in views {
+            scope = self.view(select, view, scope)?;
+        }
+        Ok(scope)
+    }
+
+    /// A relation and those that are joined to it.
+    fn joined(&mut self, item: &mut TableWithJoins) -> Result<Scope, SqlError> {
+        let mut scope = self.relation(&mut item.relation)?;
+        for join in &mut item.joins {
+            let right = self.relation(&mut join.relation)?;
+            let kept = kept(&join.join_operator);
+            let sides = [scope.clone(), right.clone()];
+            let Some(constraint) = constraint(&mut join.join_operator) else {
+                scope = scope.beside(right, &[]);
+                continue;
+            };
+            match constraint {
+                JoinConstraint::On(condition) => {
+                    let both = scope.beside(right, &[]);
+                    self.expression(condition, Around::columns(&both))?;
+                    scope = both;
+                }
+                JoinConstraint::Using(names) => {
+                    let mut joined = Vec::new();
+                    for name in names {
+                        let Some(ident) = name.0.last().and_then(|part| part.as_ident()) else {
+                            continue;
+                        };
+                        let path = [ident.clone()];
+                        let sides = [&scope, &right].map(|side| spelled(side, &path));
+                        let [left, _] = sides;
+                        let left = left?;
+                        let spelled = Ident::with_quote('`', left.clone());
+                        *name = ObjectName::from(vec![spelled]);
+                        joined.push(left);
+                    }
+                    scope = scope.beside(right, &joined);
+                }
+                JoinConstraint::Natural => {
+                    let joined = scope.shared(&right);
+                    scope = scope.beside(right, &joined);
+                }
+                JoinConstraint::None => scope = scope.beside(right, &[]),
+            }
+            let [left, right] = sides;
+            match kept {
+                Kept::Both => {}
+                Kept::Left => scope = left,
+                Kept::Right => scope = right,
+            }
+        }
+        Ok(scope)
+    }
+
+    /// Plans a relation and puts a name in its place.
+    fn relation(&mut self, factor: &mut TableFactor) -> Result<Scope, SqlError> {
+        let (plan, alias) = match factor {
+            TableFactor::Table {
+                sample: Some(_), ..
+            } => {
+                return Err(SqlError::NotOnStream {
+                    what: "Sampling is not supported on streaming DataFrames/Datasets".to_owned(),
+                    hint: "filter with rand() < fraction",
+                });
+            }
+            TableFactor::NestedJoin {
+                table_with_joins,
+                alias: None,
+            } => return self.joined(table_with_joins),
+            TableFactor::Table {
+                name,
+                alias,
+                args: None,
+                ..
+            } => (self.table(name)?, alias.take()),
+            TableFactor::Table {
+                name,
+                alias,
+                args: Some(args),
+                ..
+            } => (self.function(name, &args.args)?, alias.take()),
+            TableFactor::Function {
+                name, args, alias, ..
+            } => (self.function(name, args)?, alias.take()),
+            TableFactor::Derived {
+                subquery, alias, ..
+            } => {
+                self.query(subquery)?;
+                (self.plan(subquery.as_ref().clone())?, alias.take())
+            }
+            _ => {
+                let text = factor.to_string();
+                let word = text.split(['(', ' ']).next().unwrap_or_default();
+                return Err(SqlError::unsupported(format!("{word} in FROM")));
+            }
+        };
+        let plan = aliased(plan, alias)?;
+        let scope = Scope::of(&plan);
+        *factor = self.relation_of(plan)?;
+        Ok(scope)
+    }
+
+    /// A common table expression, a table or a view.
+    fn table(&self, name: &ObjectName) -> Result<LogicalPlan, SqlError> {
+        let Some(last) = name.0.last().and_then(|part| part.as_ident()) else {
+            return Err(SqlError::internal("a table without a name"));
+        };
+        let at = last.span.start;
+        let at = (at.line > 0).then(|| place(at));
+        let cte = self.ctes.iter().rev();
+        let cte = cte
+            .into_iter()
+            .find(|(cte, _)| name.0.len() == 1 && *cte == last.value.to_lowercase());
+        if let Some((_, plan)) = cte {
+            return Ok(plan.clone());
+        }
+        self.provider
+            .relation(&last.value)
+            .map_err(|error| error.at(at))
+    }
+
+    /// A function that gives a table.
+    fn function(&self, name: &ObjectName, args: &[FunctionArg]) -> Result<LogicalPlan, SqlError> {
+        let at = name.span().start;
+        let at = (at.line > 0).then(|| place(at));
+        let none = DFSchema::empty();
+        let argument = |arg: &FunctionArg| match arg {
+            FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => {
+                let mut context = self.context.clone();
+                self.planner
+                    .sql_to_expr(expr.clone(), &none, &mut context)
+                    .map_err(from_datafusion)
+            }
+            other => Err(SqlError::unsupported(format!("the argument {other}"))),
+        };
+        let args = args.iter().map(argument).collect::<Result<Vec<_>, _>>();
+        let plan = args.and_then(|args| {
+            let name = name.to_string();
+            let source = self.provider.get_table_function_source(&name, args);
+            let reference = TableReference::bare(format!("{name}()"));
+            source
+                .and_then(|source| LogicalPlanBuilder::scan(reference, source, None))
+                .and_then(LogicalPlanBuilder::build)
+                .map_err(from_datafusion)
+        });
+        plan.map_err(|error| error.at(at))
+    }
+
+    /// Adds generated columns, which stand beside all others under a name.
+    fn view(&mut self, select: &mut Select, view: View, scope: Scope) -> Result<Scope, SqlError> {
+        let View {
+            name,
+            generator,
+            columns: names,
+            outer,
+        } = view;
+        let columns = self.generated(generator, &names, outer, &scope)?;
+        let mut level = generate::star()?;
+        if select.from.is_empty() {
+            generate::select_of(&mut level)?.projection.clear();
+        }
+        let mut own = Vec::new();
+        for (nth, (expr, shown)) in columns.into_iter().enumerate() {
+            // A plan has no two columns of one name; what the query says is kept in the scope.
+            let is_taken = scope
+                .columns
+                .iter()
+                .any(|column| column.column.name == shown);
+            let alias = if is_taken {
+                apart(&shown, self.relations + nth + 1)
+            } else {
+                shown
+            };
+            own.push(alias.clone());
+            generate::select_of(&mut level)?.projection.push(
+                datafusion::sql::sqlparser::ast::SelectItem::ExprWithAlias {
+                    expr,
+                    alias: Ident::with_quote('`', alias),
+                },
+            );
+        }
+        generate::select_of(&mut level)?.from = std::mem::take(&mut select.from);
+        let plan = self.plan(*level)?;
+        let all = Scope::of(&plan);
+        let mut joined = scope;
+        let added = all
+            .columns
+            .iter()
+            .filter(|column| column.column.relation.is_none() && own.contains(&column.column.name));
+        let added = added.map(|column| ScopeColumn {
+            relation: Some(name.value.clone()),
+            ..column.clone()
+        });
+        joined.columns.extend(added);
+        joined.schema = all.schema;
+        select.from = vec![TableWithJoins {
+            relation: self.relation_of(plan)?,
+            joins: Vec::new(),
+        }];
+        Ok(joined)
+    }
+}
+
+/// Which side's columns a join gives.
+enum Kept {
+    Both,
+    Left,
+    Right,
+}
+
+fn kept(operator: &JoinOperator) -> Kept {
+    match operator {
+        JoinOperator::Semi(_)
+        | JoinOperator::LeftSemi(_)
+        | JoinOperator::Anti(_)
+        | JoinOperator::LeftAnti(_) => Kept::Left,
+        JoinOperator::RightSemi(_) | JoinOperator::RightAnti(_) => Kept::Right,
+        _ => Kept::Both,
+    }
+}
+
+fn spelled(scope: &Scope, path: &[Ident; 1]) -> Result<String, SqlError> {
+    match scope.find(path) {
+        super::scope::Found::Column(column, _) => Ok(column.column.name.clone()),
+        _ => Err(scope.unknown(path).at(super::expression::position(path))),
+    }
+}
+
+fn constraint(operator: &mut JoinOperator) -> Option<&mut JoinConstraint> {
+    match operator {
+        JoinOperator::Join(constraint)
+        | JoinOperator::Inner(constraint)
+        | JoinOperator::Left(constraint)
+        | JoinOperator::LeftOuter(constraint)
+        | JoinOperator::Right(constraint)
+        | JoinOperator::RightOuter(constraint)
+        | JoinOperator::FullOuter(constraint)
+        | JoinOperator::CrossJoin(constraint)
+        | JoinOperator::Semi(constraint)
+        | JoinOperator::LeftSemi(constraint)
+        | JoinOperator::RightSemi(constraint)
+        | JoinOperator::Anti(constraint)
+        | JoinOperator::LeftAnti(constraint)
+        | JoinOperator::RightAnti(constraint)
+        | JoinOperator::StraightJoin(constraint) => Some(constraint),
+        _ => None,
+    }
+}
+
+/// A plan under another name, with other names of its columns if the alias has some.
+///
+/// # Errors
+/// When there are more or fewer names than columns.
+pub(super) fn aliased(
+    plan: LogicalPlan,
+    alias: Option<TableAlias>,
+) -> Result<LogicalPlan, SqlError> {
+    let Some(alias) = alias else {
+        return Ok(plan);
+    };
+    let columns = plan.schema().columns();
+    let mut builder = LogicalPlanBuilder::from(plan);
+    if !alias.columns.is_empty() {
+        if alias.columns.len() != columns.len() {
+            return Err(SqlError::plan(format!(
+                "{} has {} columns and is given {} names",
+                alias.name.value,
+                columns.len(),
+                alias.columns.len()
+            )));
+        }
+        let named = columns
+            .into_iter()
+            .zip(&alias.columns)
+            .map(|(column, name)| LogicalExpr::Column(column).alias(name.name.value.clone()));
+        builder = builder.project(named).map_err(from_datafusion)?;
+    }
+    builder
+        .alias(TableReference::bare(alias.name.value))
+        .and_then(LogicalPlanBuilder::build)
+        .map_err(from_datafusion)
+}
+
+/// A plain table of FROM.
+///
+/// # Errors
+/// Never, as `name` is a word.
+pub(crate) fn named(name: &str) -> Result<TableFactor, SqlError> {
+    crate::rewrite::windows::table(vec![Ident::new(name)])
+        .ok_or_else(|| SqlError::internal("a relation has a name"))
+}
