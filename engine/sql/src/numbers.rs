@@ -31,6 +31,7 @@ use crate::{
         divide::{divide, wide},
     },
     times,
+    types::spark_name,
 };
 
 /// The rule.
@@ -126,6 +127,13 @@ fn plain_cast(mut call: ScalarFunction, schema: &DFSchema) -> Result<Transformed
     let to = expr.get_type(schema)?;
     if casts::is_special(&from, &to) {
         return Ok(Transformed::no(expr));
+    }
+    let number = from.is_numeric() || from == DataType::Boolean;
+    if number && matches!(to, DataType::Date32 | DataType::Timestamp(_, None)) {
+        return Err(SqlError::Types {
+            message: format!("{} is not cast to {}", spark_name(&from), spark_name(&to)),
+        }
+        .into_datafusion());
     }
     let value = Box::new(call.args.swap_remove(0));
     if tries {

@@ -124,11 +124,10 @@ pub(super) fn rewrite(expr: &mut Expr) -> Result<(), SqlError> {
             pattern,
             escape_char,
             ..
-        } => {
-            if let Some(escape) = escape_char.take() {
-                without_escape(pattern, &escape.value)?;
-            }
-        }
+        } => match escape_char.take() {
+            Some(escape) => without_escape(pattern, &escape.value)?,
+            None => check_escapes(pattern)?,
+        },
         _ => {}
     }
     Ok(())
@@ -213,6 +212,26 @@ fn digits_of(text: &str) -> Option<ExactNumberInfo> {
     let precision = u64::try_from((whole + scale).max(1)).ok()?;
     let scale = i64::try_from(scale).ok()?;
     Some(ExactNumberInfo::PrecisionAndScale(precision, scale))
+}
+
+/// Behind the backslash of a pattern stands what would else mean something.
+fn check_escapes(pattern: &Expr) -> Result<(), SqlError> {
+    let Expr::Value(value) = pattern else {
+        return Ok(());
+    };
+    let Value::SingleQuotedString(text) = &value.value else {
+        return Ok(());
+    };
+    let mut letters = text.chars();
+    while letters.any(|letter| letter == '\\') {
+        let next = letters.next();
+        if !next.is_some_and(|next| ['%', '_', '\\'].contains(&next)) {
+            return Err(SqlError::plan(format!(
+                "[INVALID_FORMAT.ESC_IN_THE_MIDDLE] a backslash stands before another than %, _ and itself pattern={text:?}"
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// `LIKE 'a!%' ESCAPE '!'` is `LIKE 'a\%'`.

@@ -42,19 +42,21 @@ fn a_logical_plan_needs_no_text() -> Result<(), SqlError> {
         .plan_query(plan, OutputMode::Append, &settings)?;
     expect![[r#"
         Sink mode=append
-          Aggregate #0 emits=append
-            | time: window w
-            | calls: sum(plain.v) BIGINT
-            | state: one row a key and window, removed when the watermark reaches the window's end
-            Chain
-              | filter: k@1 IS NOT NULL
-              | mark: plain.ts delay 5 seconds
-              | project: ts, v
-              | filter: ts@0 IS NOT NULL
-              | project: window(ts@0, 1 minute) AS w, v
-              | project: w, v@1 AS plain.v
-              Source plain connector=memory
-                | columns: ts TIMESTAMP, k STRING, v BIGINT
+          Chain
+            | project: w, divide(CAST(sum(plain.v)@1 AS Float64), 2) AS half
+            Aggregate #0 emits=append
+              | time: window w
+              | calls: sum(plain.v) BIGINT
+              | state: one row a key and window, removed when the watermark reaches the window's end
+              Chain
+                | filter: k@1 IS NOT NULL
+                | mark: plain.ts delay 5 seconds
+                | project: ts, v
+                | filter: ts@0 IS NOT NULL
+                | project: window(ts@0, 1 minute) AS w, v
+                | project: w, v@1 AS plain.v
+                Source plain connector=memory
+                  | columns: ts TIMESTAMP, k STRING, v BIGINT
         watermark: plain.ts delay 5 seconds
         modes: append, update, complete, changes
     "#]]
