@@ -10,10 +10,7 @@ use millstream_types::{Interval, OutputMode};
 
 use crate::{
     error::{Error, Result},
-    grouped::GroupedData,
-    na::NaFunctions,
     session::Session,
-    writer::DataStreamWriter,
 };
 
 /// A query that nobody runs yet.
@@ -204,12 +201,6 @@ impl DataFrame {
         Ok(self.with(plan))
     }
 
-    /// Handling of nulls.
-    #[must_use]
-    pub fn na(&self) -> NaFunctions<'_> {
-        NaFunctions::new(self)
-    }
-
     /// All rows of both, by the place of their columns.
     ///
     /// # Errors
@@ -357,35 +348,6 @@ impl DataFrame {
         Ok(self.with(with_watermark(self.plan.clone(), column, interval)?))
     }
 
-    /// Groups rows by expressions, such as [`window`](crate::functions::window).
-    #[must_use]
-    pub fn group_by<C: Into<Column>>(&self, keys: impl IntoIterator<Item = C>) -> GroupedData {
-        GroupedData::new(self, Grouping::Keys, keys.into_iter().map(Into::into))
-    }
-
-    /// Groups by all keys, by all but the last, … and by none.
-    #[must_use]
-    pub fn rollup<C: Into<Column>>(&self, keys: impl IntoIterator<Item = C>) -> GroupedData {
-        GroupedData::new(self, Grouping::Rollup, keys.into_iter().map(Into::into))
-    }
-
-    /// Groups by each choice of keys.
-    #[must_use]
-    pub fn cube<C: Into<Column>>(&self, keys: impl IntoIterator<Item = C>) -> GroupedData {
-        GroupedData::new(self, Grouping::Cube, keys.into_iter().map(Into::into))
-    }
-
-    /// Aggregates over all rows.
-    ///
-    /// # Errors
-    /// As [`GroupedData::agg`].
-    pub fn agg<C: Into<Column>>(
-        &self,
-        aggregates: impl IntoIterator<Item = C>,
-    ) -> Result<DataFrame> {
-        self.group_by::<Column>([]).agg(aggregates)
-    }
-
     pub(crate) fn grouped(
         &self,
         keys: (Grouping, Vec<Column>),
@@ -408,12 +370,6 @@ impl DataFrame {
         });
         let plan = planner.plan_query(self.plan.clone(), mode, &settings.plan)?;
         Ok(explain(&plan, ExplainFormat::Tree))
-    }
-
-    /// Says where the rows go.
-    #[must_use]
-    pub fn write_stream(&self) -> DataStreamWriter {
-        DataStreamWriter::new(self.clone())
     }
 }
 

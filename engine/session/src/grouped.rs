@@ -89,3 +89,34 @@ impl GroupedData {
         self.each(columns, "max")
     }
 }
+
+impl DataFrame {
+    /// Groups rows by expressions, such as [`window`](crate::functions::window).
+    #[must_use]
+    pub fn group_by<C: Into<Column>>(&self, keys: impl IntoIterator<Item = C>) -> GroupedData {
+        GroupedData::new(self, Grouping::Keys, keys.into_iter().map(Into::into))
+    }
+
+    /// Groups by all keys, by all but the last, … and by none.
+    #[must_use]
+    pub fn rollup<C: Into<Column>>(&self, keys: impl IntoIterator<Item = C>) -> GroupedData {
+        GroupedData::new(self, Grouping::Rollup, keys.into_iter().map(Into::into))
+    }
+
+    /// Groups by each choice of keys.
+    #[must_use]
+    pub fn cube<C: Into<Column>>(&self, keys: impl IntoIterator<Item = C>) -> GroupedData {
+        GroupedData::new(self, Grouping::Cube, keys.into_iter().map(Into::into))
+    }
+
+    /// Aggregates over all rows.
+    ///
+    /// # Errors
+    /// As [`GroupedData::agg`].
+    pub fn agg<C: Into<Column>>(
+        &self,
+        aggregates: impl IntoIterator<Item = C>,
+    ) -> Result<DataFrame> {
+        self.group_by::<Column>([]).agg(aggregates)
+    }
+}

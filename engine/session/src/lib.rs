@@ -29,18 +29,25 @@
 //! ```
 
 mod assign;
+mod batch;
+mod builder;
 mod dataframe;
 mod error;
+mod frames;
 pub mod functions;
 mod grouped;
+mod late;
 mod na;
 pub mod prelude;
 mod query;
 mod reader;
 mod session;
 mod settings;
+mod start;
+mod statements;
 mod writer;
 
+pub use builder::SessionBuilder;
 pub use dataframe::DataFrame;
 pub use error::{Error, Result};
 pub use grouped::GroupedData;
@@ -61,7 +68,8 @@ pub use millstream_sql::{
 pub use millstream_types::{Coded, Fault, OutputMode};
 pub use na::{Fill, NaFunctions};
 pub use query::{QueryStatus, StreamingQuery, StreamingQueryListener};
-pub use reader::DataStreamReader;
-pub use session::{Outcome, Session, SessionBuilder, fault};
+pub use reader::{DataFrameReader, DataStreamReader};
+pub use session::{Session, fault};
 pub use settings::{Checkpoint, SETTINGS, SessionSettings, SettingInfo, parse_trigger};
+pub use statements::Outcome;
 pub use writer::DataStreamWriter;

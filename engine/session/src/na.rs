@@ -167,3 +167,11 @@ impl<'f> NaFunctions<'f> {
 fn column(name: &str) -> Column {
     col(&format!("`{name}`"))
 }
+
+impl DataFrame {
+    /// Handling of nulls.
+    #[must_use]
+    pub fn na(&self) -> NaFunctions<'_> {
+        NaFunctions::new(self)
+    }
+}

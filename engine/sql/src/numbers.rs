@@ -18,8 +18,8 @@ use datafusion::{
         tree_node::{Transformed, TransformedResult, TreeNode},
     },
     logical_expr::{
-        BinaryExpr, Case, Cast, Expr, ExprSchemable, LogicalPlan, Operator, TryCast, Union,
-        expr::ScalarFunction, expr_rewriter::NamePreserver, utils::merge_schema,
+        BinaryExpr, Case, Cast, Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Operator,
+        TryCast, Union, expr::ScalarFunction, expr_rewriter::NamePreserver, utils::merge_schema,
     },
     optimizer::AnalyzerRule,
 };
@@ -101,6 +101,8 @@ fn fresh_schema(plan: LogicalPlan) -> Result<LogicalPlan> {
             let inputs = times::same_in_union(union.inputs)?;
             Union::try_new_with_loose_types(inputs).map(LogicalPlan::Union)
         }
+        // Literals have other types than DataFusion gave them.
+        LogicalPlan::Values(values) => LogicalPlanBuilder::values(values.values)?.build(),
         other => other.recompute_schema(),
     }
 }
@@ -367,20 +369,7 @@ fn arithmetic(binary: BinaryExpr, schema: &DFSchema) -> Result<Transformed<Expr>
                 Box::new(literal_as_decimal(*binary.right)),
             ))))
         }
-        Operator::Plus | Operator::Minus | Operator::Multiply | Operator::Modulo
-            if (left == DataType::Float32 && right.is_integer())
-                || (left.is_integer() && right == DataType::Float32) =>
-        {
-            Ok(Transformed::yes(Expr::BinaryExpr(BinaryExpr::new(
-                Box::new(as_double(*binary.left, &left)),
-                binary.op,
-                Box::new(as_double(*binary.right, &right)),
-            ))))
-        }
-        op if has_decimal
-            && (left.is_floating() || right.is_floating())
-            && (op.is_numerical_operators() || op.supports_propagation()) =>
-        {
+        op if as_doubles(op, &left, &right) => {
             Ok(Transformed::yes(Expr::BinaryExpr(BinaryExpr::new(
                 Box::new(as_double(*binary.left, &left)),
                 op,
@@ -389,6 +378,19 @@ fn arithmetic(binary: BinaryExpr, schema: &DFSchema) -> Result<Transformed<Expr>
         }
         _ => Ok(Transformed::no(Expr::BinaryExpr(binary))),
     }
+}
+
+/// Whether both sides become doubles: a decimal beside a double or a float, in arithmetic a FLOAT
+/// beside a whole number.
+fn as_doubles(op: Operator, left: &DataType, right: &DataType) -> bool {
+    let beside = |one: &DataType, other: &DataType| {
+        let decimal = is_decimal(one)
+            && other.is_floating()
+            && (op.is_numerical_operators() || op.supports_propagation());
+        let single = *one == DataType::Float32 && other.is_integer() && op.is_numerical_operators();
+        decimal || single
+    };
+    beside(left, right) || beside(right, left)
 }
 
 /// Arithmetic over a text: beside a whole number it is a BIGINT, beside another it is a DOUBLE.

@@ -11,7 +11,7 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::SchemaRef;
+use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use datafusion::{
     common::config::ConfigOptions,
     logical_expr::LogicalPlan,
@@ -45,9 +45,9 @@ use crate::{
     late, lower, modes,
     numbers::SparkNumbers,
     plan_settings::PlanSettings,
-    provider::{self, Provider},
+    provider::Provider,
     resolve::Resolver,
-    statement::parse_query,
+    statement::{CreateTableStatement, parse_query},
     watermark::{PushFilterBelowWatermark, guard},
 };
 
@@ -112,7 +112,42 @@ impl Planner {
     /// # Errors
     /// The connector's reason why the table cannot be read.
     pub fn scan(&self, table: &Arc<Table>) -> Result<LogicalPlan, SqlError> {
-        provider::scan(table)
+        let catalog = Catalog::default();
+        let provider = self.provider(&catalog);
+        Resolver::new(&provider)
+            .read(table)
+            .map_err(|error| self.explain_missing(error))
+    }
+
+    /// Adds the table that a statement describes, with its computed columns.
+    ///
+    /// # Errors
+    /// As of [`Catalog::create_table`]; what is wrong with a computed column.
+    pub fn create_table(
+        &self,
+        catalog: &mut Catalog,
+        create: &CreateTableStatement,
+    ) -> Result<(), SqlError> {
+        let was = catalog.get(&create.name).ok().cloned();
+        catalog.create_table(create)?;
+        let Ok(Entry::Table(table)) = catalog.get(&create.name) else {
+            return Ok(());
+        };
+        if table.generated.is_empty() {
+            return Ok(());
+        }
+        let table = Arc::clone(table);
+        let Err(error) = self.scan(&table) else {
+            return Ok(());
+        };
+        catalog.drop(&create.name, true)?;
+        if let Some(was) = was {
+            catalog.add(was, true)?;
+        }
+        let clause = create.watermark.as_ref();
+        Err(error
+            .at(clause.and_then(|clause| clause.position))
+            .at(create.position))
     }
 
     /// The logical plan of a query text.
@@ -238,12 +273,29 @@ impl Planner {
         };
         let optimized = self.optimize(logical)?;
         let lowered = |mode| {
-            let plan = lower::lower(&optimized, late.as_ref(), mode, settings)?;
+            let reads = (settings, lower::Reads::Streams);
+            let plan = lower::lower(&optimized, late.as_ref(), mode, reads)?;
             modes::check(&plan, settings.check_correctness)?;
             Ok(plan)
         };
         modes::check_shape(&optimized, mode, |mode| lowered(mode).is_ok())?;
         lowered(mode)
+    }
+
+    /// Plans a query over what is there now: tables of mode batch, and constant rows, of which `rows` makes
+    /// tables. It is to run in one epoch, after which all that it gave is its result, in order if it has one.
+    ///
+    /// # Errors
+    /// Types that do not fit, and what operators cannot do.
+    pub fn plan_batch(
+        &self,
+        logical: LogicalPlan,
+        settings: &PlanSettings,
+        rows: &dyn Fn(RecordBatch) -> Result<Arc<Table>, SqlError>,
+    ) -> Result<StreamPlan, SqlError> {
+        let optimized = self.optimize(logical)?;
+        let reads = (settings, lower::Reads::Batches(rows));
+        lower::lower(&optimized, None, OutputMode::Changes, reads)
     }
 
     /// The modes in which a logical plan can run; empty if in none.

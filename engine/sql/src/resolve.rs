@@ -131,12 +131,20 @@ impl<'a> Resolver<'a> {
 
     /// The plan of a level of which every part is resolved.
     fn plan(&mut self, query: Query) -> Result<LogicalPlan, SqlError> {
+        let is_values = matches!(query.body.as_ref(), SetExpr::Values(_));
         let statement = Statement::Query(Box::new(query));
         let levels = std::mem::take(&mut self.levels);
         self.planner
             .sql_statement_to_plan_with_context(statement, &mut self.context)
             .and_then(marks_of_subqueries)
             .and_then(narrow_literals)
+            .and_then(|plan| {
+                if is_values {
+                    from::sparks_columns(&plan)
+                } else {
+                    Ok(plan)
+                }
+            })
             .map_err(|error| self.placed(from_datafusion(error), &levels))
     }
 
@@ -216,6 +224,19 @@ impl<'a> Resolver<'a> {
                 self.set(&mut query.body)?;
                 if query.order_by.is_none() {
                     return Ok(());
+                }
+                if matches!(query.body.as_ref(), SetExpr::Values(_)) {
+                    let rows = Query {
+                        body: query.body.clone(),
+                        ..*generate::star()?
+                    };
+                    let rows = self.plan(rows)?;
+                    let mut all = generate::star()?;
+                    generate::select_of(&mut all)?.from = vec![TableWithJoins {
+                        relation: self.relation_of(rows)?,
+                        joins: Vec::new(),
+                    }];
+                    query.body = all.body;
                 }
                 let unordered = Query {
                     order_by: None,

@@ -132,20 +132,7 @@ fn cast(values: &ArrayRef, to: &DataType, misfit: Misfit) -> Result<ArrayRef> {
             cast(&numbers, to, misfit)
         }
         (DataType::Float32 | DataType::Float64, DataType::Decimal128(..)) => {
-            // The digits that a double is written with are rounded, not its bits: 1.005 goes up. What
-            // is no number is null, whatever the cast.
-            let doubles = arrow::compute::cast(values, &DataType::Float64)?;
-            let mut digits = StringBuilder::new();
-            for value in doubles.as_primitive::<Float64Type>() {
-                match value.filter(|value| value.is_finite()) {
-                    Some(value) => {
-                        let _ = write!(digits, "{value}");
-                        digits.append_value("");
-                    }
-                    None => digits.append_null(),
-                }
-            }
-            let digits: ArrayRef = Arc::new(digits.finish());
+            let digits = digits_of_doubles(&arrow::compute::cast(values, &DataType::Float64)?);
             plain(&digits, to, misfit)
         }
         (DataType::List(_), DataType::List(item)) => {
@@ -181,6 +168,22 @@ fn cast(values: &ArrayRef, to: &DataType, misfit: Misfit) -> Result<ArrayRef> {
         }
         _ => plain(values, to, misfit),
     }
+}
+
+/// The digits that doubles are written with, which a decimal rounds and not their bits: 1.005 goes
+/// up. What is no number is null, whatever the cast.
+fn digits_of_doubles(doubles: &ArrayRef) -> ArrayRef {
+    let mut digits = StringBuilder::new();
+    for value in doubles.as_primitive::<Float64Type>() {
+        match value.filter(|value| value.is_finite()) {
+            Some(value) => {
+                let _ = write!(digits, "{value}");
+                digits.append_value("");
+            }
+            None => digits.append_null(),
+        }
+    }
+    Arc::new(digits.finish())
 }
 
 /// A cast that arrow answers as Spark does.

@@ -59,6 +59,32 @@ pub(super) fn rewrite(expr: &mut Expr) -> Result<(), SqlError> {
             op: UnaryOperator::Plus,
             expr: inner,
         } => *expr = called("positive", vec![inner.as_ref().clone()]),
+        Expr::Substring { .. }
+        | Expr::Overlay { .. }
+        | Expr::Trim { .. }
+        | Expr::Ceil { .. }
+        | Expr::Floor { .. } => spelled_out(expr),
+        Expr::Like {
+            pattern,
+            escape_char,
+            ..
+        }
+        | Expr::ILike {
+            pattern,
+            escape_char,
+            ..
+        } => match escape_char.take() {
+            Some(escape) => without_escape(pattern, &escape.value)?,
+            None => check_escapes(pattern)?,
+        },
+        _ => {}
+    }
+    Ok(())
+}
+
+/// Calls that are written with words between their arguments, as calls of functions.
+fn spelled_out(expr: &mut Expr) {
+    match expr {
         Expr::Substring {
             expr: value,
             substring_from,
@@ -115,22 +141,8 @@ pub(super) fn rewrite(expr: &mut Expr) -> Result<(), SqlError> {
                 vec![value.as_ref().clone(), Expr::Value(digits.clone())],
             )
         }
-        Expr::Like {
-            pattern,
-            escape_char,
-            ..
-        }
-        | Expr::ILike {
-            pattern,
-            escape_char,
-            ..
-        } => match escape_char.take() {
-            Some(escape) => without_escape(pattern, &escape.value)?,
-            None => check_escapes(pattern)?,
-        },
         _ => {}
     }
-    Ok(())
 }
 
 /// A cast that arrow may not know, as a call: `CAST(x AS STRING)`.
