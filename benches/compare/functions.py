@@ -259,8 +259,9 @@ class Spark:
         return self.known["answers"]
 
     def ask(self, query):
+        spark = self.started()
         try:
-            return {"rows": sorted(str(row[0]) for row in self.started().sql(query).collect())}
+            return {"rows": sorted(str(row[0]) for row in spark.sql(query).collect())}
         except Exception as error:
             text = str(error)
             found = re.search(r"\[([A-Z_0-9.]+)\]", text)

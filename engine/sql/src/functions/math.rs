@@ -36,11 +36,7 @@ const TABLE: &[Simple] = &[
     Simple::new("sqrt", ONE, Gives::Double, |call| {
         doubles(call, |x| Some(x.sqrt()))
     }),
-    Simple::new("rint", ONE, Gives::Double, |call| {
-        doubles(call, |x| Some(x.round_ties_even()))
-    }),
     Simple::new("div", &[Want::Any, Want::Any], Gives::Long, div),
-    Simple::new("factorial", &[Want::Int], Gives::Long, factorial),
     Simple::new(
         "pmod",
         &[Want::Any, Want::Any],
@@ -169,15 +165,6 @@ fn pmod(call: &Call<'_>) -> Result<ArrayRef> {
     let rests = rests.collect::<Result<Decimal128Array>>()?;
     let rests: ArrayRef = Arc::new(rests.with_data_type(wide));
     Ok(cast(&rests, call.gives)?)
-}
-
-fn factorial(call: &Call<'_>) -> Result<ArrayRef> {
-    let numbers = call.arguments[0].as_primitive::<Int32Type>();
-    let products = numbers.iter().map(|number| match number {
-        Some(number @ 0..=20) => Some((1..=i64::from(number)).product()),
-        _ => None,
-    });
-    Ok(Arc::new(products.collect::<Int64Array>()))
 }
 
 /// A number in another base; the sign of the base says whether the number has one.

@@ -232,7 +232,8 @@ pub(super) fn as_wanted(
 
 fn wanted(want: Want, found: &DataType, all: &[DataType]) -> DataType {
     match want {
-        Want::Any => found.clone(),
+        Want::Number if is_text(found) || *found == DataType::Null => DataType::Float64,
+        Want::Any | Want::Number => found.clone(),
         Want::ItemOf(place) => all
             .get(place)
             .and_then(|list| item_of(list).ok())
@@ -247,8 +248,6 @@ fn wanted(want: Want, found: &DataType, all: &[DataType]) -> DataType {
         // Bytes that are no text become one when the function runs.
         Want::Text if *found == DataType::Binary => DataType::Binary,
         Want::Text | Want::Units => DataType::Utf8,
-        Want::Number if is_text(found) || *found == DataType::Null => DataType::Float64,
-        Want::Number => found.clone(),
         Want::Decimal => match found {
             DataType::Int8 => DataType::Decimal128(3, 0),
             DataType::Int16 => DataType::Decimal128(5, 0),
