@@ -17,7 +17,6 @@ mod adapted;
 pub(crate) mod arrays;
 mod calendar;
 pub(crate) mod casts;
-mod civil;
 pub(crate) mod clock;
 mod codes;
 mod csv;
@@ -28,12 +27,12 @@ mod formatted;
 mod hash;
 mod higher;
 mod json;
+mod json_tuple;
 pub(crate) mod lists;
 mod maps;
 mod math;
 mod number_format;
 pub(crate) mod ordered;
-mod pattern;
 pub(crate) mod percentile;
 pub(crate) mod random;
 pub(crate) mod rounding;
@@ -232,7 +231,7 @@ impl Registry {
             strings::functions(),
             csv::functions(),
             spans::functions(),
-            vec![hash::function()],
+            vec![hash::function(), json_tuple::function()],
             rounding::functions(),
             several::functions(),
             datetime::functions(),

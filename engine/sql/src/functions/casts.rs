@@ -18,19 +18,17 @@ use arrow::{
         StringBuilder, StructArray, TimestampMicrosecondArray,
     },
     compute::{CastOptions, cast_with_options},
-    datatypes::{
-        DataType, Date32Type, Decimal128Type, Float32Type, Float64Type, TimeUnit,
-        TimestampMicrosecondType,
-    },
+    datatypes::{DataType, Decimal128Type, Float32Type, Float64Type, TimeUnit},
 };
-use chrono::{NaiveDate, NaiveTime};
 use datafusion::{
     common::{Result, ScalarValue},
     logical_expr::{Expr, ScalarUDF, expr::ScalarFunction},
 };
+use millstream_values::{instant, number, texts::Texts, zone::Zone};
 
 use super::{
     datetime,
+    json::refused,
     lists::as_list,
     simple::{Gives, Simple, Want, failed},
 };
@@ -104,11 +102,6 @@ pub(crate) fn is_special(from: &DataType, to: &DataType) -> bool {
         }
         (from, to) => is_nested(from) && is_nested(to),
     }
-}
-
-/// As `try_cast`.
-pub(super) fn cast_or_null(values: &ArrayRef, to: &DataType) -> Result<ArrayRef> {
-    cast(values, to, Misfit::IsNull)
 }
 
 fn cast(values: &ArrayRef, to: &DataType, misfit: Misfit) -> Result<ArrayRef> {
@@ -222,14 +215,8 @@ pub(super) fn texts(values: &ArrayRef) -> Result<ArrayRef> {
     };
     let rows = 0..values.len();
     let written: StringArray = match values.data_type() {
-        DataType::Float64 => {
-            let values = values.as_primitive::<Float64Type>().iter();
-            values.map(|value| value.map(java_double)).collect()
-        }
-        DataType::Float32 => {
-            let values = values.as_primitive::<Float32Type>().iter();
-            values.map(|value| value.map(java_float)).collect()
-        }
+        DataType::Float64 => numbers(values.as_primitive::<Float64Type>().iter(), number::double)?,
+        DataType::Float32 => numbers(values.as_primitive::<Float32Type>().iter(), number::single)?,
         DataType::Timestamp(..) => return datetime::time_texts(values),
         DataType::Binary => lossy(values),
         DataType::List(_) | DataType::LargeList(_) => {
@@ -269,30 +256,22 @@ pub(super) fn texts(values: &ArrayRef) -> Result<ArrayRef> {
     Ok(Arc::new(written))
 }
 
-fn java_double(value: f64) -> String {
-    let plain = value == 0.0 || (1e-3..1e7).contains(&value.abs());
-    java(plain, &format!("{value}"), &format!("{value:e}"))
-}
-
-fn java_float(value: f32) -> String {
-    let plain = value == 0.0 || (1e-3..1e7).contains(&value.abs());
-    java(plain, &format!("{value}"), &format!("{value:e}"))
-}
-
-/// Java's way of writing: at least one decimal, and an exponent for the small and the large.
-fn java(plain: bool, decimal: &str, scientific: &str) -> String {
-    match decimal {
-        "inf" => "Infinity".to_owned(),
-        "-inf" => "-Infinity".to_owned(),
-        "NaN" => "NaN".to_owned(),
-        decimal if plain && decimal.contains('.') => decimal.to_owned(),
-        decimal if plain => format!("{decimal}.0"),
-        _ => {
-            let (digits, exponent) = scientific.split_once('e').unwrap_or((scientific, "0"));
-            let point = if digits.contains('.') { "" } else { ".0" };
-            format!("{digits}{point}E{exponent}")
+/// Numbers as Java writes them.
+fn numbers<N>(
+    numbers: impl ExactSizeIterator<Item = Option<N>>,
+    write: fn(N, &mut Vec<u8>),
+) -> Result<StringArray> {
+    let mut out = Texts::with_capacity(numbers.len());
+    for number in numbers {
+        match number {
+            Some(number) => {
+                write(number, out.bytes());
+                out.close().map_err(refused)?;
+            }
+            None => out.push_null(),
         }
     }
+    out.finish().map_err(refused)
 }
 
 fn misfits(text: &str, what: &str) -> datafusion::common::DataFusionError {
@@ -303,174 +282,32 @@ fn misfits(text: &str, what: &str) -> datafusion::common::DataFusionError {
 }
 
 fn dates(values: &ArrayRef, misfit: Misfit) -> Result<ArrayRef> {
-    let read = arrow::compute::cast(values, &DataType::Date32)?;
-    let read = read.as_primitive::<Date32Type>();
-    let epoch = NaiveDate::default();
-    let dates = values
-        .as_string::<i32>()
-        .iter()
-        .enumerate()
-        .map(|(row, text)| {
-            let Some(text) = text else { return Ok(None) };
-            if read.is_valid(row) {
-                return Ok(Some(read.value(row)));
-            }
-            let trimmed = text.trim();
-            let date = trimmed.split([' ', 'T']).next().and_then(date);
-            let days = date.map(|date| date.signed_duration_since(epoch).num_days());
-            match days.and_then(|days| i32::try_from(days).ok()) {
-                None if misfit == Misfit::Fails => Err(misfits(text, "date")),
-                days => Ok(days),
-            }
-        });
+    let date = |text: Option<&str>| match text.map(|text| (text, instant::date(text.as_bytes()))) {
+        Some((text, None)) if misfit == Misfit::Fails => Err(misfits(text, "date")),
+        read => Ok(read.and_then(|(_, days)| days)),
+    };
+    let dates = values.as_string::<i32>().iter().map(date);
     Ok(Arc::new(dates.collect::<Result<Date32Array>>()?))
 }
 
+/// A text that names a zone is read by it where the type has a zone; where it has none, the zone counts
+/// for nothing.
 fn times(values: &ArrayRef, to: &DataType, misfit: Misfit) -> Result<ArrayRef> {
-    let read = arrow::compute::cast(values, to)?;
-    let read = read.as_primitive::<TimestampMicrosecondType>();
-    // A local time is what is written, whatever zone is written behind it.
-    let naive = matches!(to, DataType::Timestamp(_, None));
-    let times = values
-        .as_string::<i32>()
-        .iter()
-        .enumerate()
-        .map(|(row, text)| {
-            let Some(text) = text else { return Ok(None) };
-            let local = if naive { without_zone(text) } else { text };
-            if read.is_valid(row) && local.len() == text.len() {
-                return Ok(Some(read.value(row)));
-            }
-            match instant(local.trim()) {
-                None if misfit == Misfit::Fails => Err(misfits(text, "timestamp")),
-                micros => Ok(micros),
-            }
-        });
+    let zoned = matches!(to, DataType::Timestamp(_, Some(_)));
+    let zone = Zone::utc();
+    let micros = |text: &str| {
+        let at = instant::timestamp(text.as_bytes())?;
+        if zoned {
+            at.micros(&zone)
+        } else {
+            Some(at.local)
+        }
+    };
+    let time = |text: Option<&str>| match text.map(|text| (text, micros(text))) {
+        Some((text, None)) if misfit == Misfit::Fails => Err(misfits(text, "timestamp")),
+        read => Ok(read.and_then(|(_, micros)| micros)),
+    };
+    let times = values.as_string::<i32>().iter().map(time);
     let times = times.collect::<Result<TimestampMicrosecondArray>>()?;
     Ok(Arc::new(times.with_data_type(to.clone())))
-}
-
-/// A date and a time without the zone behind them.
-fn without_zone(text: &str) -> &str {
-    let text = text.trim();
-    let Some(begin) = text.find([' ', 'T']).map(|at| at + 1) else {
-        return text;
-    };
-    let clock = |letter: char| letter.is_ascii_digit() || ":. ".contains(letter);
-    let rest = text.get(begin..).unwrap_or_default();
-    let zone = rest.trim_start_matches(clock);
-    let named = zone.contains('/') || ["Z", "UTC", "GMT"].contains(&zone);
-    let offset = zone.starts_with(['+', '-'])
-        && zone.get(1..).is_some_and(|zone| {
-            zone.starts_with(|letter: char| letter.is_ascii_digit()) && zone.chars().all(clock)
-        });
-    if named || offset {
-        return text.strip_suffix(zone).unwrap_or(text).trim_end();
-    }
-    text
-}
-
-/// `2024`, `2024-2`, `2024-2-9`.
-fn date(text: &str) -> Option<NaiveDate> {
-    let (text, sign) = match text.strip_prefix('-') {
-        Some(text) => (text, -1),
-        None => (text.strip_prefix('+').unwrap_or(text), 1),
-    };
-    let mut parts = text.split('-');
-    let year = parts.next().filter(|year| (4..=6).contains(&year.len()))?;
-    let mut next = || match parts.next() {
-        None => Some(1),
-        Some(part) => digits(part, 2),
-    };
-    let (month, day) = (next()?, next()?);
-    let year: i32 = year.parse().ok()?;
-    let date = NaiveDate::from_ymd_opt(year * sign, month, day)?;
-    parts.next().is_none().then_some(date)
-}
-
-fn digits(text: &str, most: usize) -> Option<u32> {
-    let fits = !text.is_empty() && text.len() <= most;
-    let all = text.bytes().all(|digit| digit.is_ascii_digit());
-    (fits && all).then(|| text.parse().ok()).flatten()
-}
-
-/// Microseconds of a date with a time, of which minutes, seconds and a zone may lack.
-fn instant(text: &str) -> Option<i64> {
-    let (day, time) = match text.split_once([' ', 'T']) {
-        Some((day, time)) => (day, time.trim_end()),
-        None => (text, ""),
-    };
-    let day = date(day)?;
-    let (time, offset) = match time.strip_suffix('Z').or_else(|| time.strip_suffix("UTC")) {
-        Some(time) => (time.trim_end(), 0),
-        None => match time.rfind(['+', '-']) {
-            Some(at) => {
-                let (hours, minutes) = time[at + 1..]
-                    .split_once(':')
-                    .unwrap_or((&time[at + 1..], "0"));
-                let seconds = digits(hours, 2)? * 3600 + digits(minutes, 2)? * 60;
-                let sign = if time[at..].starts_with('-') { -1 } else { 1 };
-                (time[..at].trim_end(), sign * i64::from(seconds))
-            }
-            None => (time, 0),
-        },
-    };
-    let clock = if time.is_empty() {
-        NaiveTime::MIN
-    } else {
-        let (whole, fraction) = time.split_once('.').unwrap_or((time, ""));
-        let mut parts = whole.split(':');
-        let (hour, minute) = (digits(parts.next()?, 2)?, digits(parts.next()?, 2)?);
-        let second = parts.next().map_or(Some(0), |second| digits(second, 2))?;
-        if parts.next().is_some() || !fraction.bytes().all(|digit| digit.is_ascii_digit()) {
-            return None;
-        }
-        let micros: u32 = format!("{fraction:0<6}").get(..6)?.parse().ok()?;
-        NaiveTime::from_hms_micro_opt(hour, minute, second, micros)?
-    };
-    let local = day.and_time(clock).and_utc().timestamp_micros();
-    local.checked_sub(offset * 1_000_000)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_are_written_as_java_does() {
-        let cases = [
-            (0.0, "0.0"),
-            (-0.0, "-0.0"),
-            (1.5, "1.5"),
-            (9_999_999.0, "9999999.0"),
-            (1e7, "1.0E7"),
-            (123_456_789.123, "1.23456789123E8"),
-            (0.001, "0.001"),
-            (0.000_1, "1.0E-4"),
-            (1e300, "1.0E300"),
-            (f64::NEG_INFINITY, "-Infinity"),
-        ];
-        for (value, text) in cases {
-            assert_eq!(java_double(value), text);
-        }
-        assert_eq!(java_float(0.1), "0.1");
-    }
-
-    #[test]
-    fn parts_of_a_time_may_lack() {
-        let day = 86_400_000_000;
-        let cases = [
-            ("1970-01-02", Some(day)),
-            ("1970-1-2 1:2:3.5", Some(day + 3_723_500_000)),
-            ("1970-1-2T01:02", Some(day + 3_720_000_000)),
-            ("1970-1-2 01:02+1", Some(day + 120_000_000)),
-            ("1970", Some(0)),
-            ("1970-13", None),
-            ("1970-1-2 25:00", None),
-            ("abc", None),
-        ];
-        for (text, micros) in cases {
-            assert_eq!(instant(text), micros, "{text}");
-        }
-    }
 }

@@ -22,12 +22,13 @@ use datafusion::{
     common::{Result, ScalarValue},
     logical_expr::{Expr, ScalarUDF, expr::ScalarFunction},
 };
-
-use super::{
+use millstream_values::{
     civil::{Civil, DAY, SECOND, month_days, weekday},
     pattern::{Pattern, weekday_name},
-    simple::{Call, Gives, Simple, Want, failed, text_of},
+    zone::Zone,
 };
+
+use super::simple::{Call, Gives, Simple, Want, failed, text_of};
 use crate::{SqlError, types::timestamp};
 
 /// The pattern that Spark takes when none is given.
@@ -300,7 +301,8 @@ pub(crate) fn time_call(name: &str, expr: Expr) -> Expr {
 }
 
 fn check_pattern(literals: &[Option<&ScalarValue>]) -> Result<(), SqlError> {
-    text_of(literals, 1).map_or(Ok(()), |pattern| Pattern::new(pattern).map(|_| ()))
+    let pattern = text_of(literals, 1).map(Pattern::new).transpose();
+    pattern.map(|_| ()).map_err(SqlError::from)
 }
 
 fn second_type(
@@ -362,7 +364,8 @@ struct Patterns {
 impl Patterns {
     fn get(&mut self, text: &str) -> Result<&Pattern> {
         if self.last.as_ref().is_none_or(|(known, _)| known != text) {
-            let pattern = Pattern::new(text).map_err(SqlError::into_datafusion)?;
+            let pattern =
+                Pattern::new(text).map_err(|error| SqlError::from(error).into_datafusion())?;
             self.last = Some((text.to_owned(), pattern));
         }
         match &self.last {
@@ -419,6 +422,7 @@ fn parsed(
 ) -> Result<TimestampMicrosecondArray> {
     let input = cast(input, &DataType::Utf8)?;
     let mut known = Patterns::default();
+    let zone = Zone::utc();
     let mut out = TimestampMicrosecondArray::builder(input.len());
     for pair in input
         .as_string::<i32>()
@@ -429,7 +433,7 @@ fn parsed(
             out.append_null();
             continue;
         };
-        match known.get(pattern)?.read(text) {
+        match known.get(pattern)?.read(text, &zone) {
             Some(micros) => out.append_value(micros),
             None if must_fit => {
                 return Err(failed(format!(
@@ -447,6 +451,7 @@ pub(super) fn written(
     patterns: Option<&ArrayRef>,
 ) -> Result<ArrayRef> {
     let mut known = Patterns::default();
+    let zone = Zone::utc();
     let mut out = Vec::with_capacity(at.len());
     for (row, at) in at.iter().enumerate() {
         let pattern = match patterns {
@@ -455,7 +460,11 @@ pub(super) fn written(
             Some(patterns) => Some(patterns.as_string::<i32>().value(row)),
         };
         out.push(match (at, pattern) {
-            (Some(at), Some(pattern)) => Some(known.get(pattern)?.write(at)),
+            (Some(at), Some(pattern)) => {
+                let mut text = Vec::new();
+                known.get(pattern)?.write(at, &zone, &mut text);
+                Some(String::from_utf8_lossy(&text).into_owned())
+            }
             _ => None,
         });
     }

@@ -12,12 +12,12 @@ use datafusion::{
     common::{Result, ScalarValue},
     logical_expr::ScalarUDF,
 };
+use millstream_values::pattern::Pattern;
 
 use super::{
     datetime,
     math::decimal_texts,
     number_format::NumberFormat,
-    pattern::Pattern,
     simple::{Call, Gives, Simple, Want, failed, text_of},
 };
 use crate::{

@@ -9,11 +9,9 @@ use arrow::{
 };
 use chrono::{DateTime, Datelike, Duration, NaiveDate};
 use datafusion::{common::Result, logical_expr::ScalarUDF};
+use millstream_values::civil::{DAY, SECOND};
 
-use super::{
-    civil::{DAY, SECOND},
-    simple::{Call, Gives, Simple, Want, failed},
-};
+use super::simple::{Call, Gives, Simple, Want, failed};
 
 /// What `timestampdiff(UNIT, a, b)` becomes.
 pub(crate) const DIFFERENCE: &str = "__timestampdiff";
