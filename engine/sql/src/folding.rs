@@ -62,6 +62,13 @@ impl OptimizerRule for FoldArithmetic {
 }
 
 fn fold(expr: Expr) -> Result<Transformed<Expr>> {
+    if let Expr::Cast(cast) = &expr
+        && matches!(cast.expr.as_ref(), Expr::Literal(ScalarValue::Utf8(_), _))
+        && let Err(error) = evaluated(&expr, &DFSchema::empty())
+    {
+        let data_type = cast.field.data_type().clone();
+        return Ok(Transformed::yes(raise(with_condition(&error), data_type)));
+    }
     let Expr::BinaryExpr(binary) = &expr else {
         return Ok(Transformed::no(expr));
     };

@@ -13,17 +13,20 @@ use datafusion_spark::planner::SparkFunctionPlanner;
 
 use crate::{names::NamedCasts, rewrite::macros};
 
+mod adapted;
 pub(crate) mod arrays;
 mod bitmaps;
 mod buckets;
 mod calendar;
 pub(crate) mod casts;
 pub(crate) mod clock;
+mod codes;
 mod csv;
 pub(crate) mod date_parts;
 pub(crate) mod datetime;
 pub(crate) mod divide;
 pub(crate) mod fields;
+mod formatted;
 mod hash;
 mod higher;
 pub(crate) mod interval_operators;
@@ -35,6 +38,7 @@ pub(crate) mod lists;
 mod maps;
 mod math;
 mod misfit;
+mod number_format;
 pub(crate) mod ordered;
 pub(crate) mod patterned;
 pub(crate) mod percentile;
@@ -49,6 +53,8 @@ pub(crate) mod statistics;
 mod strings;
 mod subscript;
 mod text;
+mod units;
+mod vectors;
 pub(crate) mod window;
 pub(crate) mod window_values;
 pub(crate) mod zones;
@@ -171,6 +177,7 @@ impl Registry {
             .insert(0, Arc::new(interval_operators::SparkIntervals));
         registry.add_data_fusions();
         registry.add_sparks();
+        registry.adapt();
         registry.add_ours();
         registry.add_aliases();
         registry
@@ -210,6 +217,23 @@ impl Registry {
         }
     }
 
+    /// Puts Spark's coercion around functions, under all their names.
+    fn adapt(&mut self) {
+        for line in adapted::TABLE {
+            let Some(inner) = self.scalar.get(line.name).cloned() else {
+                continue;
+            };
+            let outer = adapted::adapted(line, &inner);
+            let same = self.scalar.values_mut().filter(|known| **known == inner);
+            same.for_each(|known| *known = Arc::clone(&outer));
+        }
+        for side in ["ltrim", "rtrim"] {
+            if let Some(function) = self.scalar.get(side).cloned() {
+                self.scalar.insert(format!("__{side}"), function);
+            }
+        }
+    }
+
     fn add_ours(&mut self) {
         let ours = FunctionOrigin::Millstream;
         let of_context = [window::functions(), clock::functions(), random::functions()];
@@ -238,6 +262,10 @@ impl Registry {
             several::functions(),
             datetime::functions(),
             text::functions(),
+            units::functions(),
+            codes::functions(),
+            formatted::functions(),
+            vectors::functions(),
             json::functions(),
             lists::visible(),
         ];

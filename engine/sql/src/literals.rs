@@ -44,6 +44,10 @@ pub(crate) fn read(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
                 if adjacent && is_word(out.last(), "r") {
                     out.pop();
                     token.token = Token::SingleQuotedString(text);
+                } else if is_word(out.last(), "x") {
+                    // Blanks may stand between the letter and the digits.
+                    out.pop();
+                    token.token = hexadecimal(text);
                 } else {
                     let quote = match token.token {
                         Token::DoubleQuotedString(_) => "\"\"",
@@ -52,6 +56,7 @@ pub(crate) fn read(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
                     token.token = Token::SingleQuotedString(unescaped(&text, quote));
                 }
             }
+            Token::HexStringLiteral(digits) => token.token = hexadecimal(std::mem::take(digits)),
             Token::Word(word) if word.quote_style == Some('`') => {
                 word.value = word.value.replace("``", "`");
             }
@@ -73,6 +78,14 @@ pub(crate) fn read(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
         out.push(token);
     }
     out
+}
+
+/// The digits of `X'…'`; before an odd number of them stands a 0.
+fn hexadecimal(digits: String) -> Token {
+    if digits.len().is_multiple_of(2) {
+        return Token::HexStringLiteral(digits);
+    }
+    Token::HexStringLiteral(format!("0{digits}"))
 }
 
 /// `1.5` and `D` that stand together.

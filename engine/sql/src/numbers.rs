@@ -18,18 +18,20 @@ use datafusion::{
         tree_node::{Transformed, TransformedResult, TreeNode},
     },
     logical_expr::{
-        BinaryExpr, Cast, Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Operator, TryCast,
-        Union, expr::ScalarFunction, expr_rewriter::NamePreserver, utils::merge_schema,
+        BinaryExpr, Case, Cast, Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Operator,
+        TryCast, Union, expr::ScalarFunction, expr_rewriter::NamePreserver, utils::merge_schema,
     },
     optimizer::AnalyzerRule,
 };
 
 use crate::{
+    SqlError,
     functions::{
         casts,
         divide::{divide, wide},
     },
     times,
+    types::spark_name,
 };
 
 /// The rule.
@@ -52,8 +54,17 @@ impl AnalyzerRule for SparkNumbers {
             Expr::BinaryExpr(binary) => arithmetic(binary, schema),
             Expr::Cast(cast) => cast_by_spark(cast, schema),
             Expr::ScalarFunction(call) => {
-                plain_cast(call, schema)?.transform_data(|expr| times::same_in_values(expr, schema))
+                let done = plain_cast(call, schema)?;
+                let done = done.transform_data(|expr| match expr {
+                    Expr::ScalarFunction(call) => arguments(call, schema),
+                    other => Ok(Transformed::no(other)),
+                })?;
+                done.transform_data(|expr| times::same_in_values(expr, schema))
             }
+            Expr::Case(case) => {
+                choice(case, schema)?.transform_data(|expr| times::same_in_values(expr, schema))
+            }
+            Expr::Negative(value) => negative(*value, schema),
             other => times::same_in_values(other, schema),
         })
     }
@@ -123,12 +134,189 @@ fn plain_cast(mut call: ScalarFunction, schema: &DFSchema) -> Result<Transformed
     if casts::is_special(&from, &to) {
         return Ok(Transformed::no(expr));
     }
+    let number = from.is_numeric() || from == DataType::Boolean;
+    if number && matches!(to, DataType::Date32 | DataType::Timestamp(_, None)) {
+        return Err(SqlError::Types {
+            message: format!("{} is not cast to {}", spark_name(&from), spark_name(&to)),
+        }
+        .into_datafusion());
+    }
     let value = Box::new(call.args.swap_remove(0));
     if tries {
         return Ok(Transformed::yes(Expr::TryCast(TryCast::new(value, to))));
     }
     Ok(Transformed::yes(
         times::cast(Cast::new(value, to), schema)?.data,
+    ))
+}
+
+/// Functions whose arguments get one type, that of their values.
+const OF_ONE_TYPE: [&str; 6] = ["array", "coalesce", "greatest", "if", "least", "make_array"];
+
+/// Arguments of functions that need Spark's common type.
+fn arguments(mut call: ScalarFunction, schema: &DFSchema) -> Result<Transformed<Expr>> {
+    let name = call.func.name().to_owned();
+    let name = name.as_str();
+    if OF_ONE_TYPE.contains(&name) {
+        let skipped = usize::from(name == "if");
+        let changed = of_one_type(&mut call.args[skipped..], schema)?;
+        let call = Expr::ScalarFunction(call);
+        return Ok(Transformed::new_transformed(call, changed));
+    }
+    if !["div", "pmod"].contains(&name) {
+        return Ok(Transformed::no(Expr::ScalarFunction(call)));
+    }
+    let types = call.args.iter().map(|arg| arg.get_type(schema));
+    let types = types.collect::<Result<Vec<_>>>()?;
+    let floats = types.iter().any(DataType::is_floating);
+    if name == "div" && floats {
+        return Err(SqlError::Types {
+            message: "div takes whole numbers and decimals".to_owned(),
+        }
+        .into_datafusion());
+    }
+    if name == "div" && types.iter().any(is_text) {
+        for arg in &mut call.args {
+            *arg = Expr::Cast(Cast::new(Box::new(std::mem::take(arg)), DataType::Int64));
+        }
+    } else if !floats && types.iter().any(is_decimal) {
+        for (arg, found) in call.args.iter_mut().zip(&types) {
+            *arg = as_decimal(std::mem::take(arg), found);
+        }
+    }
+    if name != "pmod" {
+        return Ok(Transformed::yes(Expr::ScalarFunction(call)));
+    }
+    let types = call.args.iter().map(|arg| arg.get_type(schema));
+    let types = types.collect::<Result<Vec<_>>>()?;
+    let mut arguments = call.args;
+    if types.iter().all(|found| *found == DataType::Null) {
+        for arg in &mut arguments {
+            *arg = Expr::Cast(Cast::new(Box::new(std::mem::take(arg)), DataType::Float64));
+        }
+    }
+    of_one_type(&mut arguments, schema)?;
+    let rest = Expr::ScalarFunction(ScalarFunction::new_udf(call.func, arguments));
+    // A rest of decimals has as many digits before the point as the shorter of the two.
+    let [DataType::Decimal128(p1, s1), DataType::Decimal128(p2, s2)] = types.as_slice() else {
+        return Ok(Transformed::yes(rest));
+    };
+    let whole = |precision: &u8, scale: &i8| i16::from(*precision) - i16::from(*scale);
+    let scale = *s1.max(s2);
+    let precision = whole(p1, s1).min(whole(p2, s2)) + i16::from(scale);
+    let wanted = DataType::Decimal128(u8::try_from(precision.clamp(1, 38)).unwrap_or(38), scale);
+    Ok(Transformed::yes(Expr::Cast(Cast::new(
+        Box::new(rest),
+        wanted,
+    ))))
+}
+
+/// The results of a CASE have one type.
+fn choice(mut case: Case, schema: &DFSchema) -> Result<Transformed<Expr>> {
+    let mut results: Vec<&mut Expr> = case
+        .when_then_expr
+        .iter_mut()
+        .map(|(_, then)| then.as_mut())
+        .chain(case.else_expr.as_deref_mut())
+        .collect();
+    let mut values: Vec<Expr> = results
+        .iter_mut()
+        .map(|result| std::mem::take(*result))
+        .collect();
+    let changed = of_one_type(&mut values, schema)?;
+    for (result, value) in results.into_iter().zip(values) {
+        *result = value;
+    }
+    Ok(Transformed::new_transformed(Expr::Case(case), changed))
+}
+
+/// Casts to the common type, if there is one; whether anything was cast.
+fn of_one_type(args: &mut [Expr], schema: &DFSchema) -> Result<bool> {
+    let types = args.iter().map(|arg| arg.get_type(schema));
+    let types = types.collect::<Result<Vec<_>>>()?;
+    let Some(wide) = common_type(&types) else {
+        return Ok(false);
+    };
+    let mut changed = false;
+    for (arg, found) in args.iter_mut().zip(types) {
+        if found != wide {
+            *arg = Expr::Cast(Cast::new(Box::new(std::mem::take(arg)), wide.clone()));
+            changed = true;
+        }
+    }
+    Ok(changed)
+}
+
+fn is_text(found: &DataType) -> bool {
+    matches!(found, DataType::Utf8 | DataType::Utf8View)
+}
+
+/// The type that a number and a text have beside each other.
+fn beside_text(number: &DataType) -> DataType {
+    if number.is_integer() {
+        DataType::Int64
+    } else {
+        DataType::Float64
+    }
+}
+
+/// The type of numbers of different types beside each other; of other types if all are the same.
+/// Nulls have no say.
+fn common_type(types: &[DataType]) -> Option<DataType> {
+    let mut known = types.iter().filter(|found| **found != DataType::Null);
+    let first = known.next()?.clone();
+    known.try_fold(first, |so_far, next| match (&so_far, next) {
+        (one, other) if one == other => Some(so_far),
+        (one, other) if is_text(one) && other.is_numeric() => Some(beside_text(other)),
+        (one, other) if one.is_numeric() && is_text(other) => Some(beside_text(one)),
+        (one, other) if !one.is_numeric() || !other.is_numeric() => None,
+        (one, other) if one.is_floating() || other.is_floating() => {
+            let single = *one == DataType::Float32 && *other == DataType::Float32;
+            Some(if single {
+                DataType::Float32
+            } else {
+                DataType::Float64
+            })
+        }
+        (one, other) if is_decimal(one) || is_decimal(other) => {
+            let ((p1, s1), (p2, s2)) = (decimal_digits(one)?, decimal_digits(other)?);
+            let scale = s1.max(s2);
+            let whole = (i16::from(p1) - i16::from(s1)).max(i16::from(p2) - i16::from(s2));
+            let precision = (whole + i16::from(scale)).min(38);
+            Some(DataType::Decimal128(u8::try_from(precision).ok()?, scale))
+        }
+        (one, other) => Some(if one.primitive_width() >= other.primitive_width() {
+            one.clone()
+        } else {
+            other.clone()
+        }),
+    })
+}
+
+/// Precision and scale of a decimal, or of a decimal that holds all numbers of an integer type.
+fn decimal_digits(data_type: &DataType) -> Option<(u8, i8)> {
+    match data_type {
+        DataType::Decimal128(precision, scale) => Some((*precision, *scale)),
+        DataType::Int8 | DataType::UInt8 => Some((3, 0)),
+        DataType::Int16 | DataType::UInt16 => Some((5, 0)),
+        DataType::Int32 | DataType::UInt32 => Some((10, 0)),
+        DataType::Int64 | DataType::UInt64 => Some((20, 0)),
+        _ => None,
+    }
+}
+
+/// The negative of a text is that of a double.
+fn negative(value: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
+    let found = value.get_type(schema);
+    let text = found.is_ok_and(|found| is_text(&found) || found == DataType::Null);
+    let value = if text {
+        Expr::Cast(Cast::new(Box::new(value), DataType::Float64))
+    } else {
+        value
+    };
+    Ok(Transformed::new_transformed(
+        Expr::Negative(Box::new(value)),
+        text,
     ))
 }
 
@@ -185,10 +373,7 @@ fn arithmetic(binary: BinaryExpr, schema: &DFSchema) -> Result<Transformed<Expr>
                 Box::new(literal_as_decimal(*binary.right)),
             ))))
         }
-        op if has_decimal
-            && (left.is_floating() || right.is_floating())
-            && (op.is_numerical_operators() || op.supports_propagation()) =>
-        {
+        op if as_doubles(op, &left, &right) => {
             Ok(Transformed::yes(Expr::BinaryExpr(BinaryExpr::new(
                 Box::new(as_double(*binary.left, &left)),
                 op,
@@ -199,13 +384,25 @@ fn arithmetic(binary: BinaryExpr, schema: &DFSchema) -> Result<Transformed<Expr>
     }
 }
 
+/// Whether both sides become doubles: a decimal beside a double or a float, in arithmetic a FLOAT
+/// beside a whole number.
+fn as_doubles(op: Operator, left: &DataType, right: &DataType) -> bool {
+    let beside = |one: &DataType, other: &DataType| {
+        let decimal = is_decimal(one)
+            && other.is_floating()
+            && (op.is_numerical_operators() || op.supports_propagation());
+        let single = *one == DataType::Float32 && other.is_integer() && op.is_numerical_operators();
+        decimal || single
+    };
+    beside(left, right) || beside(right, left)
+}
+
 /// Arithmetic over a text: beside a whole number it is a BIGINT, beside another it is a DOUBLE.
 pub(crate) fn texts_as_numbers(
     binary: &BinaryExpr,
     left: &DataType,
     right: &DataType,
 ) -> Option<BinaryExpr> {
-    let is_text = |found: &DataType| matches!(found, DataType::Utf8 | DataType::Utf8View);
     let number = match (is_text(left), is_text(right)) {
         (true, false) => right,
         (false, true) => left,
@@ -255,10 +452,17 @@ fn is_decimal(data_type: &DataType) -> bool {
     matches!(data_type, DataType::Decimal128(_, _))
 }
 
+/// The value of an integer literal; one with a letter behind it is a cast of its text.
 fn integer(expr: &Expr) -> Option<i64> {
     match expr {
         Expr::Literal(ScalarValue::Int32(Some(value)), _) => Some(i64::from(*value)),
         Expr::Literal(ScalarValue::Int64(Some(value)), _) => Some(*value),
+        Expr::Cast(cast) if *cast.field.data_type() == DataType::Int64 => {
+            match cast.expr.as_ref() {
+                Expr::Literal(ScalarValue::Utf8(Some(digits)), _) => digits.parse().ok(),
+                _ => None,
+            }
+        }
         _ => None,
     }
 }
@@ -277,12 +481,8 @@ fn literal_as_decimal(expr: Expr) -> Expr {
 }
 
 fn as_decimal(expr: Expr, data_type: &DataType) -> Expr {
-    let precision = match data_type {
-        DataType::Int8 | DataType::UInt8 => 3,
-        DataType::Int16 | DataType::UInt16 => 5,
-        DataType::Int32 | DataType::UInt32 => 10,
-        DataType::Int64 | DataType::UInt64 => 20,
-        _ => return expr,
+    let (false, Some((precision, _))) = (is_decimal(data_type), decimal_digits(data_type)) else {
+        return expr;
     };
     if integer(&expr).is_some() {
         return literal_as_decimal(expr);

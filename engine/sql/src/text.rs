@@ -113,6 +113,10 @@ impl Dialect for SparkSql {
         true
     }
 
+    fn parse_prefix(&self, parser: &mut Parser<'_>) -> Option<Result<Expr, ParserError>> {
+        operators::trim(parser)
+    }
+
     fn parse_infix(
         &self,
         parser: &mut Parser<'_>,

@@ -10,12 +10,12 @@
     reason = "enums of other crates, with many variants and more to come"
 )]
 
-use std::sync::Arc;
+use std::{fmt::Write, sync::Arc};
 
 use arrow::{
     array::{
         Array, ArrayRef, AsArray, BooleanArray, Date32Array, ListArray, MapArray, StringArray,
-        StructArray, TimestampMicrosecondArray,
+        StringBuilder, StructArray, TimestampMicrosecondArray,
     },
     compute::{CastOptions, cast_with_options},
     datatypes::{DataType, Decimal128Type, Float32Type, Float64Type, TimeUnit},
@@ -87,12 +87,18 @@ fn is_nested(data_type: &DataType) -> bool {
 pub(crate) fn is_special(from: &DataType, to: &DataType) -> bool {
     match (from, to) {
         (from, DataType::Utf8) => {
-            from.is_floating() || is_nested(from) || intervals::is_interval(from)
+            from.is_floating()
+                || is_nested(from)
+                || intervals::is_interval(from)
+                || *from == DataType::Binary
         }
         (DataType::Utf8, to) if intervals::is_interval(to) => true,
         (from, to) if intervals::is_counted(from) => to.is_integer(),
         (DataType::Utf8, DataType::Date32 | DataType::Timestamp(TimeUnit::Microsecond, _))
-        | (DataType::Decimal128(..), DataType::Boolean) => true,
+        | (DataType::Decimal128(..), DataType::Boolean)
+        | (DataType::Boolean | DataType::Float32 | DataType::Float64, DataType::Decimal128(..)) => {
+            true
+        }
         (from, to) => is_nested(from) && is_nested(to),
     }
 }
@@ -116,6 +122,14 @@ fn cast(values: &ArrayRef, to: &DataType, misfit: Misfit) -> Result<ArrayRef> {
             let values = values.as_primitive::<Decimal128Type>().iter();
             let truths = values.map(|value| value.map(|value| value != 0));
             Ok(Arc::new(truths.collect::<BooleanArray>()))
+        }
+        (DataType::Boolean, DataType::Decimal128(..)) => {
+            let numbers = arrow::compute::cast(values, &DataType::Int8)?;
+            cast(&numbers, to, misfit)
+        }
+        (DataType::Float32 | DataType::Float64, DataType::Decimal128(..)) => {
+            let digits = digits_of_doubles(&arrow::compute::cast(values, &DataType::Float64)?);
+            plain(&digits, to, misfit)
         }
         (DataType::List(_), DataType::List(item)) => {
             let list = as_list(values)?;
@@ -148,14 +162,42 @@ fn cast(values: &ArrayRef, to: &DataType, misfit: Misfit) -> Result<ArrayRef> {
             let map = MapArray::try_new(Arc::clone(entries), offsets, structs, nulls, *sorted)?;
             Ok(Arc::new(map))
         }
-        _ => {
-            let options = CastOptions {
-                safe: misfit == Misfit::IsNull,
-                ..CastOptions::default()
-            };
-            Ok(cast_with_options(values, to, &options)?)
+        _ => plain(values, to, misfit),
+    }
+}
+
+/// The digits that doubles are written with, which a decimal rounds and not their bits: 1.005 goes
+/// up. What is no number is null, whatever the cast.
+fn digits_of_doubles(doubles: &ArrayRef) -> ArrayRef {
+    let mut digits = StringBuilder::new();
+    for value in doubles.as_primitive::<Float64Type>() {
+        match value.filter(|value| value.is_finite()) {
+            Some(value) => {
+                let _ = write!(digits, "{value}");
+                digits.append_value("");
+            }
+            None => digits.append_null(),
         }
     }
+    Arc::new(digits.finish())
+}
+
+/// A cast that arrow answers as Spark does.
+fn plain(values: &ArrayRef, to: &DataType, misfit: Misfit) -> Result<ArrayRef> {
+    let options = CastOptions {
+        safe: misfit == Misfit::IsNull,
+        ..CastOptions::default()
+    };
+    Ok(cast_with_options(values, to, &options)?)
+}
+
+/// Bytes as texts; where they are none, with a mark for each piece that is no character.
+fn lossy(values: &ArrayRef) -> StringArray {
+    let values = values.as_binary::<i32>();
+    let texts = values
+        .iter()
+        .map(|value| value.map(String::from_utf8_lossy));
+    texts.collect()
 }
 
 /// Values as Spark writes them.
@@ -182,6 +224,7 @@ pub(super) fn texts(values: &ArrayRef) -> Result<ArrayRef> {
         found if intervals::is_interval(found) => {
             intervals::texts(values).unwrap_or_else(|| StringArray::new_null(values.len()))
         }
+        DataType::Binary => lossy(values),
         DataType::List(_) | DataType::LargeList(_) => {
             let list = as_list(values)?;
             let items = part(list.values())?;

@@ -9,7 +9,7 @@
 use std::sync::Arc;
 
 use arrow::{
-    array::{ArrayRef, AsArray, Decimal128Array, Float64Array},
+    array::{ArrayRef, AsArray, Decimal128Array, Float64Array, Int64Array},
     datatypes::{DataType, Decimal128Type, Float64Type, i256},
     error::ArrowError,
 };
@@ -65,6 +65,11 @@ fn exact(operator: Operator, [left, right]: [(u8, i8); 2]) -> Option<(i32, i32)>
             Some(((p1 - s1).max(p2 - s2) + scale + 1, scale))
         }
         Operator::Multiply => Some((p1 + p2 + 1, s1 + s2)),
+        // What is computed on the way has more digits than the rest.
+        Operator::Modulo => {
+            let scale = s1.max(s2);
+            Some(((p1 - s1).max(p2 - s2) + scale, scale))
+        }
         _ => None,
     }
 }
@@ -74,6 +79,7 @@ impl ScalarUDFImpl for Wide {
         match self.operator {
             Operator::Plus => "add",
             Operator::Minus => "subtract",
+            Operator::Modulo => "remainder",
             _ => "multiply",
         }
     }
@@ -90,7 +96,14 @@ impl ScalarUDFImpl for Wide {
         if let [DataType::Decimal128(p1, s1), DataType::Decimal128(p2, s2)] = arg_types
             && let Some((precision, scale)) = exact(self.operator, [(*p1, *s1), (*p2, *s2)])
         {
-            let (precision, scale) = adjusted(precision, scale);
+            let (precision, scale) = match self.operator {
+                Operator::Modulo => {
+                    let whole =
+                        (i32::from(*p1) - i32::from(*s1)).min(i32::from(*p2) - i32::from(*s2));
+                    adjusted(whole + scale, scale)
+                }
+                _ => adjusted(precision, scale),
+            };
             return Ok(DataType::Decimal128(precision, scale));
         }
         Err(SqlError::Types {
@@ -121,8 +134,12 @@ impl ScalarUDFImpl for Wide {
                 operator => {
                     let l = power(common - s1).and_then(|up| l.checked_mul(up));
                     let r = power(common - s2).and_then(|up| r.checked_mul(up));
+                    if operator == Operator::Modulo && r == Some(i256::ZERO) {
+                        return Err(zero());
+                    }
                     let sum = l.zip(r).and_then(|(l, r)| match operator {
                         Operator::Plus => l.checked_add(r),
+                        Operator::Modulo => l.checked_rem(r),
                         _ => l.checked_sub(r),
                     });
                     sum.map(|sum| (sum, common))
@@ -167,6 +184,31 @@ fn rounded(value: i256, digits: i32) -> Option<i256> {
         value.checked_add(half)
     };
     shifted?.checked_div(unit)
+}
+
+/// `div`: the whole part of a quotient of decimals.
+pub(super) fn whole_quotients(left: &ArrayRef, right: &ArrayRef) -> Result<ArrayRef> {
+    let left = left.as_primitive::<Decimal128Type>();
+    let right = right.as_primitive::<Decimal128Type>();
+    let (s1, s2) = (i32::from(left.scale()), i32::from(right.scale()));
+    let common = s1.max(s2);
+    let (up_left, up_right) = (power(common - s1), power(common - s2));
+    let mut out = Int64Array::builder(left.len());
+    for pair in left.iter().zip(right) {
+        let (Some(l), Some(r)) = pair else {
+            out.append_null();
+            continue;
+        };
+        if r == 0 {
+            return Err(zero());
+        }
+        let l = up_left.and_then(|up| i256::from_i128(l).checked_mul(up));
+        let r = up_right.and_then(|up| i256::from_i128(r).checked_mul(up));
+        let quotient = l.zip(r).and_then(|(l, r)| l.checked_div(r)?.to_i128());
+        let quotient = quotient.and_then(|quotient| i64::try_from(quotient).ok());
+        out.append_value(quotient.ok_or_else(overflow)?);
+    }
+    Ok(Arc::new(out.finish()))
 }
 
 #[derive(Debug, PartialEq, Eq, Hash)]

@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use arrow::{
     array::{
-        Array, ArrayRef, AsArray, Int32Array, Int64Array, ListArray, StringArray, StructArray,
-        UInt32Array, new_null_array,
+        Array, ArrayRef, AsArray, Int32Array, ListArray, StringArray, StructArray, UInt32Array,
+        new_null_array,
     },
     buffer::{NullBuffer, OffsetBuffer},
     compute::{cast, concat, take},
@@ -78,23 +78,6 @@ const TABLE: &[Simple] = &[
     Simple::new("typeof", &[Want::Any], Gives::Text, |call| {
         let name = crate::types::simple_name(call.arguments[0].data_type());
         Ok(Arc::new(StringArray::from(vec![name; call.rows])))
-    }),
-    Simple::new("div", &[Want::Long, Want::Long], Gives::Long, |call| {
-        let left = call.arguments[0].as_primitive::<Int64Type>();
-        let right = call.arguments[1].as_primitive::<Int64Type>();
-        let quotients = left
-            .iter()
-            .zip(right)
-            .map(|pair| match pair {
-                (Some(_), Some(0)) => Err(failed("[DIVIDE_BY_ZERO] a division by zero")),
-                (Some(l), Some(r)) => l
-                    .checked_div(r)
-                    .map(Some)
-                    .ok_or_else(|| failed("[ARITHMETIC_OVERFLOW] a division overflows")),
-                _ => Ok(None),
-            })
-            .collect::<Result<Int64Array>>()?;
-        Ok(Arc::new(quotients))
     }),
 ];
 

@@ -8,12 +8,13 @@
 use std::sync::Arc;
 
 use arrow::{
-    array::{Array, ArrayRef, AsArray, Float64Array, Int64Array, StringArray},
+    array::{Array, ArrayRef, AsArray, Decimal128Array, Float64Array, Int64Array, StringArray},
     compute::cast,
-    datatypes::{DataType, Decimal128Type, DecimalType, Float64Type, Int32Type},
+    datatypes::{DataType, Decimal128Type, DecimalType, Float64Type, Int32Type, Int64Type},
 };
 use datafusion::{common::Result, logical_expr::ScalarUDF};
 
+use super::divide;
 use super::simple::{Call, Gives, Simple, Want, failed};
 
 const ONE: &[Want] = &[Want::Double];
@@ -35,10 +36,13 @@ const TABLE: &[Simple] = &[
     Simple::new("sqrt", ONE, Gives::Double, |call| {
         doubles(call, |x| Some(x.sqrt()))
     }),
-    Simple::new("rint", ONE, Gives::Double, |call| {
-        doubles(call, |x| Some(x.round_ties_even()))
-    }),
-    Simple::new("factorial", &[Want::Int], Gives::Long, factorial),
+    Simple::new("div", &[Want::Any, Want::Any], Gives::Long, div),
+    Simple::new(
+        "pmod",
+        &[Want::Any, Want::Any],
+        Gives::Of(|types, _| Ok(types[0].clone())),
+        pmod,
+    ),
     Simple::new("space", &[Want::Int], Gives::Text, |call| {
         let counts = call.arguments[0].as_primitive::<Int32Type>();
         let spaces = counts.iter().map(|count| {
@@ -97,13 +101,70 @@ fn log(call: &Call<'_>) -> Result<ArrayRef> {
     Ok(Arc::new(answers.collect::<Float64Array>()))
 }
 
-fn factorial(call: &Call<'_>) -> Result<ArrayRef> {
-    let numbers = call.arguments[0].as_primitive::<Int32Type>();
-    let products = numbers.iter().map(|number| match number {
-        Some(number @ 0..=20) => Some((1..=i64::from(number)).product()),
-        _ => None,
+/// The whole part of a quotient of whole numbers or decimals.
+fn div(call: &Call<'_>) -> Result<ArrayRef> {
+    let (left, right) = (&call.arguments[0], &call.arguments[1]);
+    let decimal = |values: &ArrayRef| matches!(values.data_type(), DataType::Decimal128(..));
+    if decimal(left) && decimal(right) {
+        return divide::whole_quotients(left, right);
+    }
+    let (left, right) = (
+        cast(left, &DataType::Int64)?,
+        cast(right, &DataType::Int64)?,
+    );
+    let left = left.as_primitive::<Int64Type>().iter();
+    let quotients = left.zip(right.as_primitive::<Int64Type>());
+    let quotients = quotients.map(|pair| match pair {
+        (Some(_), Some(0)) => Err(failed("[DIVIDE_BY_ZERO] a division by zero")),
+        (Some(l), Some(r)) => l
+            .checked_div(r)
+            .map(Some)
+            .ok_or_else(|| failed("[ARITHMETIC_OVERFLOW] a division overflows")),
+        _ => Ok(None),
     });
-    Ok(Arc::new(products.collect::<Int64Array>()))
+    Ok(Arc::new(quotients.collect::<Result<Int64Array>>()?))
+}
+
+/// The rest of a division, which is never negative beside a positive divisor. Both have one type.
+fn pmod(call: &Call<'_>) -> Result<ArrayRef> {
+    let (left, right) = (&call.arguments[0], &call.arguments[1]);
+    let zero = || failed("[REMAINDER_BY_ZERO] a division by zero");
+    if left.data_type().is_floating() {
+        let (left, right) = (
+            cast(left, &DataType::Float64)?,
+            cast(right, &DataType::Float64)?,
+        );
+        let left = left.as_primitive::<Float64Type>().iter();
+        let rests = left.zip(right.as_primitive::<Float64Type>());
+        let rests = rests.map(|pair| match pair {
+            (Some(_), Some(0.0)) => Err(zero()),
+            (Some(l), Some(r)) if l % r < 0.0 => Ok(Some((l % r + r) % r)),
+            (Some(l), Some(r)) => Ok(Some(l % r)),
+            _ => Ok(None),
+        });
+        let rests: ArrayRef = Arc::new(rests.collect::<Result<Float64Array>>()?);
+        return Ok(cast(&rests, call.gives)?);
+    }
+    // Whole numbers and decimals alike count units; a sum of two of them has a place in 128 bits,
+    // for decimals end at 38 digits.
+    let wide = match left.data_type() {
+        DataType::Decimal128(..) => left.data_type().clone(),
+        _ => DataType::Decimal128(38, 0),
+    };
+    let (left, right) = (cast(left, &wide)?, cast(right, &wide)?);
+    let left = left.as_primitive::<Decimal128Type>().iter();
+    let rests = left.zip(right.as_primitive::<Decimal128Type>());
+    let rests = rests.map(|pair| match pair {
+        (Some(_), Some(0)) => Err(zero()),
+        (Some(l), Some(r)) => Ok(Some(match l.wrapping_rem(r) {
+            rest if rest < 0 => (rest + r).wrapping_rem(r),
+            rest => rest,
+        })),
+        _ => Ok(None),
+    });
+    let rests = rests.collect::<Result<Decimal128Array>>()?;
+    let rests: ArrayRef = Arc::new(rests.with_data_type(wide));
+    Ok(cast(&rests, call.gives)?)
 }
 
 /// A number in another base; the sign of the base says whether the number has one.
@@ -194,7 +255,7 @@ fn format_number(call: &Call<'_>) -> Result<ArrayRef> {
 }
 
 /// Numbers with all their digits and without exponents; what is no number as Java names it.
-fn decimal_texts(values: &ArrayRef) -> Result<Vec<Option<String>>> {
+pub(super) fn decimal_texts(values: &ArrayRef) -> Result<Vec<Option<String>>> {
     let text = |value: f64| match value {
         value if value.is_nan() => "NaN".to_owned(),
         value if value.is_infinite() => if value > 0.0 { "∞" } else { "-∞" }.to_owned(),

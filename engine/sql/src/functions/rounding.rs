@@ -36,6 +36,7 @@ enum Mode {
 }
 
 const VALUE_AND_DIGITS: &[Want] = &[Want::Any, Want::Int];
+const DECIMAL_AND_DIGITS: &[Want] = &[Want::Decimal, Want::Int];
 const GIVES: Gives = Gives::Of(|types, literals| result_type(&types[0], digits(literals)?));
 
 /// Those that users call.
@@ -57,8 +58,10 @@ pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
 /// The others.
 pub(super) fn hidden() -> Vec<Arc<ScalarUDF>> {
     [
-        Simple::new(CEIL, VALUE_AND_DIGITS, GIVES, |call| run(call, Mode::Up)),
-        Simple::new(FLOOR, VALUE_AND_DIGITS, GIVES, |call| run(call, Mode::Down)),
+        Simple::new(CEIL, DECIMAL_AND_DIGITS, GIVES, |call| run(call, Mode::Up)),
+        Simple::new(FLOOR, DECIMAL_AND_DIGITS, GIVES, |call| {
+            run(call, Mode::Down)
+        }),
     ]
     .map(Simple::udf)
     .to_vec()

@@ -121,6 +121,15 @@ impl ScalarUDFImpl for Several {
                 arrays::zipped(&lists, gives)?
             }
             (Kind::Reverse, list) if is_list(list) => arrays::reversed(&columns[0], gives)?,
+            (Kind::Reverse, DataType::Binary) => {
+                let values = columns[0].as_binary::<i32>().iter();
+                let turned = values.map(|value| {
+                    value.map(|value| value.iter().rev().copied().collect::<Vec<u8>>())
+                });
+                let turned: Vec<Option<Vec<u8>>> = turned.collect();
+                let turned = turned.iter().map(Option::as_deref);
+                Arc::new(turned.collect::<arrow::array::BinaryArray>())
+            }
             (Kind::Reverse, _) => {
                 let texts = cast(&columns[0], &DataType::Utf8)?;
                 let texts = texts.as_string::<i32>().iter();

@@ -24,13 +24,14 @@ use datafusion::{
     },
 };
 
+use super::casts;
 use crate::{
     SqlError,
     types::{item_of, timestamp},
 };
 
 /// The type that an argument is cast to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Want {
     /// As it comes.
     Any,
@@ -41,6 +42,13 @@ pub(super) enum Want {
     TimeOrInterval,
     Date,
     Text,
+    /// A binary if all arguments that want this are binaries, else a text.
+    Units,
+    Binary,
+    /// A number as it comes; a text is a double.
+    Number,
+    /// A decimal that holds what a number of the argument's type is written with.
+    Decimal,
     Int,
     Long,
     Double,
@@ -187,9 +195,55 @@ impl Hash for SimpleFunction {
     }
 }
 
+/// The types that arguments are cast to.
+pub(super) fn all_wanted(wants: &[Want], found: &[DataType]) -> Vec<DataType> {
+    let units = || {
+        wants
+            .iter()
+            .zip(found)
+            .filter(|(want, _)| **want == Want::Units)
+    };
+    let is_binary = |found: &DataType| matches!(found, DataType::Binary | DataType::BinaryView);
+    let fits = |found: &DataType| is_binary(found) || *found == DataType::Null;
+    let binary = units().all(|(_, found)| fits(found)) && units().any(|(_, f)| is_binary(f));
+    let of = |(want, one): (&Want, &DataType)| match want {
+        Want::Units if binary => DataType::Binary,
+        want => wanted(*want, one, found),
+    };
+    wants.iter().zip(found).map(of).collect()
+}
+
+fn is_text(found: &DataType) -> bool {
+    matches!(
+        found,
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View
+    )
+}
+
+/// The arguments with texts where texts are wanted and binaries came.
+pub(super) fn as_wanted(
+    wants: &[Want],
+    mut arguments: Vec<ColumnarValue>,
+) -> Result<Vec<ColumnarValue>> {
+    for (want, argument) in wants.iter().zip(&mut arguments) {
+        if *want != Want::Text || argument.data_type() != DataType::Binary {
+            continue;
+        }
+        *argument = match &*argument {
+            ColumnarValue::Array(values) => ColumnarValue::Array(casts::texts(values)?),
+            ColumnarValue::Scalar(value) => {
+                let texts = casts::texts(&value.to_array()?)?;
+                ColumnarValue::Scalar(ScalarValue::try_from_array(&texts, 0)?)
+            }
+        };
+    }
+    Ok(arguments)
+}
+
 fn wanted(want: Want, found: &DataType, all: &[DataType]) -> DataType {
     match want {
-        Want::Any => found.clone(),
+        Want::Number if is_text(found) || *found == DataType::Null => DataType::Float64,
+        Want::Any | Want::Number => found.clone(),
         Want::ItemOf(place) => all
             .get(place)
             .and_then(|list| item_of(list).ok())
@@ -208,7 +262,20 @@ fn wanted(want: Want, found: &DataType, all: &[DataType]) -> DataType {
             _ => timestamp(),
         },
         Want::Date => DataType::Date32,
-        Want::Text => DataType::Utf8,
+        // Bytes that are no text become one when the function runs.
+        Want::Text if *found == DataType::Binary => DataType::Binary,
+        Want::Text | Want::Units => DataType::Utf8,
+        Want::Decimal => match found {
+            DataType::Int8 => DataType::Decimal128(3, 0),
+            DataType::Int16 => DataType::Decimal128(5, 0),
+            DataType::Int32 => DataType::Decimal128(10, 0),
+            DataType::Int64 => DataType::Decimal128(20, 0),
+            DataType::Float32 => DataType::Decimal128(14, 7),
+            DataType::Float64 => DataType::Decimal128(30, 15),
+            found if is_text(found) => DataType::Decimal128(38, 18),
+            found => found.clone(),
+        },
+        Want::Binary => DataType::Binary,
         Want::Int => DataType::Int32,
         Want::Long => DataType::Int64,
         Want::Double => DataType::Float64,
@@ -242,13 +309,7 @@ impl ScalarUDFImpl for SimpleFunction {
             }
             .into_datafusion());
         }
-        Ok(self
-            .simple
-            .wants
-            .iter()
-            .zip(arg_types)
-            .map(|(want, found)| wanted(*want, found, arg_types))
-            .collect())
+        Ok(all_wanted(self.simple.wants, arg_types))
     }
 
     fn return_type(&self, arg_types: &[DataType]) -> Result<DataType> {
@@ -274,8 +335,7 @@ impl ScalarUDFImpl for SimpleFunction {
             .iter()
             .all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
         let rows = if constant { 1 } else { args.number_rows };
-        let arguments = args
-            .args
+        let arguments = as_wanted(self.simple.wants, args.args)?
             .iter()
             .map(|arg| arg.to_array(rows))
             .collect::<Result<Vec<_>>>()?;

@@ -7,27 +7,37 @@ use arrow::{
     compute::cast,
     datatypes::{DataType, Int32Type},
 };
+use base64::{
+    Engine, alphabet,
+    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
+};
 use datafusion::{common::Result, logical_expr::ScalarUDF};
 
 use super::simple::{Call, Gives, Simple, Want, failed};
 use crate::SqlError;
 
+/// Base 64 with its fillers.
+const STRICT: GeneralPurpose = GeneralPurpose::new(&alphabet::STANDARD, loose(false));
+/// Base 64 without fillers, whatever the last bits are.
+const LOOSE: GeneralPurpose = GeneralPurpose::new(&alphabet::STANDARD, loose(true));
+
+const fn loose(loose: bool) -> GeneralPurposeConfig {
+    let padding = if loose {
+        DecodePaddingMode::Indifferent
+    } else {
+        DecodePaddingMode::RequireCanonical
+    };
+    GeneralPurposeConfig::new()
+        .with_decode_allow_trailing_bits(true)
+        .with_decode_padding_mode(padding)
+}
+
 const TEXT: &[Want] = &[Want::Text];
 const TWO: &[Want] = &[Want::Text, Want::Text];
-const TEXT_AND_INT: &[Want] = &[Want::Text, Want::Int];
 const BYTES: Gives = Gives::Of(|_, _| Ok(DataType::Binary));
 
 const TABLE: &[Simple] = &[
     Simple::new("initcap", TEXT, Gives::Text, |call| texts(call, initcap)),
-    Simple::new("left", TEXT_AND_INT, Gives::Text, |call| {
-        with_number(call, |text, count| text.chars().take(count).collect())
-    }),
-    Simple::new("right", TEXT_AND_INT, Gives::Text, |call| {
-        with_number(call, |text, count| {
-            let all = text.chars().count();
-            text.chars().skip(all.saturating_sub(count)).collect()
-        })
-    }),
     Simple::new(
         "mask",
         &[Want::Text, Want::Text, Want::Text, Want::Text, Want::Text],
@@ -37,6 +47,31 @@ const TABLE: &[Simple] = &[
     .optional(4),
     Simple::new("encode", TWO, BYTES, encode),
     Simple::new("to_binary", TWO, BYTES, to_binary).optional(1),
+    Simple::new("unbase64", TEXT, BYTES, |call| {
+        let texts = call.arguments[0].as_string::<i32>().iter();
+        let wrong = || failed("[CONVERSION_INVALID_INPUT] a text is not of base 64");
+        let read = texts.map(|text| {
+            let bytes = text.map(|text| loose_base64(text).ok_or_else(wrong));
+            bytes.transpose()
+        });
+        let read = read.collect::<Result<Vec<Option<Vec<u8>>>>>()?;
+        let read = read.iter().map(Option::as_deref);
+        Ok(Arc::new(read.collect::<BinaryArray>()))
+    }),
+    Simple::new("validate_utf8", &[Want::Any], Gives::Text, |call| {
+        let values = cast(&call.arguments[0], &DataType::Binary)?;
+        let texts = values.as_binary::<i32>().iter().map(|value| {
+            let text = value.map(std::str::from_utf8).transpose();
+            text.map_err(|_| failed("[INVALID_UTF8_STRING] bytes are no text in UTF-8"))
+        });
+        Ok(Arc::new(texts.collect::<Result<StringArray>>()?))
+    }),
+    Simple::new(
+        "positive",
+        &[Want::Number],
+        Gives::Of(|types, _| Ok(types[0].clone())),
+        |call| Ok(Arc::clone(&call.arguments[0])),
+    ),
     Simple::new("__decode", &[Want::Any, Want::Text], Gives::Text, decode),
     Simple::new(
         "levenshtein",
@@ -87,23 +122,16 @@ fn texts(call: &Call<'_>, of: impl Fn(&str) -> String) -> Result<ArrayRef> {
     ))
 }
 
-fn with_number(call: &Call<'_>, of: impl Fn(&str, usize) -> String) -> Result<ArrayRef> {
-    let texts = call.arguments[0].as_string::<i32>().iter();
-    let numbers = call.arguments[1].as_primitive::<Int32Type>();
-    let out = texts.zip(numbers).map(|(text, number)| {
-        let count = usize::try_from(number?).unwrap_or(0);
-        Some(of(text?, count))
-    });
-    Ok(Arc::new(out.collect::<StringArray>()))
-}
-
 /// The first letter of each word large, the others small; words stand between blanks only.
 fn initcap(text: &str) -> String {
     let mut begins = true;
     let mut out = String::with_capacity(text.len());
     for letter in text.chars() {
         if begins {
-            out.extend(letter.to_uppercase());
+            // Of several letters, as those of ß, only the first is large.
+            let mut large = letter.to_uppercase();
+            out.extend(large.next());
+            out.extend(large.flat_map(char::to_lowercase));
         } else {
             out.extend(letter.to_lowercase());
         }
@@ -326,27 +354,34 @@ fn hexadecimal(text: &str) -> Option<Vec<u8>> {
     Some(first.chain(pairs).collect())
 }
 
+/// Whole groups of four letters; white space does not count.
 fn base64(text: &str) -> Option<Vec<u8>> {
-    const LETTERS: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let solid: String = text
-        .chars()
-        .filter(|letter| !letter.is_whitespace())
-        .collect();
-    let bare = solid.trim_end_matches('=');
-    if !solid.len().is_multiple_of(4) || solid.len() - bare.len() > 2 {
+    let solid: String = text.split_whitespace().collect();
+    STRICT.decode(solid).ok()
+}
+
+/// As lines of mail are read: what is no letter of the code is passed over, and the end needs no
+/// fillers; but a lone letter at the end, or fillers that are wrong, are refused.
+fn loose_base64(text: &str) -> Option<Vec<u8>> {
+    let letter = |byte: &u8| byte.is_ascii_alphanumeric() || b"+/".contains(byte);
+    let (begin, fillers) = text.split_at(text.find('=').unwrap_or(text.len()));
+    let letters: Vec<u8> = begin.bytes().filter(letter).collect();
+    let open = letters.len() % 4;
+    let filled = match fillers.strip_prefix('=') {
+        None => open != 1,
+        Some(rest) => {
+            let rest = if open == 2 {
+                rest.strip_prefix('=')
+            } else {
+                Some(rest)
+            };
+            open > 1 && rest.is_some_and(|rest| !rest.bytes().any(|byte| letter(&byte)))
+        }
+    };
+    if !filled {
         return None;
     }
-    let mut out = Vec::with_capacity(bare.len() * 3 / 4);
-    let (mut bits, mut held) = (0u32, 0u32);
-    for letter in bare.chars() {
-        bits = bits << 6 | u32::try_from(LETTERS.find(letter)?).ok()?;
-        held += 6;
-        if held >= 8 {
-            held -= 8;
-            out.push(u8::try_from(bits >> held & 0xFF).ok()?);
-        }
-    }
-    Some(out)
+    LOOSE.decode(letters).ok()
 }
 
 fn decode(call: &Call<'_>) -> Result<ArrayRef> {

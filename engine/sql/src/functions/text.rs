@@ -51,7 +51,8 @@ const TABLE: &[Simple] = &[
     .checked(check_regex),
     Simple::new("regexp_substr", TWO, Gives::Text, |call| {
         let found = with_regex(call, |text, regex, _| {
-            Ok(regex.find(text).map(|found| found.as_str().to_owned()))
+            let found = regex.find(text).filter(|found| !found.is_empty());
+            Ok(found.map(|found| found.as_str().to_owned()))
         })?;
         Ok(Arc::new(StringArray::from(found)))
     })
@@ -63,13 +64,6 @@ const TABLE: &[Simple] = &[
         Ok(Arc::new(Int32Array::from(found)))
     })
     .checked(check_regex),
-    Simple::new("startswith", TWO, Gives::Boolean, |call| {
-        tests(call, |text, part| text.starts_with(part))
-    }),
-    Simple::new("endswith", TWO, Gives::Boolean, |call| {
-        tests(call, |text, part| text.ends_with(part))
-    }),
-    Simple::new("locate", TWO_AND_NUMBER, Gives::Int, locate).optional(1),
 ];
 
 /// All of them.
@@ -208,7 +202,7 @@ fn replace(call: &Call<'_>) -> Result<ArrayRef> {
         if replacements.is_null(row) {
             return Ok(None);
         }
-        let replacement = java_replacement(replacements.value(row));
+        let replacement = java_replacement(replacements.value(row), regex.captures_len());
         let from = match call.arguments.get(3) {
             Some(from) if from.is_null(row) => return Ok(None),
             Some(from) => from.as_primitive::<Int32Type>().value(row),
@@ -217,71 +211,50 @@ fn replace(call: &Call<'_>) -> Result<ArrayRef> {
         let skipped = usize::try_from(from - 1).unwrap_or(0);
         let start = text.char_indices().nth(skipped);
         let (kept, rest) = text.split_at(start.map_or(text.len(), |(at, _)| at));
+        let Some(replacement) = replacement else {
+            if regex.is_match(rest) {
+                return Err(failed(
+                    "[INVALID_REGEXP_REPLACE] a replacement names a group that is not there",
+                ));
+            }
+            return Ok(Some(text.to_owned()));
+        };
         let replaced = regex.replace_all(rest, replacement.as_str());
         Ok(Some(format!("{kept}{replaced}")))
     })?;
     Ok(Arc::new(StringArray::from(found)))
 }
 
-fn java_replacement(text: &str) -> String {
+/// A replacement as the regex crate writes it; `None` if it names a group that is not there. Of
+/// digits behind a dollar as many belong to the group's number as there are groups.
+fn java_replacement(text: &str, groups: usize) -> Option<String> {
     let mut out = String::new();
     let mut chars = text.chars().peekable();
     while let Some(c) = chars.next() {
         match c {
-            '\\' => match chars.next() {
-                Some('$') => out.push_str("$$"),
-                Some(other) => out.push(other),
-                None => {}
+            '\\' => match chars.next()? {
+                '$' => out.push_str("$$"),
+                other => out.push(other),
             },
-            '$' if chars.peek().is_some_and(char::is_ascii_digit) => {
-                out.push_str("${");
-                while let Some(digit) = chars.next_if(char::is_ascii_digit) {
-                    out.push(digit);
+            '$' => {
+                let digit = |c: &mut std::iter::Peekable<std::str::Chars<'_>>| {
+                    let digit = c.peek()?.to_digit(10)?;
+                    usize::try_from(digit).ok()
+                };
+                let mut group = digit(&mut chars).filter(|group| *group < groups)?;
+                chars.next();
+                while let Some(next) = digit(&mut chars).map(|digit| group * 10 + digit)
+                    && next < groups
+                {
+                    group = next;
+                    chars.next();
                 }
-                out.push('}');
+                out.push_str(&format!("${{{group}}}"));
             }
             c => out.push(c),
         }
     }
-    out
-}
-
-fn tests(call: &Call<'_>, test: fn(&str, &str) -> bool) -> Result<ArrayRef> {
-    let texts = call.arguments[0].as_string::<i32>();
-    let parts = call.arguments[1].as_string::<i32>();
-    let out: BooleanArray = texts
-        .iter()
-        .zip(parts)
-        .map(|(text, part)| Some(test(text?, part?)))
-        .collect();
-    Ok(Arc::new(out))
-}
-
-/// `locate(part, text [, from])`: characters from 1, or 0.
-fn locate(call: &Call<'_>) -> Result<ArrayRef> {
-    let parts = call.arguments[0].as_string::<i32>();
-    let texts = call.arguments[1].as_string::<i32>();
-    let out: Int32Array = parts
-        .iter()
-        .zip(texts)
-        .enumerate()
-        .map(|(row, (part, text))| {
-            let (part, text) = (part?, text?);
-            let from = number(call, row, 1).unwrap_or(0);
-            let skip = usize::try_from(from).ok().filter(|from| *from > 0);
-            let Some(skip) = skip.map(|from| from - 1) else {
-                return Some(0);
-            };
-            let start = text
-                .char_indices()
-                .nth(skip)
-                .map_or(text.len(), |(at, _)| at);
-            let at = text.get(start..)?.find(part);
-            let at = at.map(|at| text.get(..start + at).unwrap_or_default().chars().count() + 1);
-            i32::try_from(at.unwrap_or(0)).ok()
-        })
-        .collect();
-    Ok(Arc::new(out))
+    Some(out)
 }
 
 #[cfg(test)]
@@ -326,7 +299,5 @@ mod tests {
             run("regexp_replace", &["a1b2", "([a-z])(\\d)", "$2$1\\$"], None),
             "1a$2b$"
         );
-        assert_eq!(run("locate", &["b", "äbcb"], Some(3)), "4");
-        assert_eq!(run("locate", &["x", "abc"], None), "0");
     }
 }

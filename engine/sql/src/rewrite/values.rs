@@ -6,7 +6,8 @@
 )]
 
 use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, CastKind, CeilFloorKind, DataType, ExactNumberInfo, Expr, UnaryOperator, Value,
+    BinaryOperator, CastKind, CeilFloorKind, DataType, ExactNumberInfo, Expr, TrimWhereField,
+    UnaryOperator, Value,
 };
 
 use super::called;
@@ -54,6 +55,74 @@ pub(super) fn rewrite(expr: &mut Expr) -> Result<(), SqlError> {
                 vec![left.as_ref().clone(), right.as_ref().clone()],
             );
         }
+        Expr::UnaryOp {
+            op: UnaryOperator::Plus,
+            expr: inner,
+        } => *expr = called("positive", vec![inner.as_ref().clone()]),
+        Expr::Substring { .. }
+        | Expr::Overlay { .. }
+        | Expr::Trim { .. }
+        | Expr::Ceil { .. }
+        | Expr::Floor { .. } => spelled_out(expr),
+        Expr::Like {
+            pattern,
+            escape_char,
+            ..
+        }
+        | Expr::ILike {
+            pattern,
+            escape_char,
+            ..
+        } => match escape_char.take() {
+            Some(escape) => without_escape(pattern, &escape.value)?,
+            None => check_escapes(pattern)?,
+        },
+        _ => {}
+    }
+    Ok(())
+}
+
+/// Calls that are written with words between their arguments, as calls of functions.
+fn spelled_out(expr: &mut Expr) {
+    match expr {
+        Expr::Substring {
+            expr: value,
+            substring_from,
+            substring_for,
+            ..
+        } => {
+            let first = || Expr::Value(Value::Number("1".to_owned(), false).with_empty_span());
+            let from = substring_from.as_deref().cloned().unwrap_or_else(first);
+            let length = substring_for.as_deref().cloned();
+            let arguments = [value.as_ref().clone(), from].into_iter().chain(length);
+            *expr = called("substring", arguments.collect());
+        }
+        Expr::Overlay {
+            expr: value,
+            overlay_what,
+            overlay_from,
+            overlay_for,
+        } => {
+            let parts = [value, overlay_what, overlay_from].map(|part| part.as_ref().clone());
+            let length = overlay_for.as_deref().cloned();
+            *expr = called("overlay", parts.into_iter().chain(length).collect());
+        }
+        Expr::Trim {
+            expr: value,
+            trim_where,
+            trim_what,
+            ..
+        } => {
+            // Users' `ltrim` has what is taken off in front.
+            let function = match trim_where {
+                Some(TrimWhereField::Leading) => "__ltrim",
+                Some(TrimWhereField::Trailing) => "__rtrim",
+                Some(TrimWhereField::Both) | None => "btrim",
+            };
+            let what = trim_what.as_deref().cloned();
+            let arguments = std::iter::once(value.as_ref().clone()).chain(what);
+            *expr = called(function, arguments.collect());
+        }
         Expr::Ceil {
             expr: value,
             field: CeilFloorKind::Scale(digits),
@@ -72,23 +141,8 @@ pub(super) fn rewrite(expr: &mut Expr) -> Result<(), SqlError> {
                 vec![value.as_ref().clone(), Expr::Value(digits.clone())],
             )
         }
-        Expr::Like {
-            pattern,
-            escape_char,
-            ..
-        }
-        | Expr::ILike {
-            pattern,
-            escape_char,
-            ..
-        } => {
-            if let Some(escape) = escape_char.take() {
-                without_escape(pattern, &escape.value)?;
-            }
-        }
         _ => {}
     }
-    Ok(())
 }
 
 /// A cast that arrow may not know, as a call: `CAST(x AS STRING)`.
@@ -115,6 +169,7 @@ pub(super) fn cast(expr: &mut Expr) {
         || parsed.is_temporal()
         || parsed.is_string()
         || parsed.is_integer()
+        || matches!(parsed, arrow::datatypes::DataType::Decimal128(..))
         || parsed == arrow::datatypes::DataType::Boolean;
     if may_differ {
         let wanted = Value::SingleQuotedString(wanted).with_empty_span();
@@ -170,6 +225,26 @@ fn digits_of(text: &str) -> Option<ExactNumberInfo> {
     let precision = u64::try_from((whole + scale).max(1)).ok()?;
     let scale = i64::try_from(scale).ok()?;
     Some(ExactNumberInfo::PrecisionAndScale(precision, scale))
+}
+
+/// Behind the backslash of a pattern stands what would else mean something.
+fn check_escapes(pattern: &Expr) -> Result<(), SqlError> {
+    let Expr::Value(value) = pattern else {
+        return Ok(());
+    };
+    let Value::SingleQuotedString(text) = &value.value else {
+        return Ok(());
+    };
+    let mut letters = text.chars();
+    while letters.any(|letter| letter == '\\') {
+        let next = letters.next();
+        if !next.is_some_and(|next| ['%', '_', '\\'].contains(&next)) {
+            return Err(SqlError::plan(format!(
+                "[INVALID_FORMAT.ESC_IN_THE_MIDDLE] a backslash stands before another than %, _ and itself pattern={text:?}"
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// `LIKE 'a!%' ESCAPE '!'` is `LIKE 'a\%'`.

@@ -2,13 +2,51 @@
 //! `>>>`, `LIKE ANY (…)`.
 
 use datafusion::sql::sqlparser::{
-    ast::{BinaryOperator, Expr},
+    ast::{BinaryOperator, Expr, TrimWhereField},
     keywords::Keyword,
     parser::{Parser, ParserError},
     tokenizer::Token,
 };
 
 use crate::rewrite::called;
+
+/// `trim(s)`, `trim(x, s)`, `trim([BOTH | LEADING | TRAILING] [x] FROM s)`: sqlparser has not all of them.
+pub(super) fn trim(parser: &mut Parser<'_>) -> Option<Result<Expr, ParserError>> {
+    let is_trim = matches!(&parser.peek_token_ref().token, Token::Word(word)
+        if word.keyword == Keyword::TRIM && word.quote_style.is_none());
+    if !is_trim || parser.peek_nth_token(1).token != Token::LParen {
+        return None;
+    }
+    parser.next_token();
+    parser.next_token();
+    Some(trimmed(parser))
+}
+
+fn trimmed(parser: &mut Parser<'_>) -> Result<Expr, ParserError> {
+    let sides = [Keyword::BOTH, Keyword::LEADING, Keyword::TRAILING];
+    let trim_where = parser.parse_one_of_keywords(&sides).map(|side| match side {
+        Keyword::LEADING => TrimWhereField::Leading,
+        Keyword::TRAILING => TrimWhereField::Trailing,
+        _ => TrimWhereField::Both,
+    });
+    let blanks = trim_where.is_some() && parser.parse_keyword(Keyword::FROM);
+    let first = parser.parse_expr()?;
+    let has_second = !blanks
+        && (parser.parse_keyword(Keyword::FROM)
+            || (trim_where.is_none() && parser.consume_token(&Token::Comma)));
+    let (expr, trim_what) = if has_second {
+        (parser.parse_expr()?, Some(Box::new(first)))
+    } else {
+        (first, None)
+    };
+    parser.expect_token(&Token::RParen)?;
+    Ok(Expr::Trim {
+        expr: Box::new(expr),
+        trim_where,
+        trim_what,
+        trim_characters: None,
+    })
+}
 
 /// The rest of an expression whose left side was read, if the operator is one of these.
 pub(super) fn infix(
@@ -33,7 +71,30 @@ pub(super) fn infix(
         let shifted = |right| called("shiftrightunsigned", vec![left.clone(), right]);
         return Some(right.map(shifted));
     }
+    if let Some(negated) = pattern_test(parser) {
+        // sqlparser reads `RLIKE NULL` as something else.
+        let pattern = parser.parse_subexpr(precedence);
+        return Some(pattern.map(|pattern| Expr::RLike {
+            negated,
+            expr: Box::new(left.clone()),
+            pattern: Box::new(pattern),
+            regexp: false,
+        }));
+    }
     quantified_like(parser, left)
+}
+
+/// `[NOT] (RLIKE | REGEXP)`: whether it is negated.
+fn pattern_test(parser: &mut Parser<'_>) -> Option<bool> {
+    for word in [Keyword::RLIKE, Keyword::REGEXP] {
+        if parser.parse_keyword(word) {
+            return Some(false);
+        }
+        if parser.parse_keywords(&[Keyword::NOT, word]) {
+            return Some(true);
+        }
+    }
+    None
 }
 
 /// `[NOT] (LIKE | ILIKE) (ANY | SOME | ALL) (pattern, …)`.
