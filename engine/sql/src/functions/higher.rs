@@ -28,9 +28,11 @@ use datafusion::{
 };
 
 use super::{
+    lambdas::call,
     lists::as_list,
     maps::{self, Keys},
     simple::failed,
+    sort_by,
 };
 use crate::{SqlError, types::spark_name};
 
@@ -45,13 +47,15 @@ enum Kind {
     TransformValues,
     MapZipWith,
     Try,
+    SortBy,
 }
 
 /// Gives null where its lambda fails.
 pub(super) const TRY: &str = "__try";
 
-const ALL: [(&str, Kind); 10] = [
+const ALL: [(&str, Kind); 11] = [
     (TRY, Kind::Try),
+    (SORT_BY, Kind::SortBy),
     ("transform", Kind::Transform),
     ("filter", Kind::Filter),
     ("zip_with", Kind::ZipWith),
@@ -62,6 +66,9 @@ const ALL: [(&str, Kind); 10] = [
     ("transform_values", Kind::TransformValues),
     ("map_zip_with", Kind::MapZipWith),
 ];
+
+/// What `array_sort` with a comparator is.
+const SORT_BY: &str = "__array_sort_by";
 
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Higher {
@@ -126,6 +133,7 @@ impl HigherOrderUDFImpl for Higher {
             | Kind::MapFilter
             | Kind::TransformKeys
             | Kind::TransformValues
+            | Kind::SortBy
             | Kind::Try => 1,
         };
         if arg_types.len() != wanted {
@@ -165,6 +173,7 @@ impl HigherOrderUDFImpl for Higher {
             Kind::Transform | Kind::Filter => {
                 vec![vec![item(&values[0])?, named("i", DataType::Int32)]]
             }
+            Kind::SortBy => vec![vec![item(&values[0])?, item(&values[0])?]],
             Kind::ZipWith => {
                 let nullable = |field: FieldRef| named("x", field.data_type().clone());
                 vec![vec![
@@ -233,6 +242,14 @@ impl HigherOrderUDFImpl for Higher {
                     so_far
                 }
             }
+            Kind::SortBy => {
+                if !(field(1)?.is_integer() || field(1)? == DataType::Null) {
+                    return Err(types(
+                        "array_sort wants a whole number of its comparator".to_owned(),
+                    ));
+                }
+                field(0)?
+            }
             Kind::TransformKeys => maps::map_type(field(1)?, maps::entry_types(&field(0)?)?.1),
             Kind::TransformValues => maps::map_type(maps::entry_types(&field(0)?)?.0, field(1)?),
             Kind::MapZipWith => maps::map_type(maps::entry_types(&field(0)?)?.0, field(2)?),
@@ -253,6 +270,7 @@ impl HigherOrderUDFImpl for Higher {
             Kind::Try => tried(&values[0], lambdas[0], args.return_type()),
             Kind::Transform => transform(&values[0], lambdas[0], args.return_type()),
             Kind::Filter => filter(&values[0], lambdas[0]),
+            Kind::SortBy => sort_by::sorted(&values[0], lambdas[0], args.return_type()),
             Kind::ZipWith => {
                 let [left, right] = take_function_args(self.name, values)?;
                 zip_with(&left, &right, lambdas[0], args.return_type())
@@ -345,23 +363,6 @@ impl Elements {
         self.picks = kept_picks.map(|(_, pick)| *pick).collect();
         Ok(())
     }
-}
-
-/// A lambda over arguments of one length; `rows` says whose columns each sees beside them.
-fn call(lambda: &LambdaArgument, arguments: &[ArrayRef], rows: &UInt32Array) -> Result<ArrayRef> {
-    let closures: Vec<Box<dyn Fn() -> Result<ArrayRef>>> = arguments
-        .iter()
-        .map(|argument| {
-            let argument = Arc::clone(argument);
-            Box::new(move || Ok(Arc::clone(&argument))) as Box<dyn Fn() -> Result<ArrayRef>>
-        })
-        .collect();
-    let closures: Vec<&dyn Fn() -> Result<ArrayRef>> = closures.iter().map(AsRef::as_ref).collect();
-    let spread = |columns: &[ArrayRef]| {
-        let spread = columns.iter().map(|column| take(column, rows, None));
-        Ok(spread.collect::<Result<Vec<_>, _>>()?)
-    };
-    lambda.evaluate(&closures, spread)?.into_array(rows.len())
 }
 
 /// The lambda over all rows at once, or, if that fails, over each alone, where a failure is null.
