@@ -35,7 +35,7 @@ pub(crate) enum Command {
     Explain(ExplainArguments),
     /// Run stream scripts
     Test(TestArguments),
-    /// Show or verify a checkpoint
+    /// Show or verify a checkpoint; give up plans or accept changed input
     Checkpoint(CheckpointArguments),
     /// Explain error codes
     Errors(ErrorsArguments),

@@ -5,12 +5,13 @@ use std::{fmt, process::ExitCode};
 use millstream::{Coded, Error, Fault};
 use millstream_types::Class;
 
-/// Exit codes that scripts rely on.
+/// Exit codes that scripts rely on. Those of errors follow from their class ([`Class::exit_code`]);
+/// what is more than a class is here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Exit {
     /// Everything was done, also after a signal with a clean end.
     Done,
-    /// A query failed.
+    /// An expression failed while the query ran.
     QueryFailed,
     /// The arguments are wrong.
     Usage,
@@ -18,10 +19,10 @@ pub(crate) enum Exit {
     Sql,
     /// A script got another answer.
     Mismatch,
-    /// Bad data under a policy that stops.
-    Data,
-    /// A connector, setting or checkpoint is wrong.
-    Configuration,
+    /// Whoever read the output has gone away: what a process has that SIGPIPE ended.
+    ReaderGone,
+    /// What the class of the error says.
+    Class(Class),
 }
 
 impl From<Exit> for ExitCode {
@@ -32,8 +33,8 @@ impl From<Exit> for ExitCode {
             Exit::Usage => 2,
             Exit::Sql => 3,
             Exit::Mismatch => 4,
-            Exit::Data => 65,
-            Exit::Configuration => 78,
+            Exit::ReaderGone => 141,
+            Exit::Class(class) => class.exit_code(),
         })
     }
 }
@@ -55,32 +56,21 @@ impl Failure {
         };
         let code = fault.code.0;
         let class = fault.code.entry().class;
-        if class == Class::Data {
-            Exit::Data
+        let is_user = class == Class::User;
+        if code == "CON-020" {
+            Exit::ReaderGone
         } else if code == "SCR-001" {
             Exit::Usage
-        } else if code == "SQL-009"
-            || code.starts_with("CON-")
-            || code.starts_with("QRY-0")
-            || (code.starts_with("CKP-") && class == Class::User)
-        {
-            Exit::Configuration
-        } else if code.starts_with("SQL-") {
+        } else if code == "SCR-002" {
+            Exit::Mismatch
+        } else if is_user && code.starts_with("EXE-") {
+            Exit::QueryFailed
+        } else if is_user && code.starts_with("SQL-") && code != "SQL-009" {
+            // SQL-009 is an unknown setting.
             Exit::Sql
         } else {
-            Exit::QueryFailed
+            Exit::Class(class)
         }
-    }
-}
-
-impl Failure {
-    /// Whether whoever reads the standard output has gone away, as `head` does: no error of ours.
-    pub(crate) fn is_reader_gone(&self) -> bool {
-        let Failure::Fault(fault) = self else {
-            return false;
-        };
-        let message = fault.message.as_str();
-        message.contains("path=\"console\"") && message.contains("Broken pipe")
     }
 }
 

@@ -46,7 +46,6 @@ fn main() -> std::process::ExitCode {
     };
     match result {
         Ok(exit) => exit.into(),
-        Err(failure) if failure.is_reader_gone() => Exit::Done.into(),
         Err(failure) => {
             terminal::complain(&failure.to_string());
             failure.exit().into()

@@ -57,13 +57,13 @@ impl StreamingQueryListener for Reporter {
 
     fn on_query_paused(&self, _id: &str, reason: &Fault) {
         complain(&format!(
-            "paused: {} ({}); the query goes on by itself when there is room",
+            "paused: {} ({}); the query goes on by itself when that is mended",
             reason.message, reason.code
         ));
     }
 
     fn on_query_resumed(&self, _id: &str) {
-        complain("goes on: there is room again");
+        complain("goes on: what was in the way is gone");
     }
 
     fn on_query_progress(&self, progress: &Progress) {
@@ -97,6 +97,16 @@ fn line(progress: &Progress) -> String {
         .iter()
         .map(|one| one.num_rows_dropped_by_watermark)
         .sum();
+    let bad: u64 = progress
+        .sources
+        .iter()
+        .map(|one| one.num_malformed_rows)
+        .sum();
+    let bad = if bad > 0 {
+        format!(" ({bad} malformed)")
+    } else {
+        String::new()
+    };
     // Whoever sees no row come out wants to know what is waited for.
     let mark = match &progress.event_time {
         None => String::new(),
@@ -106,7 +116,7 @@ fn line(progress: &Progress) -> String {
         Some(time) => format!("  mark {}", time.watermark),
     };
     format!(
-        "{name}  epoch {}  in {}  out {}  {rate:.0} rows/s  state {state}  late {late}{mark}",
+        "{name}  epoch {}  in {}{bad}  out {}  {rate:.0} rows/s  state {state}  late {late}{mark}",
         progress.batch_id, progress.num_input_rows, progress.sink.num_output_rows,
     )
 }

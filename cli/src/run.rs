@@ -42,13 +42,33 @@ pub(crate) fn statements(
     parse_script(&text).map_err(|error: SqlError| coded(&error))
 }
 
+/// How long a start that is under way may go on after a signal.
+const START_GRACE: std::time::Duration = std::time::Duration::from_secs(2);
+
 /// Runs statements and waits for their queries.
 pub(crate) async fn run(arguments: Box<RunArguments>, signals: &Signals) -> Result<Exit, Failure> {
     let statements = statements(arguments.file.as_deref(), arguments.command.as_deref())?;
     let session = session(&arguments)?;
     let reporter = Reporter::new(arguments.progress, arguments.progress_file.as_deref())?;
     session.add_listener(Arc::new(reporter));
-    let queries = start(&session, &statements, arguments.checkpoint.as_deref())?;
+    // On a thread of its own: a start waits for room on a disk that is full, and a signal ends that.
+    let checkpoint = arguments.checkpoint.clone();
+    let mut starting = tokio::task::spawn_blocking(move || {
+        start(&session, &statements, checkpoint.as_deref()).map(|queries| (session, queries))
+    });
+    let started = tokio::select! {
+        started = &mut starting => started,
+        () = signals.wait() => {
+            // Nearly always it is done in a moment, and then the queries end cleanly.
+            match tokio::time::timeout(START_GRACE, &mut starting).await {
+                Ok(started) => started,
+                Err(_still_waiting) => return Ok(Exit::Done),
+            }
+        }
+    };
+    let started =
+        started.map_err(|error| Failure::Usage(format!("a query cannot be started: {error}")))?;
+    let (_session, queries) = started?;
     wait(&queries, signals).await
 }
 
@@ -158,7 +178,8 @@ fn show(outcome: &Outcome) {
     }
 }
 
-/// Waits until all queries have ended; a signal asks them to end.
+/// Waits until all queries have ended; a signal asks them to end. One that fails ends the others, but
+/// for one whose reader has gone away: what others write nobody has refused.
 async fn wait(queries: &[StreamingQuery], signals: &Signals) -> Result<Exit, Failure> {
     // Side by side: one that fails is heard of while others go on.
     let mut running = tokio::task::JoinSet::new();
@@ -167,21 +188,28 @@ async fn wait(queries: &[StreamingQuery], signals: &Signals) -> Result<Exit, Fai
         running.spawn(async move { query.await_termination().await });
     }
     let ended = async {
-        let mut failure = None;
+        let (mut failure, mut gone) = (None, None);
         while let Some(ended) = running.join_next().await {
             let failed = match ended {
                 Ok(Ok(())) => continue,
                 Ok(Err(error)) => Failure::from(error),
                 Err(error) => Failure::Usage(format!("a query cannot be waited for: {error}")),
             };
+            if failed.exit() == Exit::ReaderGone {
+                // Said at once: others may go on for long.
+                let text = failed.to_string();
+                let _said = tokio::task::spawn_blocking(move || complain(&text));
+                gone.get_or_insert(Exit::ReaderGone);
+                continue;
+            }
             failure.get_or_insert(failed);
             queries.iter().for_each(StreamingQuery::request_stop);
         }
-        failure
+        failure.map_or(Ok(gone.unwrap_or(Exit::Done)), Err)
     };
     tokio::pin!(ended);
-    let failure = tokio::select! {
-        failure = &mut ended => failure,
+    tokio::select! {
+        ended = &mut ended => ended,
         () = signals.wait() => {
             queries.iter().for_each(StreamingQuery::request_stop);
             // On a thread of its own: the standard error may be a pipe that nobody empties.
@@ -190,6 +218,5 @@ async fn wait(queries: &[StreamingQuery], signals: &Signals) -> Result<Exit, Fai
             });
             ended.await
         }
-    };
-    failure.map_or(Ok(Exit::Done), Err)
+    }
 }

@@ -16,10 +16,19 @@ Every error that Millstream shows begins with a code. The code is stable and nev
 something else; scripts can rely on it. Where Spark has an error condition for the case, its name
 stands behind the code. `millstream errors CODE` shows the same text offline.
 
-The class says what happens next:
+The class says what happens next, and with which exit code the command ends:
 
-| class | what happens next |
-|---|---|
+| class | what happens next | exit code |
+|---|---|---|
+";
+
+/// What the exit codes say beyond the classes.
+const EXITS: &str = "
+A few say more than their class: a wrong statement (`SQL-…`, but for an unknown setting) is 3, an
+expression that fails while the query runs (`EXE-…` of class user) is 1, a script that cannot be read 2, one
+that got another answer 4, and 141 is an output whose reader has gone away (`CON-020`), as shells have it.
+Exit code 0 means that everything that was asked for was done; 2 also stands for wrong arguments, and 130
+for an end by a second signal.
 ";
 
 /// The group that a code's first letters stand for.
@@ -41,7 +50,9 @@ fn reaction(class: Class) -> &'static str {
         Class::Data => {
             "the record goes to the dead letters, or the query stops if its policy says so"
         }
-        Class::External => "retried with growing pauses: something outside is not there",
+        Class::External => {
+            "something outside is not there: what a running query may do again it tries again with growing pauses (`millstream.retryFor`), a full disk without end; then, and at a start, it stops"
+        }
         Class::Exhausted => "the query slows down or stops: a limit is reached",
         Class::Corrupt => "an older whole state is tried, then the query stops",
         Class::Fenced => "the process exits: another one owns the query now",
@@ -52,19 +63,12 @@ fn reaction(class: Class) -> &'static str {
 /// The page as text.
 pub(crate) fn render() -> String {
     let mut page = HEAD.to_owned();
-    let classes = [
-        Class::User,
-        Class::Data,
-        Class::External,
-        Class::Exhausted,
-        Class::Corrupt,
-        Class::Fenced,
-        Class::Bug,
-    ];
-    for class in classes {
+    for class in Class::ALL {
         // Writing to a String cannot fail.
-        let _ = writeln!(page, "| {class} | {} |", reaction(class));
+        let (code, reaction) = (class.exit_code(), reaction(class));
+        let _ = writeln!(page, "| {class} | {reaction} | {code} |");
     }
+    page.push_str(EXITS);
     let mut lead = "";
     for entry in CATALOGUE {
         if &entry.code[..3] != lead {

@@ -59,7 +59,7 @@ fn a_checkpoint_in_use_is_refused() {
     assert_eq!(first.wait_for_epochs(2), 2);
     let (code, said) = place.start(&sql, NOW, 2).end();
     assert!(said.contains("CKP-003"), "{said}");
-    assert_eq!(code, Some(1));
+    assert_eq!(code, Some(69));
     place.add_file(2);
     assert_eq!(first.wait_for_epochs(1), 1);
     first.kill();

@@ -8,3 +8,4 @@ mod panics;
 mod process;
 mod progress;
 mod several;
+mod vanish;

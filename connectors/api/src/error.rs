@@ -50,6 +50,12 @@ pub enum ConnectorError {
         /// The path as written.
         path: String,
     },
+    /// CON-005 · User · the directory that a running query reads is gone.
+    #[error("the directory that is read is gone; nothing is read until it is back path={path:?}")]
+    InputGone {
+        /// The path.
+        path: String,
+    },
     /// CON-006 · External · the operating system refused.
     #[error("cannot {action} path={path:?}")]
     Io {
@@ -140,31 +146,57 @@ pub enum ConnectorError {
     #[error("{}", .0.message)]
     Journal(Fault),
     /// CON-015 · Data · something in a directory is no input.
-    #[error("passed over in a directory count={count} first={path:?} reason={reason}")]
+    #[error("passed over in a directory count={count} path={path:?} reason={reason}")]
     PassedOver {
         /// How many so far.
         count: u64,
-        /// The first of them.
+        /// Those that were not said yet, or the first of many.
         path: String,
         /// Why.
         reason: &'static str,
     },
     /// CON-016 · Data · a planned file is not read as it was planned.
-    #[error("planned input {reason} count={count} first={path:?}")]
+    #[error("planned input {reason} count={count} path={path:?}")]
     NotAsPlanned {
         /// How many so far.
         count: u64,
-        /// The first of them.
+        /// Those that were not said yet, or the first of many.
         path: String,
         /// What became of it.
         reason: &'static str,
     },
     /// CON-017 · External · a file that was read could not be cleaned.
-    #[error("input that was read could not be archived or deleted count={count} first={path:?}")]
+    #[error("input that was read could not be archived or deleted count={count} path={path:?}")]
     NotCleaned {
         /// How many so far.
         count: u64,
-        /// The first of them.
+        /// Those that were not said yet, or the first of many.
+        path: String,
+    },
+    /// CON-018 · User · a sink's place holds rows that no log names.
+    #[error(
+        "the sink's directory holds output that its log does not name path={path:?} count={count} first={first:?}"
+    )]
+    Unlogged {
+        /// The directory.
+        path: String,
+        /// How many files.
+        count: u64,
+        /// The first of them by name.
+        first: String,
+    },
+    /// CON-019 · User · a query reads what it writes.
+    #[error("the query writes where it reads sink={sink:?} source={source_of:?}")]
+    WritesWhatItReads {
+        /// The directory of the sink.
+        sink: String,
+        /// The source.
+        source_of: String,
+    },
+    /// CON-020 · External · whoever read the output has gone away.
+    #[error("whoever read the output has gone away path={path:?}")]
+    ReaderGone {
+        /// Where the output went.
         path: String,
     },
     /// EXE-003 · Bug · a record of our own cannot be read back, or a contract was broken.
@@ -193,6 +225,17 @@ impl ConnectorError {
         ))
     }
 
+    /// Whether the system refused before anything was done, and the call may be repeated when whoever
+    /// has the say over it has changed that: permissions, a disk that is mounted read-only. Never
+    /// true of a sync: what one that failed has left on the disk nobody knows.
+    #[must_use]
+    pub fn is_refused(&self) -> bool {
+        matches!(self, ConnectorError::Io { action, source, .. } if *action != "sync" && matches!(
+            source.kind(),
+            std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::ReadOnlyFilesystem
+        ))
+    }
+
     /// The error for an option that no [`OptionSpec`](crate::OptionSpec) names.
     #[must_use]
     pub fn unknown_option(
@@ -215,7 +258,7 @@ impl Coded for ConnectorError {
             ConnectorError::UnknownOption { .. } => "CON-002",
             ConnectorError::BadOption { .. } => "CON-003",
             ConnectorError::MissingOption { .. } => "CON-004",
-            ConnectorError::PathNotFound { .. } => "CON-005",
+            ConnectorError::PathNotFound { .. } | ConnectorError::InputGone { .. } => "CON-005",
             ConnectorError::Io { .. } => "CON-006",
             ConnectorError::Malformed { .. } => "CON-007",
             ConnectorError::Unsupported { .. } => "CON-008",
@@ -230,6 +273,9 @@ impl Coded for ConnectorError {
             ConnectorError::PassedOver { .. } => "CON-015",
             ConnectorError::NotAsPlanned { .. } => "CON-016",
             ConnectorError::NotCleaned { .. } => "CON-017",
+            ConnectorError::Unlogged { .. } => "CON-018",
+            ConnectorError::WritesWhatItReads { .. } => "CON-019",
+            ConnectorError::ReaderGone { .. } => "CON-020",
             ConnectorError::Internal { .. } | ConnectorError::Arrow { .. } => "EXE-003",
         })
     }

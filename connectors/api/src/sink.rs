@@ -116,15 +116,16 @@ pub struct SinkReceipt {
 /// Where a query's rows go. Epochs arrive in order; several may be staged before one is committed.
 ///
 /// Order of calls: [`open`](Sink::open) once, when the query's checkpoint is locked; then
-/// [`last_committed`](Sink::last_committed) once; then [`encoder`](Sink::encoder) once a worker. For
-/// each epoch [`write`](Sink::write) any number of times, then [`stage`](Sink::stage), then, when all
+/// [`last_committed`](Sink::last_committed) once; then, when the engine has decided how the query goes
+/// on, [`begin`](Sink::begin) once; then [`encoder`](Sink::encoder) once a worker. For each epoch [`write`](Sink::write) any number of times, then [`stage`](Sink::stage), then, when all
 /// before it are committed, [`commit`](Sink::commit). An epoch without rows is staged and committed
 /// too. Epochs up to [`last_committed`](Sink::last_committed) are not sent again.
 ///
-/// Making a sink touches nothing outside; before `open` another process may be using the place.
+/// Making a sink touches nothing outside; before `open` another process may be using the place. Until
+/// `begin` nothing that was there is changed: a start that is refused leaves everything as it was.
 ///
-/// A call that fails with [`ConnectorError::is_disk_full`] changed nothing: the engine waits for
-/// room and repeats it. After any other error the sink is dropped.
+/// A call that fails with [`ConnectorError::is_disk_full`] or [`ConnectorError::is_refused`] changed
+/// nothing: the engine waits and repeats it. After any other error the sink is dropped.
 pub trait Sink: Send {
     /// One line for progress and plans.
     fn description(&self) -> String;
@@ -151,11 +152,29 @@ pub trait Sink: Send {
     }
 
     /// The newest epoch whose rows are visible; `None` if there is none or the sink cannot tell.
-    /// Leftovers of epochs that were staged and never committed are discarded here.
+    /// Changes nothing.
     ///
     /// # Errors
     /// When the outside cannot be asked.
     fn last_committed(&mut self) -> Result<Option<Epoch>, ConnectorError>;
+
+    /// The query goes on, and `first` is the first epoch that will be sent. Leftovers of epochs that
+    /// were staged and never committed are discarded here: those of which the sink can prove that
+    /// they are leftovers.
+    ///
+    /// # Errors
+    /// When the place holds rows beyond what was committed that may be somebody's, or leftovers
+    /// cannot be removed.
+    fn begin(&mut self, first: Epoch) -> Result<(), ConnectorError> {
+        let _ = first;
+        Ok(())
+    }
+
+    /// The directory that it writes, so that a query which reads there can be refused; `None` for a
+    /// sink that writes no files.
+    fn place(&self) -> Option<std::path::PathBuf> {
+        None
+    }
 
     /// Takes rows of an epoch. Nothing becomes visible. The rows stay the caller's, who gives them
     /// again if there was no room.

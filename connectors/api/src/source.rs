@@ -93,12 +93,22 @@ pub trait Source: Send {
     ///
     /// # Errors
     /// When the outside cannot be asked, or an option turns out to be impossible. After
-    /// [`ConnectorError::is_disk_full`] nothing was planned and the call may be repeated.
+    /// [`ConnectorError::Io`] nothing was planned and the call may be repeated.
     fn plan(
         &mut self,
         limit: ReadLimit,
         now_ms: i64,
     ) -> Result<Option<PlannedRange>, ConnectorError>;
+
+    /// Whether what is written into this directory, or into one in it or above it, may be among what
+    /// the source reads.
+    ///
+    /// # Errors
+    /// When the outside cannot be asked.
+    fn reads_from(&self, place: &std::path::Path) -> Result<bool, ConnectorError> {
+        let _ = place;
+        Ok(false)
+    }
 
     /// The newest position known, for progress; may lie beyond what is planned.
     fn latest(&self) -> Option<Position>;
@@ -146,8 +156,13 @@ pub trait Source: Send {
     /// When the projection names a column that does not exist.
     fn decoder(&self, projection: &[usize]) -> Result<Box<dyn Decoder>, ConnectorError>;
 
+    /// Counts for progress, each with its name: what was left out so far, and the like.
+    fn metrics(&self) -> Vec<(&'static str, u64)> {
+        Vec::new()
+    }
+
     /// What somebody should know and what does not end the query, since the last call: a file that
-    /// was passed over, cleaning that failed. Each is said once, however often it happens.
+    /// was passed over, cleaning that failed. However often it happens, it is said a few times.
     fn notices(&mut self) -> Vec<Fault> {
         Vec::new()
     }
@@ -242,7 +257,8 @@ pub trait SourceReader: Send {
     /// order. `give` blocks while the consumer is busy.
     ///
     /// # Errors
-    /// When the input cannot be read, or is no longer what the plan recorded.
+    /// When the input cannot be read, or is no longer what the plan recorded. After
+    /// [`ConnectorError::Io`] the call may be repeated if nothing was given.
     fn read(
         &mut self,
         split: &Split,

@@ -365,9 +365,15 @@ impl Sink for ConsoleSink {
             held.text = Some(text);
             self.epochs.insert(epoch, held);
         }
-        result
-            .map(|()| receipt)
-            .map_err(|error| files::refused("write", Path::new("console"), error))
+        result.map(|()| receipt).map_err(|error| {
+            if error.kind() == io::ErrorKind::BrokenPipe {
+                ConnectorError::ReaderGone {
+                    path: NAME.to_owned(),
+                }
+            } else {
+                files::refused("write", Path::new(NAME), error)
+            }
+        })
     }
 }
 

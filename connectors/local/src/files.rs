@@ -10,7 +10,8 @@ mod fault;
 mod writing;
 
 pub(crate) use writing::{
-    Named, create, create_dirs, empty, link, lock, remove, rename, sync, sync_dir, sync_once, write,
+    Named, create, create_dirs, empty, link, lock, remove, remove_dir, rename, sync, sync_dir,
+    sync_once, write,
 };
 
 use std::{
@@ -30,6 +31,9 @@ pub(crate) struct Stat {
     pub(crate) modified_ms: i64,
     /// The same in nanoseconds.
     pub(crate) modified_ns: i64,
+    /// When it got its name or its contents, in milliseconds since 1970: later than the modification
+    /// time where a file was copied or moved here with its old time.
+    pub(crate) changed_ms: i64,
     pub(crate) is_dir: bool,
     /// Whether it is a file that can be read to its end: no pipe, socket or device.
     pub(crate) is_regular: bool,
@@ -112,10 +116,22 @@ fn stat_of(metadata: &fs::Metadata) -> Stat {
         // Towards 1970, as the milliseconds of older checkpoints were.
         modified_ms: modified_ns / 1_000_000,
         modified_ns,
+        changed_ms: changed_ms(metadata).unwrap_or(modified_ns / 1_000_000),
         is_dir: metadata.is_dir(),
         is_regular: metadata.is_file(),
         id: id_of(metadata),
     }
+}
+
+#[cfg(unix)]
+fn changed_ms(metadata: &fs::Metadata) -> Option<i64> {
+    use std::os::unix::fs::MetadataExt;
+    metadata.ctime().checked_mul(1_000)
+}
+
+#[cfg(not(unix))]
+fn changed_ms(_metadata: &fs::Metadata) -> Option<i64> {
+    None
 }
 
 #[cfg(unix)]

@@ -195,6 +195,17 @@ impl EpochError {
         matches!(self, EpochError::Full { .. })
     }
 
+    /// Whether the system refused before anything was done, so that the same call may be repeated:
+    /// a file that cannot be created, or an append of which nothing is left.
+    #[must_use]
+    pub fn is_refused(&self) -> bool {
+        matches!(self, EpochError::Disk { action, source, .. }
+        if matches!(*action, "create" | "append to") && matches!(
+            source.kind(),
+            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem
+        ))
+    }
+
     pub(crate) fn decode(file: &RelPath, error: &DecodeError) -> EpochError {
         let file = file.clone();
         match error {

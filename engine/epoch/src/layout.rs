@@ -61,6 +61,17 @@ pub(super) fn unfinished(path: &RelPath) -> RelPath {
     RelPath::own(format!("{path}{UNFINISHED}"))
 }
 
+/// Whether a file of this name is one of ours that is not finished: the ending stands behind a name
+/// that we give in this directory. What else lies there is somebody's.
+pub(super) fn is_unfinished(dir: &RelPath, name: &str) -> bool {
+    name.strip_suffix(UNFINISHED).is_some_and(|name| {
+        *dir == RelPath::root() && name == metadata().name()
+            || *dir == log_dir() && parse_segment(name).is_some()
+            || *dir == state_dir() && parse_manifest(name).is_some()
+            || parse_journal(name).is_some()
+    })
+}
+
 /// The first epoch of the segment of this name. Only names that we would write count.
 pub(super) fn parse_segment(name: &str) -> Option<Epoch> {
     let first = Epoch(name.strip_suffix(".log")?.parse().ok()?);

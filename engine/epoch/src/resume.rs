@@ -84,16 +84,16 @@ pub enum Refusal {
         /// What the log planned.
         plan_last: Option<Epoch>,
     },
-    /// CKP-008 · Corrupt · the sink lacks epochs that only a lost part of the log could give.
+    /// CKP-008 · Corrupt · the sink lost epochs: the log has their commits, which came after theirs.
     #[error(
-        "the sink lacks epochs that the checkpoint can no longer replay sink_epoch={} \
-         snapshot_epoch={snapshot} committed_epoch={commit_last}", show(*.sink)
+        "the sink lacks epochs that it had sink_epoch={} committed_epoch={commit_last} \
+         snapshot_epoch={}", show(*.sink), show(*.snapshot)
     )]
     SinkBehind {
         /// What the sink has.
         sink: Option<Epoch>,
-        /// The snapshot, which already contains more.
-        snapshot: Epoch,
+        /// The newest snapshot.
+        snapshot: Option<Epoch>,
         /// What the log says that the sink had.
         commit_last: Epoch,
     },
@@ -140,9 +140,10 @@ fn count(last: Option<Epoch>) -> u64 {
 
 /// Decides how a query goes on. Total: every combination of facts is a decision or a refusal.
 ///
-/// A sink that can tell is believed: what it has is suppressed, what it lacks is sent again even
-/// if the log says that it was committed, as long as the snapshot does not already lie behind
-/// it. For a sink that cannot tell, the log's commit records take its place. [INV-04]
+/// A sink that can tell is believed: what it has is suppressed, what it lacks is sent. A commit is
+/// recorded only after the sink has made it durable, so a sink that lacks a recorded epoch has lost
+/// what readers may have seen, and nobody knows what else: it is refused. For a sink that cannot
+/// tell, the log's commit records take its place. [INV-04]
 ///
 /// # Errors
 /// A [`Refusal`] that names the numbers which contradict each other.
@@ -164,13 +165,13 @@ pub fn resume(facts: Facts) -> Result<Resume, Refusal> {
         SinkPosition::Nothing => 0,
         SinkPosition::Committed(epoch) => count(Some(epoch)),
     };
-    if let (Some(snapshot), Some(commit_last)) = (snapshot_last, commit_last)
-        && sink_count < count(Some(snapshot))
+    if let Some(commit_last) = commit_last
+        && sink_count < count(Some(commit_last))
     {
         let sink = sink_count.checked_sub(1).map(Epoch);
         return Err(Refusal::SinkBehind {
             sink,
-            snapshot,
+            snapshot: snapshot_last,
             commit_last,
         });
     }

@@ -25,7 +25,7 @@ use crate::{
     control::Control,
     epochs::{OpenEpoch, millis},
     error::RuntimeError,
-    events::{QueryEvent, QueryListener, until_room},
+    events::{QueryEvent, QueryListener, Waiting, until_possible},
     frame,
     log::Log,
     message::{Said, ToCommitter, ToPlanner, WorkerMessage},
@@ -76,6 +76,17 @@ pub(crate) struct Around {
     pub(crate) shared: Arc<Shared>,
     pub(crate) control: Arc<Control>,
     pub(crate) listener: QueryListener,
+}
+
+impl Around {
+    fn waiting<'a>(&'a self, seat: &'a Seat, settings: &QuerySettings) -> Waiting<'a> {
+        Waiting {
+            control: &self.control,
+            listener: &self.listener,
+            seat,
+            retry_for: settings.retry_for,
+        }
+    }
 }
 
 pub(crate) struct Committer {
@@ -257,11 +268,11 @@ impl Committer {
 
     /// Gives rows to a sink, unless it has them from before a restart.
     fn write(&mut self, port: Port, write: &EpochWrite) -> Result<(), Ended> {
-        self.with_room(|sinks| sinks.write(port, write))
+        self.patiently(|sinks| sinks.write(port, write))
     }
 
-    /// Asks something of the sinks, again and again while a disk is full.
-    fn with_room<T>(
+    /// Asks something of the sinks, again and again while it cannot be done.
+    fn patiently<T>(
         &mut self,
         mut act: impl FnMut(&mut Sinks) -> Result<T, ConnectorError>,
     ) -> Result<T, Ended> {
@@ -269,10 +280,11 @@ impl Committer {
             sinks,
             around,
             seat,
+            settings,
             ..
         } = self;
-        let waiting = (&*around.control, &around.listener, &*seat);
-        Ok(until_room(waiting, || Ok(act(sinks)?))?)
+        let waiting = around.waiting(seat, settings);
+        Ok(until_possible(waiting, || Ok(act(sinks)?))?)
     }
 
     /// Commits epochs from the oldest on, as far as they are done everywhere; says whether any was.
@@ -351,6 +363,9 @@ impl Committer {
         let progress = self
             .reports
             .progress(epoch, &open, (counted, marks), (sink, receipt), done);
+        for fault in self.reports.malformed(counted) {
+            (self.around.listener)(QueryEvent::Notice(fault));
+        }
         if is_new {
             (self.around.listener)(QueryEvent::Progress(Box::new(progress)));
         }
@@ -366,13 +381,13 @@ impl Committer {
 
     /// Makes an epoch visible in the sinks that do not have it.
     fn sink(&mut self, epoch: Epoch) -> Result<Visible, Ended> {
-        let staged = self.with_room(|sinks| sinks.stage(epoch))?;
+        let staged = self.patiently(|sinks| sinks.stage(epoch))?;
         self.kill_at(KillPoint::Staged)?;
         if let Some(log) = &self.around.log {
             // Another process that took over must not find our rows beside its own.
             log.store().check_fence()?;
         }
-        self.with_room(|sinks| sinks.commit(&staged))
+        self.patiently(|sinks| sinks.commit(&staged))
     }
 
     /// What an epoch gives must be what it gave before. Another number of rows ends the query; another
@@ -404,8 +419,8 @@ impl Committer {
         let around = &self.around;
         let at_once = self.settings.kill_at == Some(KillPoint::Committed);
         if let Some(log) = &around.log {
-            let waiting = (&*around.control, &around.listener, &self.seat);
-            until_room(waiting, || {
+            let waiting = around.waiting(&self.seat, &self.settings);
+            until_possible(waiting, || {
                 Ok(if at_once {
                     log.record_now()
                 } else {

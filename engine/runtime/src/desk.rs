@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use millstream_connectors_api::{Ask, PlannedRange, ReadLimit, Source};
+use millstream_connectors_api::{Ask, ReadLimit, Source};
 use millstream_operators::{
     board::{EpochFacts, EpochKind},
     watermark::MarkState,
@@ -30,6 +30,9 @@ pub(crate) struct Desk {
     pub(crate) settings: QuerySettings,
     pub(crate) control: Arc<Control>,
     pub(crate) sources: Vec<SourceDesk>,
+    /// What the first sources answered while a later one could not be asked: their cursors have
+    /// moved, so it counts when the question is put again.
+    pub(crate) answered: Ranges,
     /// The next epoch to plan.
     pub(crate) next: Epoch,
     /// How many epochs are planned and not committed.
@@ -50,10 +53,11 @@ impl Desk {
     /// Asks every source for its next range; none if no source has any.
     pub(crate) fn ask(&mut self, limit: ReadLimit) -> Result<Option<Ranges>, RuntimeError> {
         let now_ms = self.settings.clock.now_ms();
-        let mut ranges: Vec<Option<PlannedRange>> = Vec::with_capacity(self.sources.len());
-        for desk in &mut self.sources {
-            ranges.push(desk.source.plan(limit, now_ms)?);
+        for desk in self.sources.iter_mut().skip(self.answered.len()) {
+            let range = desk.source.plan(limit, now_ms);
+            self.answered.push(range.map_err(RuntimeError::of_source)?);
         }
+        let ranges = std::mem::take(&mut self.answered);
         Ok(ranges.iter().any(Option::is_some).then_some(ranges))
     }
 
@@ -94,6 +98,7 @@ impl Desk {
 
     pub(crate) fn draft(&self, kind: EpochKind, ranges: Ranges) -> Draft {
         let latest = self.sources.iter().map(|desk| desk.source.latest());
+        let metrics = self.sources.iter().map(|desk| desk.source.metrics());
         Draft {
             facts: EpochFacts {
                 clock_ms: self.settings.clock.now_ms(),
@@ -102,6 +107,7 @@ impl Desk {
             },
             ranges,
             latest: latest.collect(),
+            metrics: metrics.collect(),
             source_states: None,
             planned_at: self.settings.clock.monotonic(),
             latest_offset_ms: 0,

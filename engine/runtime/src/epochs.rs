@@ -12,6 +12,9 @@ use crate::progress::Durations;
 /// The input of each source of the plan, in its order; none where it has nothing new.
 pub(crate) type Ranges = Vec<Option<PlannedRange>>;
 
+/// Counts of a source by name.
+pub(crate) type Metrics = Vec<(&'static str, u64)>;
+
 /// An epoch that was chosen and is not durable yet.
 #[derive(Debug)]
 pub(crate) struct Draft {
@@ -19,6 +22,8 @@ pub(crate) struct Draft {
     pub(crate) ranges: Ranges,
     /// The newest position of each source when it was asked.
     pub(crate) latest: Vec<Option<Position>>,
+    /// What each source counted so far.
+    pub(crate) metrics: Vec<Metrics>,
     /// The cursors of the sources, where state is to be captured after this epoch.
     pub(crate) source_states: Option<Vec<Vec<u8>>>,
     pub(crate) planned_at: Duration,
@@ -48,6 +53,7 @@ impl Draft {
             facts: self.facts,
             ranges: self.ranges.clone(),
             latest: self.latest,
+            metrics: self.metrics,
             is_recorded: false,
             recorded: None,
             planned_at: self.planned_at,
@@ -69,6 +75,7 @@ pub(crate) struct OpenEpoch {
     pub(crate) facts: EpochFacts,
     pub(crate) ranges: Ranges,
     pub(crate) latest: Vec<Option<Position>>,
+    pub(crate) metrics: Vec<Metrics>,
     /// The log has its commit record.
     pub(crate) is_recorded: bool,
     /// What the log says that it gave before, where it runs again.

@@ -15,6 +15,9 @@ pub enum RuntimeError {
     /// From a connector.
     #[error(transparent)]
     Connector(#[from] ConnectorError),
+    /// From a source that could not be asked or read, and may be again.
+    #[error(transparent)]
+    Unreachable(ConnectorError),
     /// From the checkpoint.
     #[error(transparent)]
     Checkpoint(#[from] EpochError),
@@ -51,11 +54,39 @@ pub enum RuntimeError {
 }
 
 impl RuntimeError {
+    /// What a source says: where the system refused to list or to read, it may be tried again.
+    pub(crate) fn of_source(error: ConnectorError) -> RuntimeError {
+        if matches!(error, ConnectorError::Io { .. }) {
+            RuntimeError::Unreachable(error)
+        } else {
+            RuntimeError::Connector(error)
+        }
+    }
+
+    /// Whether something outside stood in the way: what was tried changed nothing and may be tried
+    /// again, though not for ever.
+    #[must_use]
+    pub fn is_outside(&self) -> bool {
+        match self {
+            RuntimeError::Unreachable(_) => true,
+            RuntimeError::Connector(error) => error.is_refused(),
+            RuntimeError::Checkpoint(error) => error.is_refused(),
+            RuntimeError::Reported(_)
+            | RuntimeError::Refused(_)
+            | RuntimeError::Operator(_)
+            | RuntimeError::ReplayDiffers { .. }
+            | RuntimeError::ThreadLost { .. }
+            | RuntimeError::Contract { .. } => false,
+        }
+    }
+
     /// Whether there was no room: what was tried changed nothing and may be tried again.
     #[must_use]
     pub fn is_disk_full(&self) -> bool {
         match self {
-            RuntimeError::Connector(error) => error.is_disk_full(),
+            RuntimeError::Connector(error) | RuntimeError::Unreachable(error) => {
+                error.is_disk_full()
+            }
             RuntimeError::Checkpoint(error) => error.is_disk_full(),
             RuntimeError::Reported(_)
             | RuntimeError::Refused(_)
@@ -79,7 +110,7 @@ impl Coded for RuntimeError {
     fn code(&self) -> Code {
         match self {
             RuntimeError::Reported(fault) => fault.code,
-            RuntimeError::Connector(error) => error.code(),
+            RuntimeError::Connector(error) | RuntimeError::Unreachable(error) => error.code(),
             RuntimeError::Checkpoint(error) => error.code(),
             RuntimeError::Refused(refusal) => refusal.code(),
             RuntimeError::Operator(error) => error.code(),
@@ -92,7 +123,7 @@ impl Coded for RuntimeError {
     fn hint(&self) -> Option<String> {
         match self {
             RuntimeError::Reported(fault) => fault.hint.clone(),
-            RuntimeError::Connector(error) => error.hint(),
+            RuntimeError::Connector(error) | RuntimeError::Unreachable(error) => error.hint(),
             RuntimeError::Checkpoint(error) => error.hint(),
             RuntimeError::Refused(refusal) => refusal.hint(),
             RuntimeError::Operator(error) => error.hint(),

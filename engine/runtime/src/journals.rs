@@ -78,5 +78,14 @@ fn told(error: &EpochError) -> ConnectorError {
             source: io::Error::from(io::ErrorKind::StorageFull),
         };
     }
+    if let EpochError::Disk { source, .. } = error
+        && error.is_refused()
+    {
+        return ConnectorError::Io {
+            action: "write a journal in",
+            path: "the checkpoint".to_owned(),
+            source: io::Error::from(source.kind()),
+        };
+    }
     ConnectorError::Journal(error.fault())
 }

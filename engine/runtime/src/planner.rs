@@ -28,7 +28,7 @@ use crate::{
     desk::Desk,
     epochs::{Draft, OpenEpoch, millis, planned_range},
     error::RuntimeError,
-    events::{GivenUp, QueryEvent, QueryListener, until_room},
+    events::{GivenUp, QueryEvent, QueryListener, Waiting, until_possible},
     log::Log,
     message::{ToCommitter, ToPlanner},
     pacer::{Pacer, Wish},
@@ -137,6 +137,7 @@ impl Planner {
                 snapshot_after: is_last,
             },
             latest: ranges.iter().map(|_| None).collect(),
+            metrics: Vec::new(),
             ranges: ranges.clone(),
             is_recorded: step.is_recorded,
             recorded,
@@ -302,14 +303,20 @@ impl Planner {
         let Planner {
             desk, pacer, seat, ..
         } = self;
-        let waiting = (&*desk.control.clone(), &self.reach.listener, &*seat);
-        let mut wish = until_room(waiting, || pacer.turn(desk))?;
+        let control = desk.control.clone();
+        let waiting = Waiting {
+            control: &control,
+            listener: &self.reach.listener,
+            seat,
+            retry_for: desk.settings.retry_for,
+        };
+        let mut wish = until_possible(waiting, || pacer.turn(desk))?;
         let draft = wish.epoch.take();
         let mut chosen: Vec<_> = draft.iter().map(|draft| draft.chosen(desk.next)).collect();
         let started = desk.settings.clock.monotonic();
         let planned = match &self.reach.log {
             None => Vec::new(),
-            Some(log) => until_room(waiting, || Ok(log.plan(&mut chosen)?))?,
+            Some(log) => until_possible(waiting, || Ok(log.plan(&mut chosen)?))?,
         };
         let took = desk.settings.clock.monotonic().saturating_sub(started);
         if let Some(draft) = draft {
@@ -401,8 +408,13 @@ impl Planner {
             }
         }
         if let Some(log) = &self.reach.log {
-            let waiting = (&*self.desk.control, &self.reach.listener, &self.seat);
-            until_room(waiting, || Ok(log.record_now()?))?;
+            let waiting = Waiting {
+                control: &self.desk.control,
+                listener: &self.reach.listener,
+                seat: &self.seat,
+                retry_for: self.desk.settings.retry_for,
+            };
+            until_possible(waiting, || Ok(log.record_now()?))?;
         }
         Ok(true)
     }

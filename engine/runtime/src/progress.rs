@@ -3,6 +3,8 @@
 //! One source of truth: listeners, `lastProgress`, the terminal line, progress files and metrics
 //! all show this value.
 
+use std::collections::BTreeMap;
+
 use millstream_values::instant;
 use serde::{Serialize, Serializer};
 
@@ -123,6 +125,10 @@ pub struct SourceProgress {
     /// Rows by the duration of the epoch.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub processed_rows_per_second: Option<f64>,
+    /// What the source counted since the query started, such as files that changed after they were
+    /// read: numbers as text, as in Spark.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub metrics: BTreeMap<&'static str, String>,
 }
 
 /// An offset as the object or number that its text is, as Spark shows it; else as the text.

@@ -8,7 +8,7 @@ use millstream_operators::{
     driver::OperatorReport,
     watermark::{MarkReport, MarkState},
 };
-use millstream_types::{Epoch, EventTime, Interval, OperatorId, SourceId};
+use millstream_types::{Code, Epoch, EventTime, Fault, Interval, OperatorId, SourceId};
 
 use crate::{
     epochs::OpenEpoch,
@@ -66,6 +66,8 @@ pub(crate) struct Reports {
     pub(crate) sources: Vec<String>,
     /// When the epoch before was planned.
     pub(crate) last_trigger: Option<Duration>,
+    /// Malformed records of each source since the start, and how many when it was said last.
+    pub(crate) malformed: BTreeMap<SourceId, (u64, u64)>,
 }
 
 impl Reports {
@@ -107,6 +109,32 @@ impl Reports {
         }
     }
 
+    /// What somebody should know of the records of an epoch: the first that could not be parsed, and
+    /// then each time their number has doubled.
+    pub(crate) fn malformed(&mut self, counted: &Counted) -> Vec<Fault> {
+        let mut faults = Vec::new();
+        for (source, (_, malformed)) in &counted.read {
+            let (count, said) = self.malformed.entry(*source).or_default();
+            *count += malformed;
+            if *count == 0 || *count < said.saturating_mul(2) || *count == *said {
+                continue;
+            }
+            *said = *count;
+            let described = self.sources.get(source.0 as usize);
+            let described = described.map_or("", String::as_str);
+            faults.push(Fault {
+                code: Code("CON-007"),
+                sub_condition: None,
+                message: format!(
+                    "records could not be parsed; their columns are null or they are dropped, as the option mode says count={count} source={described:?}"
+                ),
+                hint: None,
+                position: None,
+            });
+        }
+        faults
+    }
+
     fn source_progress(
         &self,
         open: &OpenEpoch,
@@ -119,6 +147,7 @@ impl Reports {
             .map(|(((description, range), latest), source)| {
                 let read = counted.read.get(&SourceId(source));
                 let (rows, malformed) = read.copied().unwrap_or_default();
+                let metrics = open.metrics.get(source as usize).into_iter().flatten();
                 let start = range.as_ref().and_then(|range| range.start.as_ref());
                 SourceProgress {
                     description: description.clone(),
@@ -129,6 +158,9 @@ impl Reports {
                     num_malformed_rows: malformed,
                     input_rows_per_second: since.and_then(|since| rate(rows, since)),
                     processed_rows_per_second: rate(rows, took),
+                    metrics: metrics
+                        .map(|(name, count)| (*name, count.to_string()))
+                        .collect(),
                 }
             })
             .collect()

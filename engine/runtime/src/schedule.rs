@@ -114,6 +114,14 @@ impl Seat {
         }
     }
 
+    /// A place of somebody whom no schedule moves.
+    pub(crate) fn none(who: Participant) -> Seat {
+        Seat {
+            schedule: None,
+            who,
+        }
+    }
+
     /// Whether waiting is to be done by idle turns only.
     pub(crate) fn is_scheduled(&self) -> bool {
         self.schedule.is_some()

@@ -66,6 +66,9 @@ pub struct QuerySettings {
     pub no_data_epochs: bool,
     /// How long to wait before a source that had nothing is asked again.
     pub polling_delay: Duration,
+    /// How long listing, reading and writing are tried again that something outside refuses. A full
+    /// disk is waited for without end.
+    pub retry_for: Duration,
     /// How workers hand batches to each other.
     pub channels: Channels,
     /// Where to be killed.

@@ -4,7 +4,7 @@
 //! rest: after a crash in between, the late rows' sink has one epoch more than the other.
 
 use millstream_connectors_api::{
-    ConnectorError, EpochWrite, Guarantee, Sink, SinkContext, SinkEncoder, SinkReceipt,
+    ConnectorError, EpochWrite, Guarantee, Sink, SinkContext, SinkEncoder, SinkReceipt, Source,
 };
 use millstream_epoch::{Facts, Output, Refusal, Resume, SinkPosition, resume};
 use millstream_types::{Epoch, OutputMode};
@@ -29,6 +29,7 @@ pub struct Sinks {
 /// A sink and what it has.
 struct End {
     sink: Box<dyn Sink>,
+    is_open: bool,
     /// What it has, by its own word.
     position: SinkPosition,
     /// The newest epoch that it is not given, because it has it from before this start.
@@ -69,9 +70,18 @@ impl End {
     fn new(sink: Box<dyn Sink>) -> End {
         End {
             sink,
+            is_open: false,
             position: SinkPosition::CannotTell,
             has: None,
         }
+    }
+
+    fn open(&mut self, context: &SinkContext) -> Result<(), ConnectorError> {
+        if !self.is_open {
+            self.sink.open(context)?;
+            self.is_open = true;
+        }
+        Ok(())
     }
 
     /// What it answers to "which epoch did you commit last?".
@@ -99,6 +109,15 @@ impl End {
     fn wants(&self, epoch: Epoch) -> bool {
         self.has < Some(epoch)
     }
+
+    /// The first epoch that it will be given.
+    fn first(&self, resume: &Resume) -> Epoch {
+        match (self.position, resume.replay.first()) {
+            (SinkPosition::Committed(last), _) => last.next(),
+            (SinkPosition::Nothing | SinkPosition::CannotTell, Some(step)) => step.epoch,
+            (SinkPosition::Nothing | SinkPosition::CannotTell, None) => resume.next,
+        }
+    }
 }
 
 impl Sinks {
@@ -111,16 +130,17 @@ impl Sinks {
         }
     }
 
-    /// Takes the places for this query. Called once, when its checkpoint is locked: a process that is
-    /// refused there must not have touched anything of the one that runs.
+    /// Takes the places for this query, when its checkpoint is locked: a process that is refused there
+    /// must not have touched anything of the one that runs. May be repeated after a full disk: who has
+    /// its place keeps it.
     pub(crate) fn open(&mut self, plan: &StreamPlan, query_id: &str) -> Result<(), ConnectorError> {
-        self.result.sink.open(&SinkContext {
+        self.result.open(&SinkContext {
             query_id: query_id.to_owned(),
             schema: plan.schema.clone(),
             mode: plan.mode,
         })?;
         if let (Some(late), Some(output)) = (&mut self.late, &plan.late) {
-            late.sink.open(&SinkContext {
+            late.open(&SinkContext {
                 query_id: query_id.to_owned(),
                 schema: output.schema.clone(),
                 mode: OutputMode::Append,
@@ -146,6 +166,38 @@ impl Sinks {
             late.resume(&facts)?;
         }
         self.result.resume(&facts)
+    }
+
+    /// Fails if a source would read what a sink writes.
+    pub(crate) fn check_apart(&self, sources: &[Box<dyn Source>]) -> Result<(), ConnectorError> {
+        for end in [Some(&self.result), self.late.as_ref()]
+            .into_iter()
+            .flatten()
+        {
+            let Some(place) = end.sink.place() else {
+                continue;
+            };
+            for source in sources {
+                if source.reads_from(&place)? {
+                    return Err(ConnectorError::WritesWhatItReads {
+                        sink: place.display().to_string(),
+                        source_of: source.description(),
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The query goes on as was decided: from here on the sinks may change what is there. A
+    /// [`Resume`] is needed for it, and only a decision gives one.
+    pub(crate) fn begin(&mut self, resume: &Resume) -> Result<(), ConnectorError> {
+        let ends = [self.late.as_mut(), Some(&mut self.result)];
+        for end in ends.into_iter().flatten() {
+            let first = end.first(resume);
+            end.sink.begin(first)?;
+        }
+        Ok(())
     }
 
     /// The sink of the result.

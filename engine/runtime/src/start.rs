@@ -3,11 +3,13 @@
 //! A process that is refused at the checkpoint's lock has touched nothing of the one that holds it:
 //! sources and sinks are opened when the lock is held, and not before.
 
+use std::collections::BTreeMap;
 use std::sync::{
     Arc, Mutex, PoisonError,
     atomic::{AtomicBool, Ordering},
     mpsc::{self, Receiver, Sender},
 };
+use std::time::Duration;
 
 use millstream_connectors_api::{
     Journals, MemoryJournals, PlannedRange, Source, SourceContext, Wake, Waker,
@@ -27,7 +29,7 @@ use crate::{
     edge,
     epochs::planned_range,
     error::RuntimeError,
-    events::{QueryEvent, QueryListener},
+    events::{GivenUp, QueryEvent, QueryListener, Waiting, until_possible},
     intake::Intake,
     journals::CheckpointJournals,
     log::Log,
@@ -136,15 +138,32 @@ pub(crate) fn start(order: Order) -> Result<Ready, RuntimeError> {
         schedule: settings.schedule.clone(),
         is_spent: AtomicBool::new(false),
     });
-    let opened = checkpoint
-        .as_ref()
-        .map(|disk| open_checkpoint(disk.clone(), &plan, &settings))
-        .transpose()?;
+    let seat = Seat::none(Participant::Planner);
+    let waiting = Waiting {
+        control: &control,
+        listener: &listener,
+        seat: &seat,
+        // What is refused at a start is a mistake of whoever starts it; only room is waited for.
+        retry_for: Duration::ZERO,
+    };
+    let opened = match &checkpoint {
+        Some(disk) => Some(at_start(waiting, || {
+            open_checkpoint(disk.clone(), &plan, &settings)
+        })?),
+        None => None,
+    };
     let opened = opened.map(|(store, recovered)| (Arc::new(Log::new(store)), recovered));
     let log = opened.as_ref().map(|(log, _)| log);
-    let mut sources = open_sources(&plan, &bell, log)?;
-    let from = From::find(&plan, &settings, (opened, checkpoint), &mut sinks)?;
+    let mut sources = at_start(waiting, || open_sources(&plan, &bell, log))?;
+    sinks.check_apart(&sources)?;
+    let from = From::find(
+        &plan,
+        &settings,
+        (opened, checkpoint),
+        (&mut sinks, waiting),
+    )?;
     let standing = from.restore_sources(&mut sources)?;
+    at_start(waiting, || Ok(sinks.begin(&from.resume)?))?;
     if let Some(recovered) = &from.recovered {
         recovered_notices(recovered, &listener);
     }
@@ -162,6 +181,14 @@ pub(crate) fn start(order: Order) -> Result<Ready, RuntimeError> {
         planner.restored(epoch, &standing);
     }
     Ok(Ready { id, planner, bell })
+}
+
+/// Does a step of the start, and waits where there is no room.
+fn at_start<T>(
+    waiting: Waiting<'_>,
+    act: impl FnMut() -> Result<T, RuntimeError>,
+) -> Result<T, RuntimeError> {
+    until_possible(waiting, act).map_err(GivenUp::at_start)
 }
 
 fn open_checkpoint(
@@ -233,11 +260,11 @@ impl From {
         plan: &StreamPlan,
         settings: &QuerySettings,
         (opened, disk): Opened,
-        sinks: &mut Sinks,
+        (sinks, waiting): (&mut Sinks, Waiting<'_>),
     ) -> Result<From, RuntimeError> {
         let fresh = MarkState::new(plan.marks.len());
         let (Some((log, mut recovered)), Some(disk)) = (opened, disk) else {
-            sinks.open(plan, &settings.new_id)?;
+            at_start(waiting, || Ok(sinks.open(plan, &settings.new_id)?))?;
             return Ok(From {
                 id: settings.new_id.clone(),
                 resume: Resume {
@@ -256,9 +283,11 @@ impl From {
             });
         };
         let id = recovered.metadata.query_id.clone();
-        sinks.open(plan, &id)?;
+        at_start(waiting, || Ok(sinks.open(plan, &id)?))?;
         for position in sinks.ask()? {
-            log.store().reinstate(&mut recovered, position)?;
+            at_start(waiting, || {
+                Ok(log.store().reinstate(&mut recovered, position)?)
+            })?;
         }
         let resume = sinks.resume(|sink| recovered.facts(sink))?;
         let snapshot = recovered.snapshot.clone();
@@ -402,6 +431,7 @@ impl Builder {
             plan: self.plan.clone(),
             control: self.control.clone(),
             sources,
+            answered: Vec::new(),
             next: start,
             open: 0,
             marks: self.from.marks.clone(),
@@ -460,8 +490,16 @@ impl Builder {
                 let seat = Seat::new(self.settings.schedule.as_ref(), who);
                 let (intake, shared) = (intake.clone(), shared.clone());
                 let (planner, reader) = (planner.clone(), source.reader()?);
+                let (control, listener) = (self.control.clone(), self.listener.clone());
+                let retry_for = self.settings.retry_for;
                 threads.push(spawn("millstream-reader".to_owned(), move || {
-                    read_splits(reader, &intake, &shared, &planner, &seat);
+                    let waiting = Waiting {
+                        control: &control,
+                        listener: &listener,
+                        seat: &seat,
+                        retry_for,
+                    };
+                    read_splits(reader, &intake, &shared, &planner, waiting);
                 })?);
             }
         }
@@ -476,6 +514,7 @@ impl Builder {
             name: self.settings.name.clone(),
             sources: sources.iter().map(|source| source.description()).collect(),
             last_trigger: None,
+            malformed: BTreeMap::new(),
         }
     }
 

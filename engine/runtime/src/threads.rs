@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use millstream_connectors_api::{Chunk, ConnectorError, Flow, Prefetch, SourceReader};
+use millstream_connectors_api::{Chunk, Flow, Prefetch, SourceReader};
 use millstream_types::{Coded, WorkerId};
 use timely::{
     CommunicationConfig, WorkerConfig,
@@ -21,6 +21,7 @@ use timely::{
 use crate::{
     dataflow::{Blueprint, Tools, build},
     error::RuntimeError,
+    events::{GivenUp, Waiting, until_possible},
     intake::{Intake, PlacedChunk, PlacedSplit, Todo},
     message::{Said, ToCommitter, ToPlanner},
     schedule::{Participant, Schedule, Seat, Work},
@@ -171,15 +172,19 @@ pub(crate) fn read_splits(
     intake: &Intake,
     shared: &Arc<Shared>,
     planner: &Sender<ToPlanner>,
-    seat: &Seat,
+    waiting: Waiting<'_>,
 ) {
+    let seat = waiting.seat;
     seat.turn(Work::Done);
     let read = catch_unwind(AssertUnwindSafe(|| {
         loop {
-            match intake.take()? {
-                Todo::Stop => return Ok::<_, ConnectorError>(()),
+            match intake
+                .take()
+                .map_err(|error| GivenUp::Error(error.into()))?
+            {
+                Todo::Stop => return Ok::<_, GivenUp>(()),
                 Todo::Read(placed) => {
-                    read_split(reader.as_mut(), placed, intake, shared, seat)?;
+                    read_split(reader.as_mut(), placed, intake, shared, waiting)?;
                     seat.turn(Work::Done);
                 }
                 Todo::Nothing { is_news } => {
@@ -196,8 +201,9 @@ pub(crate) fn read_splits(
         }
     }));
     let fault = match read {
-        Ok(Ok(())) => return,
-        Ok(Err(error)) => error.fault(),
+        // A planner that kills needs no reason.
+        Ok(Ok(()) | Err(GivenUp::Killed)) => return,
+        Ok(Err(GivenUp::Error(error))) => error.fault(),
         Err(_panic) => {
             let thread = "reader".to_owned();
             RuntimeError::ThreadLost { thread }.fault()
@@ -207,15 +213,19 @@ pub(crate) fn read_splits(
     let _gone = planner.send(ToPlanner::Failed(fault));
 }
 
+/// Reads one split. While nothing of it was given, a failure to read it may pass: it is read again.
 fn read_split(
     reader: &mut dyn SourceReader,
     placed: PlacedSplit,
     intake: &Intake,
     shared: &Arc<Shared>,
-    seat: &Seat,
-) -> Result<(), ConnectorError> {
+    waiting: Waiting<'_>,
+) -> Result<(), GivenUp> {
     let PlacedSplit { epoch, base, split } = placed;
-    reader.read(&split, &mut |chunk: Chunk| {
+    let seat = waiting.seat;
+    let is_begun = Cell::new(false);
+    let mut give = |chunk: Chunk| {
+        is_begun.set(true);
         let position = base.saturating_add(chunk.position);
         let placed = PlacedChunk {
             epoch,
@@ -228,6 +238,15 @@ fn read_split(
             seat.turn(Work::Done);
         }
         flow
+    };
+    until_possible(waiting, || {
+        reader.read(&split, &mut give).map_err(|error| {
+            if is_begun.get() {
+                RuntimeError::Connector(error)
+            } else {
+                RuntimeError::of_source(error)
+            }
+        })
     })?;
     intake.done(epoch);
     shared.wake();

@@ -140,6 +140,7 @@ impl Session {
             trigger: Trigger::AvailableNow,
             open_epochs_max: settings.open_epochs_max,
             snapshot_interval: settings.snapshot_interval,
+            retry_for: settings.retry_for,
             // The watermark of the only epoch closes nothing: what is there is the result.
             no_data_epochs: false,
             polling_delay: settings.polling_delay,

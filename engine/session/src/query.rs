@@ -165,7 +165,7 @@ impl StreamingQuery {
                 Activity::Waiting => status("Waiting for data to arrive", false, false),
                 Activity::Processing { has_more } => status("Processing new data", has_more, true),
                 Activity::Paused(fault) => {
-                    let message = format!("Waiting for room on a disk: {}", fault.message);
+                    let message = format!("Waiting for something outside: {}", fault.message);
                     status(&message, true, true)
                 }
             },

@@ -98,6 +98,11 @@ pub const SETTINGS: &[SettingInfo] = &[
         help: "how often state is written to the checkpoint; 0 seconds after every epoch",
     },
     SettingInfo {
+        key: "millstream.retryFor",
+        default: "5 minutes",
+        help: "how long listing, reading and writing that something outside refuses are tried again, with growing pauses; a full disk is waited for without end",
+    },
+    SettingInfo {
         key: "millstream.openEpochs",
         default: "4",
         help: "how many epochs may be open at once",
@@ -148,6 +153,8 @@ pub struct SessionSettings {
     pub polling_delay: Duration,
     /// How often state is captured.
     pub snapshot_interval: Duration,
+    /// How long what something outside refuses is tried again.
+    pub retry_for: Duration,
     /// How many epochs may be open.
     pub open_epochs_max: usize,
     /// How workers hand batches to each other.
@@ -185,6 +192,7 @@ impl Default for SessionSettings {
             no_data_epochs: true,
             polling_delay: Duration::from_millis(10),
             snapshot_interval: Duration::from_secs(10),
+            retry_for: Duration::from_secs(300),
             open_epochs_max: 4,
             channels: Channels::Typed,
             kill_at: None,
@@ -240,6 +248,9 @@ impl SessionSettings {
             }
             "millstream.snapshotinterval" => {
                 self.snapshot_interval = duration(value).ok_or_else(|| bad("interval"))?;
+            }
+            "millstream.retryfor" => {
+                self.retry_for = duration(value).ok_or_else(|| bad("interval"))?;
             }
             "millstream.openepochs" => {
                 let open = positive(value).filter(|open| *open <= 64);

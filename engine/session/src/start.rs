@@ -92,6 +92,7 @@ impl Session {
             trigger: settings.trigger,
             open_epochs_max: settings.open_epochs_max,
             snapshot_interval: settings.snapshot_interval,
+            retry_for: settings.retry_for,
             no_data_epochs: settings.no_data_epochs,
             polling_delay: settings.polling_delay,
             channels: settings.channels,

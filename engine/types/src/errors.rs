@@ -28,6 +28,33 @@ pub enum Class {
     Bug,
 }
 
+impl Class {
+    /// All classes, in the order of the book.
+    pub const ALL: [Class; 7] = [
+        Class::User,
+        Class::Data,
+        Class::External,
+        Class::Exhausted,
+        Class::Corrupt,
+        Class::Fenced,
+        Class::Bug,
+    ];
+
+    /// The exit code of a command that ends with an error of this class: the one table of them.
+    /// The numbers are those of `sysexits.h`, as far as it has one.
+    #[must_use]
+    pub const fn exit_code(self) -> u8 {
+        match self {
+            Class::User => 78,
+            Class::Data => 65,
+            Class::External | Class::Exhausted => 75,
+            Class::Corrupt => 74,
+            Class::Fenced => 69,
+            Class::Bug => 70,
+        }
+    }
+}
+
 impl fmt::Display for Class {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

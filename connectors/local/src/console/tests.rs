@@ -278,9 +278,9 @@ fn a_console_without_room_gets_the_rest_later() {
 }
 
 #[test]
-fn a_closed_console_is_con_006() {
+fn a_closed_console_is_con_020() {
     let (mut sink, _) = narrow(io::ErrorKind::BrokenPipe);
     let error = sink.commit(Epoch(0)).expect_err("is closed");
-    assert_eq!(millstream_types::Coded::code(&error).0, "CON-006");
+    assert_eq!(millstream_types::Coded::code(&error).0, "CON-020");
     assert!(!error.is_disk_full());
 }

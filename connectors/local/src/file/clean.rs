@@ -29,11 +29,8 @@ pub(super) fn check(settings: &Settings) -> Result<(), ConnectorError> {
             &archive.display().to_string(),
         ))
     };
-    let plain = (settings.root_path.clone(), Vec::new());
-    for (base, parts) in settings.patterns.iter().chain([&plain]) {
-        if is_below(archive, base, parts) {
-            return refuse("a directory outside of the path that is read");
-        }
+    if meets(settings, archive) {
+        return refuse("a directory outside of the path that is read");
     }
     match (device(archive)?, device(&settings.base)?) {
         (Some(one), Some(other)) if one != other => {
@@ -41,6 +38,14 @@ pub(super) fn check(settings: &Settings) -> Result<(), ConnectorError> {
         }
         _ => Ok(()),
     }
+}
+
+/// Whether a directory is one that is read, lies in one or contains one.
+pub(super) fn meets(settings: &Settings, directory: &Path) -> bool {
+    // What is called like a pattern is read as it is called.
+    let plain = (settings.root_path.clone(), Vec::new());
+    let mut places = settings.patterns.iter().chain([&plain]);
+    places.any(|(base, parts)| is_below(directory, base, parts))
 }
 
 /// Whether a directory and what a pattern matches may lie in each other, as far as both reach.

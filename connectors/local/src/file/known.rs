@@ -9,7 +9,7 @@ use std::{ops::Range, sync::Arc};
 use millstream_connectors_api::{ConnectorError, Flow, Journal};
 
 use super::{
-    records::{Fingerprint, SeenFile},
+    records::{Fingerprint, SeenFile, Stamp},
     seen::Seen,
 };
 
@@ -40,7 +40,25 @@ impl Known {
     }
 
     pub(super) fn contains(&self, fingerprint: Fingerprint) -> bool {
-        self.seen.contains(fingerprint)
+        self.seen.get(fingerprint).is_some()
+    }
+
+    /// What is known of the size and time of a file; `None` if it was not seen.
+    pub(super) fn stamp(&self, fingerprint: Fingerprint) -> Option<Stamp> {
+        Some(self.seen.get(fingerprint)?.stamp)
+    }
+
+    /// How many files count as seen.
+    pub(super) fn len(&self) -> usize {
+        self.seen.len()
+    }
+
+    /// A file has another size or time by now, and somebody was told. Forgotten at a restart.
+    pub(super) fn restamp(&mut self, fingerprint: Fingerprint, stamp: Stamp) {
+        if let Some(mut file) = self.seen.get(fingerprint) {
+            file.stamp = stamp;
+            self.seen.insert(file);
+        }
     }
 
     /// Reads what counts, but for what was swept out before.

@@ -15,7 +15,7 @@ use millstream_types::Epoch;
 use super::{
     log::{self, Followed},
     notices::{Kind, Notices},
-    records::{Fingerprint, InputFile},
+    records::{Fingerprint, InputFile, Stamp},
     settings::{Clean, OnTrouble, Settings, bad},
 };
 use crate::{
@@ -33,6 +33,10 @@ const CLEARLY_MS: i64 = 2_000;
 /// Names a millisecond for which a directory is believed: listing costs about a microsecond a name,
 /// so looking all the same costs a thousandth of a core.
 const NAMES_PER_MS: i64 = 1;
+
+/// Known files that a look compares with what they were, at about two microseconds a file. Where more
+/// are known they take turns.
+const COMPARED: usize = 1_024;
 
 /// Between these a directory that did not change is listed all the same: some file systems do not
 /// keep its time, and what a link leads to may change elsewhere.
@@ -77,6 +81,18 @@ pub(super) struct Look {
     pub(super) names: u64,
     /// Nothing of earlier looks counts.
     pub(super) anew: bool,
+    /// Files that are not what they were when they were read.
+    pub(super) changed: Vec<Changed>,
+    /// Files that came with a time so old that they count as seen.
+    pub(super) too_old: Vec<(Fingerprint, String)>,
+}
+
+/// A file that counts as seen and has another size or time by now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Changed {
+    pub(super) fingerprint: Fingerprint,
+    pub(super) stamp: Stamp,
+    pub(super) path: String,
 }
 
 /// What a look needs to know.
@@ -85,10 +101,14 @@ pub(super) struct Question<'a> {
     pub(super) settings: &'a Settings,
     pub(super) notices: &'a Notices,
     pub(super) now_ms: i64,
-    /// Whether a file was seen.
-    pub(super) known: &'a dyn Fn(Fingerprint) -> bool,
+    /// What a file was when it was seen; `None` if it was not.
+    pub(super) known: &'a dyn Fn(Fingerprint) -> Option<Stamp>,
+    /// How many files were seen.
+    pub(super) known_count: usize,
     /// Files older than this count as seen.
     pub(super) horizon_ms: i64,
+    /// The time of the newest file that was seen.
+    pub(super) newest_ms: i64,
 }
 
 /// The directories of a source, as far as they are known.
@@ -99,6 +119,9 @@ pub(super) struct Listing {
     directories: u32,
     settling: BTreeMap<Fingerprint, Settling>,
     doubt: bool,
+    /// Whose turn it is among the known files; the first by chance of the clock, so that runs that
+    /// look once do not always compare the same.
+    turn: Option<u64>,
 }
 
 /// A directory, or a place in a pattern.
@@ -117,7 +140,7 @@ struct Directory {
 #[derive(Clone, Copy, Debug)]
 struct Log {
     listed: Listed,
-    upto: Option<Epoch>,
+    upto: Epoch,
 }
 
 /// A directory without links: a log writes paths as its sink had them. The last one is kept, because
@@ -174,8 +197,9 @@ impl Listed {
 }
 
 /// A file whose size and time must stand still before it is taken.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Settling {
+    path: String,
     size: u64,
     mtime_ns: i64,
     since_ms: i64,
@@ -186,6 +210,8 @@ impl Listing {
     /// at the same directory.
     pub(super) fn look(&mut self, question: Question<'_>) -> Result<Look, ConnectorError> {
         let settings = question.settings;
+        let turn = self.turn.unwrap_or(question.now_ms.unsigned_abs() / 1_000);
+        self.turn = Some(turn.wrapping_add(1));
         let anew = self.doubt;
         if anew {
             self.trees.clear();
@@ -212,6 +238,8 @@ impl Listing {
                 anew,
                 ..Look::default()
             },
+            turns: (question.known_count / COMPARED).max(1) as u64,
+            turn,
             above: Vec::new(),
             path: String::new(),
         };
@@ -226,6 +254,11 @@ impl Listing {
 
     fn directory(&mut self, path: &Path) -> Directory {
         directory(&mut self.directories, path.to_owned())
+    }
+
+    /// Files that must stand still for longer before they are taken.
+    pub(super) fn settling(&self) -> impl Iterator<Item = &str> {
+        self.settling.values().map(|file| file.path.as_str())
     }
 
     /// Forgets what directories said: files that were found are to be found again.
@@ -253,6 +286,9 @@ struct Search<'a> {
     settling_before: &'a BTreeMap<Fingerprint, Settling>,
     settling: BTreeMap<Fingerprint, Settling>,
     look: Look,
+    /// How many turns the known files take, and whose it is.
+    turns: u64,
+    turn: u64,
     /// The directories on the way here.
     above: Vec<FileId>,
     /// The path of the file that is looked at, in one buffer for all.
@@ -277,6 +313,9 @@ impl Search<'_> {
             return self.visit(below, rest, 0);
         }
         let Some(stat) = self.stat(&here.path)? else {
+            if here.listed.is_some() && self.above.is_empty() {
+                self.notice(Kind::Gone, &here.path);
+            }
             here.listed = None;
             here.below.clear();
             return Ok(());
@@ -323,7 +362,7 @@ impl Search<'_> {
             }
             self.path.push_str(name);
             let start = self.path.len() - name.len();
-            self.file(start, here.number)?;
+            self.file(start, here.number, true)?;
         }
         Ok(())
     }
@@ -339,20 +378,22 @@ impl Search<'_> {
         if here.log.is_some_and(|log| log.listed.holds(&stat, now_ms)) {
             return Ok(true);
         }
-        if self.question.settings.clean != Clean::Off {
-            let want = "off: the path is the output of a file sink";
-            return Err(bad("cleanSource", want, "another"));
-        }
         // A log that began anew has nothing to do with what was read of the one before.
         let same = here.log.filter(|known| known.listed.id == stat.id);
         let mut directories = Resolved::default();
-        let followed = log::follow(&here.path, same.and_then(|log| log.upto), &mut |path| {
+        let followed = log::follow(&here.path, same.map(|log| log.upto), &mut |path| {
             self.look.names += 1;
             self.logged(&path, &mut directories, here.number)
         })?;
         let Followed::UpTo(upto) = followed else {
+            // A sink that has committed nothing hides nothing.
+            here.log = None;
             return Ok(false);
         };
+        if self.question.settings.clean != Clean::Off {
+            let want = "off: the path is the output of a file sink";
+            return Err(bad("cleanSource", want, "another"));
+        }
         here.log = Some(Log {
             listed: Listed::new(&stat, now_ms),
             upto,
@@ -381,7 +422,7 @@ impl Search<'_> {
         self.path.push('/');
         let start = self.path.len();
         self.path.push_str(name);
-        if self.file(start, directory)? == Presence::There {
+        if self.file(start, directory, false)? == Presence::There {
             return Ok(());
         }
         match self.question.settings.missing {
@@ -480,7 +521,7 @@ impl Search<'_> {
         match kind {
             EntryKind::Directory if below => return Ok(Entry::Below),
             EntryKind::Regular if file => {
-                self.file(start, directory)?;
+                self.file(start, directory, true)?;
             }
             EntryKind::Special if file && self.is_wanted(start) => {
                 self.question.notices.count(Kind::Special, &self.path);
@@ -500,8 +541,36 @@ impl Search<'_> {
         wanted && !is_hidden(name)
     }
 
-    /// Takes the file whose path is in `self.path`, if it is new and ready.
-    fn file(&mut self, start: usize, directory: u32) -> Result<Presence, ConnectorError> {
+    /// Compares a file that was seen with what it was, when it is its turn: one that grew, was cut or
+    /// replaced is not read again, and somebody should know.
+    fn compare(&mut self, fingerprint: Fingerprint, was: Stamp) -> Result<(), ConnectorError> {
+        let is_its_turn = fingerprint.first() % self.turns == self.turn % self.turns;
+        // Where the name alone counts, another file of this name is meant to be passed over.
+        if !is_its_turn || self.question.settings.name_only {
+            return Ok(());
+        }
+        let Some(stat) = self.stat(Path::new(&self.path))? else {
+            return Ok(());
+        };
+        let stamp = Stamp::of(stat.size, stat.modified_ns);
+        if stat.is_regular && !was.allows(stamp) {
+            self.look.changed.push(Changed {
+                fingerprint,
+                stamp,
+                path: self.path.clone(),
+            });
+        }
+        Ok(())
+    }
+
+    /// Takes the file whose path is in `self.path`, if it is new and ready. What a log names does not
+    /// change, and need not be compared.
+    fn file(
+        &mut self,
+        start: usize,
+        directory: u32,
+        may_change: bool,
+    ) -> Result<Presence, ConnectorError> {
         if !self.is_wanted(start) {
             return Ok(Presence::There);
         }
@@ -511,10 +580,15 @@ impl Search<'_> {
             now_ms,
             known,
             horizon_ms,
+            newest_ms,
+            known_count: _,
         } = self.question;
         let fingerprint = settings.fingerprint(&self.path);
-        // Files are looked at only once: a directory of old ones costs no more than its names.
-        if known(fingerprint) {
+        // A directory of old files costs little more than its names.
+        if let Some(was) = known(fingerprint) {
+            if may_change {
+                self.compare(fingerprint, was)?;
+            }
             return Ok(Presence::There);
         }
         let Some(stat) = self.stat(Path::new(&self.path))? else {
@@ -522,9 +596,12 @@ impl Search<'_> {
         };
         if !stat.is_regular {
             notices.count(Kind::Special, &self.path);
-        } else if stat.modified_ms >= horizon_ms
-            && self.has_settled(fingerprint, &stat, settings.settle_ms, now_ms)
-        {
+        } else if stat.modified_ms < horizon_ms {
+            // What was read and forgotten since has been here for longer than the newest file.
+            if stat.changed_ms > newest_ms {
+                self.look.too_old.push((fingerprint, self.path.clone()));
+            }
+        } else if self.has_settled(fingerprint, &stat, settings.settle_ms, now_ms) {
             self.look.found.push(Found {
                 file: InputFile {
                     path: self.path.clone(),
@@ -556,6 +633,7 @@ impl Search<'_> {
             return true;
         }
         let settling = Settling {
+            path: self.path.clone(),
             size: stat.size,
             mtime_ns: stat.modified_ns,
             since_ms,

@@ -139,10 +139,10 @@ fn damaged(path: &Path, reason: &str) -> ConnectorError {
 /// How far a reader of a log has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Followed {
-    /// The directory has no log: all its files count.
+    /// The directory has no log, or one without entries: all its files count.
     NoLog,
-    /// Everything up to this epoch was given; `None` if the log is empty.
-    UpTo(Option<Epoch>),
+    /// Everything up to this epoch was given.
+    UpTo(Epoch),
 }
 
 /// Gives the paths that the log of a directory names after an epoch, and says up to which one. Some
@@ -162,7 +162,10 @@ pub(super) fn follow(
     let mut names = Names::of(&log)?;
     for _ in 0..ATTEMPTS_MAX {
         match read_since(&log, &names, after, take)? {
-            Reading::Whole => return Ok(Followed::UpTo(names.latest().map(Epoch))),
+            Reading::Whole => {
+                let latest = names.latest().map(Epoch);
+                return Ok(latest.map_or(Followed::NoLog, Followed::UpTo));
+            }
             Reading::Missing(path) => {
                 // A compact entry made it superfluous while the log was read; if none did, it is
                 // missing for good.

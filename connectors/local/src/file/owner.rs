@@ -5,6 +5,9 @@
 //! from then on. Before its first commit a directory belongs to nobody, because nobody's rows are in
 //! it: a query that failed at its first epoch leaves no claim behind.
 //!
+//! A start that is refused leaves nothing behind: directories that it made and a record that says
+//! nothing go with it. A record that a killed process left empty says nothing either.
+//!
 //! The record lies beside the log and goes with it. It is the one file there that is no entry;
 //! readers of the log, Spark's among them, look at nothing whose name is not a number.
 
@@ -41,11 +44,15 @@ pub(super) struct Owner {
     path: PathBuf,
     query: String,
     is_recorded: bool,
+    /// The directories that were made for it, outermost first; they go again if the start is refused.
+    made: Vec<PathBuf>,
 }
 
 impl Owner {
-    /// Takes the directory of a log for a query, if nobody has it open and it is not another's.
+    /// Takes the directory of a log for a query, if nobody has it open and it is not another's. Makes
+    /// the directory if there is none.
     pub(super) fn take(log: &Path, query: &str) -> Result<Owner, ConnectorError> {
+        let mut made = Made(files::create_dirs(log)?);
         let path = log.join(RECORD);
         let refused = |owner: String| ConnectorError::OwnedByOther {
             connector: NAME,
@@ -69,7 +76,18 @@ impl Owner {
             path,
             query: query.to_owned(),
             is_recorded: recorded.is_some(),
+            made: std::mem::take(&mut made.0),
         })
+    }
+
+    /// Whether the query has written here before: only then may parts be its own.
+    pub(super) fn has_written(&self) -> bool {
+        self.is_recorded
+    }
+
+    /// The start was not refused: directories that were made for it stay.
+    pub(super) fn stay(&mut self) {
+        self.made.retain(|made| self.path.parent() == Some(made));
     }
 
     /// Writes down whose the directory is, if nobody has. To be called before anything of the query
@@ -94,6 +112,33 @@ impl Owner {
         }
         self.is_recorded = true;
         Ok(())
+    }
+}
+
+impl Drop for Owner {
+    /// A record that says nothing goes, while it is locked: who waits for it finds it gone, and makes
+    /// a new one. What cannot be removed does no harm.
+    fn drop(&mut self) {
+        let is_empty = self.file.metadata().is_ok_and(|now| now.len() == 0);
+        if self.is_recorded || !is_empty {
+            return;
+        }
+        let _ = files::remove(&self.path);
+        if let Some(log) = self.path.parent() {
+            let _ = files::remove_dir(log);
+        }
+        drop(Made(std::mem::take(&mut self.made)));
+    }
+}
+
+/// Directories that go again if nothing is in them.
+struct Made(Vec<PathBuf>);
+
+impl Drop for Made {
+    fn drop(&mut self) {
+        for made in self.0.iter().rev() {
+            let _ = files::remove_dir(made);
+        }
     }
 }
 

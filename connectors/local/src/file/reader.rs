@@ -71,7 +71,17 @@ impl FileReader {
         };
         let bytes = match (again, split.terms, before) {
             (Some(outcome), _, _) => outcome.bytes,
-            (None, Terms::Accepted, _) => stat.size.min(planned.size),
+            (None, Terms::Accepted, before) => {
+                let bytes = stat.size.min(planned.size);
+                let is_other = match before {
+                    Before::Read(outcome) => outcome.bytes != bytes,
+                    Before::Perhaps | Before::Unread => false,
+                };
+                if is_other || stat.modified_ns != planned.mtime_ns {
+                    self.shared.notices.count(Kind::Accepted, &planned.path);
+                }
+                bytes
+            }
             (None, Terms::Planned | Terms::Old, Before::Perhaps) => {
                 check_unchanged(split, &stat)?;
                 planned.size

@@ -3,7 +3,7 @@
 
 use millstream_connectors_api::{ConnectorError, PlannedRange};
 use serde::{Deserialize, Serialize};
-use xxhash_rust::xxh3::xxh3_128;
+use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 
 use crate::position;
 
@@ -111,23 +111,53 @@ impl FileSplit {
     }
 }
 
-/// What makes a file the same file again: 128 bits of XXH3 over its key.
+/// What makes a file the same file again: the first 96 of 128 bits of XXH3 over its key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Fingerprint([u8; 16]);
+pub(super) struct Fingerprint([u8; 12]);
 
 impl Fingerprint {
     pub(super) fn of(key: &str) -> Fingerprint {
-        Fingerprint(xxh3_128(key.as_bytes()).to_be_bytes())
+        let bytes = xxh3_128(key.as_bytes()).to_be_bytes();
+        Fingerprint(bytes.first_chunk().copied().unwrap_or_default())
     }
 
-    /// Its first half, as a number of the same order.
+    /// Its first bytes, as a number of the same order.
     pub(super) fn first(self) -> u64 {
-        let [first, _] = self.0.as_chunks::<8>().0 else {
-            return 0;
-        };
-        u64::from_be_bytes(*first)
+        self.0
+            .first_chunk()
+            .map_or(0, |first| u64::from_be_bytes(*first))
     }
 }
+
+/// What tells a file from itself after it changed: 32 bits of XXH3 over its size and time. One that
+/// is unknown, from an entry of an earlier version, is equal to all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Stamp([u8; 4]);
+
+impl Stamp {
+    pub(super) const UNKNOWN: Stamp = Stamp([0; 4]);
+
+    pub(super) fn of(size: u64, mtime_ns: i64) -> Stamp {
+        let bytes = [size.to_le_bytes(), mtime_ns.to_le_bytes()].concat();
+        let hash = xxh3_64(&bytes).to_le_bytes();
+        let stamp = Stamp(hash.first_chunk().copied().unwrap_or_default());
+        if stamp == Stamp::UNKNOWN {
+            Stamp([1; 4])
+        } else {
+            stamp
+        }
+    }
+
+    /// Whether a file that had this stamp may be unchanged, now that it has another.
+    pub(super) fn allows(self, now: Stamp) -> bool {
+        self == Stamp::UNKNOWN || self == now
+    }
+}
+
+/// First byte of the entry of a file that counts as seen. Those of an earlier version had none, and
+/// no stamp, and four bytes more of the fingerprint.
+const SEEN_ENTRY: u8 = 2;
+const OLD_SEEN_BYTES: usize = 20;
 
 /// A file that counts as seen. Also the entry of the journal `known`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -135,13 +165,15 @@ pub(super) struct SeenFile {
     pub(super) fingerprint: Fingerprint,
     /// Modification time in whole seconds since 1970, as far as 32 bits go.
     mtime_s: [u8; 4],
+    pub(super) stamp: Stamp,
 }
 
 impl SeenFile {
-    pub(super) fn new(fingerprint: Fingerprint, mtime_ms: i64) -> SeenFile {
+    pub(super) fn new(fingerprint: Fingerprint, mtime_ms: i64, stamp: Stamp) -> SeenFile {
         SeenFile {
             fingerprint,
             mtime_s: seconds(mtime_ms).to_be_bytes(),
+            stamp,
         }
     }
 
@@ -151,18 +183,40 @@ impl SeenFile {
     }
 
     pub(super) fn to_entry(self) -> Vec<u8> {
-        [&self.fingerprint.0[..], &self.mtime_s].concat()
+        [
+            &[SEEN_ENTRY][..],
+            &self.fingerprint.0,
+            &self.mtime_s,
+            &self.stamp.0,
+        ]
+        .concat()
     }
 
     pub(super) fn of_entry(bytes: &[u8]) -> Result<SeenFile, ConnectorError> {
-        let parsed = bytes.split_first_chunk().and_then(|(fingerprint, rest)| {
-            Some(SeenFile {
-                fingerprint: Fingerprint(*fingerprint),
-                mtime_s: rest.try_into().ok()?,
-            })
-        });
-        parsed.ok_or(ConnectorError::Internal {
+        SeenFile::parse(bytes).ok_or(ConnectorError::Internal {
             what: "an entry of the files that were seen is damaged",
+        })
+    }
+
+    fn parse(bytes: &[u8]) -> Option<SeenFile> {
+        if bytes.len() == OLD_SEEN_BYTES {
+            let (fingerprint, _) = bytes.split_first_chunk()?;
+            let (_, mtime_s) = bytes.split_last_chunk()?;
+            return Some(SeenFile {
+                fingerprint: Fingerprint(*fingerprint),
+                mtime_s: *mtime_s,
+                stamp: Stamp::UNKNOWN,
+            });
+        }
+        let (&SEEN_ENTRY, rest) = bytes.split_first()? else {
+            return None;
+        };
+        let (fingerprint, rest) = rest.split_first_chunk()?;
+        let (mtime_s, stamp) = rest.split_first_chunk()?;
+        Some(SeenFile {
+            fingerprint: Fingerprint(*fingerprint),
+            mtime_s: *mtime_s,
+            stamp: Stamp(stamp.try_into().ok()?),
         })
     }
 }
@@ -361,7 +415,7 @@ mod tests {
             let detail = split.to_detail();
             assert_eq!(FileSplit::of_detail(&detail).expect("own detail"), split);
         }
-        let seen = SeenFile::new(Fingerprint::of("x"), 12_345);
+        let seen = SeenFile::new(Fingerprint::of("x"), 12_345, Stamp::of(1, 2));
         assert!(seen.reaches(12_999) && !seen.reaches(13_000));
         assert_eq!(SeenFile::of_entry(&seen.to_entry()).expect("own"), seen);
         assert!(SeenFile::of_entry(&[0; 19]).is_err());

@@ -60,9 +60,9 @@ impl Seen {
         files * size_of::<SeenFile>() + self.runs.capacity() * size_of::<Vec<SeenFile>>()
     }
 
-    pub(super) fn contains(&self, fingerprint: Fingerprint) -> bool {
-        let run = self.runs.get(self.run_of(fingerprint));
-        run.is_some_and(|run| place(run, fingerprint).is_ok())
+    pub(super) fn get(&self, fingerprint: Fingerprint) -> Option<SeenFile> {
+        let run = self.runs.get(self.run_of(fingerprint))?;
+        run.get(place(run, fingerprint).ok()?).copied()
     }
 
     /// The run that a fingerprint belongs to.
@@ -162,6 +162,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::file::records::Stamp;
 
     proptest! {
         #[test]
@@ -174,7 +175,7 @@ mod tests {
                     model.retain(|_, mtime_s| *mtime_s >= at_s);
                 } else {
                     let fingerprint = Fingerprint::of(&name.to_string());
-                    seen.insert(SeenFile::new(fingerprint, at_s * 1_000));
+                    seen.insert(SeenFile::new(fingerprint, at_s * 1_000, Stamp::UNKNOWN));
                     model.insert(fingerprint, at_s);
                 }
             }
@@ -187,11 +188,16 @@ mod tests {
                 Ok::<(), ()>(())
             });
             prop_assert!(again.expect("filled").iter().eq(seen.iter()));
-            let expected = model.iter().map(|(key, at)| SeenFile::new(*key, at * 1_000));
+            let expected = model
+                .iter()
+                .map(|(key, at)| SeenFile::new(*key, at * 1_000, Stamp::UNKNOWN));
             prop_assert!(seen.iter().eq(expected));
             for name in 0..4_000_u32 {
                 let fingerprint = Fingerprint::of(&name.to_string());
-                prop_assert_eq!(seen.contains(fingerprint), model.contains_key(&fingerprint));
+                prop_assert_eq!(
+                    seen.get(fingerprint).is_some(),
+                    model.contains_key(&fingerprint)
+                );
             }
         }
     }
@@ -200,7 +206,8 @@ mod tests {
     fn a_file_takes_few_bytes() {
         let mut seen = Seen::default();
         for name in 0..200_000_u32 {
-            seen.insert(SeenFile::new(Fingerprint::of(&name.to_string()), 5_000));
+            let fingerprint = Fingerprint::of(&name.to_string());
+            seen.insert(SeenFile::new(fingerprint, 5_000, Stamp::of(1, 2)));
         }
         let bytes = seen.bytes() / seen.len();
         assert!(bytes <= 24, "bytes={bytes}");

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use millstream_connectors_api::{ConnectorError, OptionSpec, Options};
 use millstream_values::{csv::Dialect, forms::Forms, json::Grammar, pattern::Pattern};
 
-use super::records::{Fingerprint, InputFile, SeenFile};
+use super::records::{Fingerprint, InputFile, SeenFile, Stamp};
 use crate::{
     files,
     format::{Format, Limits, Mode, Rules},
@@ -284,7 +284,8 @@ impl Settings {
     }
 
     pub(super) fn seen(&self, file: &InputFile) -> SeenFile {
-        SeenFile::new(self.fingerprint(&file.path), file.mtime_ms())
+        let stamp = Stamp::of(file.size, file.mtime_ns);
+        SeenFile::new(self.fingerprint(&file.path), file.mtime_ms(), stamp)
     }
 
     /// A file that an earlier version saw, which took paths as they were written.
@@ -294,7 +295,7 @@ impl Settings {
             Some(below) => self.fingerprint(&format!("{}{below}", self.base_text())),
             None => self.fingerprint(path),
         };
-        SeenFile::new(fingerprint, mtime_ms)
+        SeenFile::new(fingerprint, mtime_ms, Stamp::UNKNOWN)
     }
 
     /// The directory below which `key=value` directories are columns.

@@ -2,10 +2,13 @@
 //!
 //! While it is written a part has a hidden name. A commit syncs, gives the part its name and then
 //! adds an entry to `_spark_metadata`: the name of that entry is the commit. Names contain the
-//! epoch, so what a crash leaves behind is recognised and removed on restart.
+//! epoch, so what a crash leaves behind is recognised and removed on restart: hidden parts, and a
+//! part of the very epoch that would be the next, in a directory that this query has written before.
+//! Any other part beyond the log is somebody's, and the start is refused. Nothing is changed before
+//! the engine has decided to go on.
 //!
-//! The directory belongs to one query and one process at a time (`owner`). Where the disk is full,
-//! nothing is lost: bytes that were not written stay in memory, no more than a buffer and a write,
+//! The directory belongs to one query and one process at a time (`owner`). Where the disk is full or
+//! permissions are missing, nothing is lost: bytes that were not written stay in memory, no more than a buffer and a write,
 //! and every call may be repeated. After any other error nobody knows what the disk has, and the
 //! sink refuses to go on. Tests: `tests`.
 
@@ -149,27 +152,45 @@ impl FileSink {
         format!("part-00000-e{number:010}.c000.{}", self.format.name())
     }
 
-    /// The epoch of a part file of ours.
-    fn epoch_of(&self, name: &str) -> Option<Epoch> {
-        let number = name
-            .strip_prefix("part-00000-e")?
-            .strip_suffix(self.format.name())?
-            .strip_suffix(".c000.")?;
-        number.parse().ok().map(Epoch)
-    }
-
-    /// Removes the parts of epochs that were not committed.
-    fn remove_leftovers(&self, committed: Option<Epoch>) -> Result<(), ConnectorError> {
+    /// The leftovers of epochs that were not committed; `first` is the next one.
+    ///
+    /// Fails if there are parts beyond the log that are none: of later epochs, or in a directory that
+    /// this query has not written.
+    fn leftovers(&self, first: Epoch, is_ours: bool) -> Result<Vec<PathBuf>, ConnectorError> {
         let mut leftovers = Vec::new();
+        let (mut count, mut unlogged) = (0, None);
         files::each_name(&self.dir, &mut |name| {
             let hidden = name.strip_prefix('.');
-            let epoch = self.epoch_of(hidden.unwrap_or(name));
-            if epoch.is_some_and(|epoch| hidden.is_some() || Some(epoch) > committed) {
-                leftovers.push(self.dir.join(name));
+            match epoch_of(hidden.unwrap_or(name)) {
+                None => {}
+                Some(_) if hidden.is_some() => leftovers.push(self.dir.join(name)),
+                Some(epoch) if epoch < first => {}
+                Some(epoch) if epoch == first && is_ours => leftovers.push(self.dir.join(name)),
+                Some(_) => {
+                    count += 1;
+                    let before = unlogged.take().filter(|before: &String| **before < *name);
+                    unlogged = Some(before.unwrap_or_else(|| name.to_owned()));
+                }
             }
             Ok(())
         })?;
-        leftovers.iter().try_for_each(|path| files::remove(path))
+        unlogged.map_or(Ok(leftovers), |first| {
+            Err(ConnectorError::Unlogged {
+                path: self.dir.display().to_string(),
+                count,
+                first,
+            })
+        })
+    }
+
+    fn clear(&mut self, first: Epoch) -> Result<(), ConnectorError> {
+        let is_ours = self.held()?.owner.has_written();
+        let leftovers = self.leftovers(first, is_ours)?;
+        leftovers.iter().try_for_each(|path| files::remove(path))?;
+        let held = self.held()?;
+        held.log.clear()?;
+        held.owner.stay();
+        Ok(())
     }
 
     fn held(&mut self) -> Result<&mut Held, ConnectorError> {
@@ -181,13 +202,13 @@ impl FileSink {
 
     /// Remembers an error after which nobody knows what the disk has.
     fn settle<T>(&mut self, result: Result<T, ConnectorError>) -> Result<T, ConnectorError> {
-        self.is_spoilt |= result.as_ref().is_err_and(|error| !error.is_disk_full());
+        let may_repeat = |error: &ConnectorError| error.is_disk_full() || error.is_refused();
+        self.is_spoilt |= result.as_ref().is_err_and(|error| !may_repeat(error));
         result
     }
 
     fn take_place(&mut self, context: &SinkContext) -> Result<(), ConnectorError> {
         let log = self.dir.join(log::DIRECTORY);
-        files::create_dirs(&log)?;
         let owner = Owner::take(&log, &context.query_id)?;
         self.held = Some(Held {
             owner,
@@ -223,6 +244,12 @@ impl FileSink {
         })?;
         part.add(encoded)
     }
+}
+
+/// The epoch of a part file with a name that a sink gives, whatever its format.
+fn epoch_of(name: &str) -> Option<Epoch> {
+    let (number, _format) = name.strip_prefix("part-00000-e")?.split_once(".c000.")?;
+    number.parse().ok().map(Epoch)
 }
 
 impl Held {
@@ -280,11 +307,16 @@ impl Sink for FileSink {
     }
 
     fn last_committed(&mut self) -> Result<Option<Epoch>, ConnectorError> {
-        let held = self.held()?;
-        held.parts.clear();
-        let committed = held.log.latest();
-        let result = self.remove_leftovers(committed);
-        self.settle(result.map(|()| committed))
+        Ok(self.held()?.log.latest())
+    }
+
+    fn begin(&mut self, first: Epoch) -> Result<(), ConnectorError> {
+        let result = self.clear(first);
+        self.settle(result)
+    }
+
+    fn place(&self) -> Option<PathBuf> {
+        Some(self.dir.clone())
     }
 
     fn write(&mut self, write: &EpochWrite) -> Result<(), ConnectorError> {

@@ -9,6 +9,7 @@
 
 use std::{
     collections::{BTreeSet, VecDeque},
+    path::Path,
     sync::Arc,
     time::Duration,
 };
@@ -22,13 +23,13 @@ use millstream_types::Fault;
 
 use super::{
     ahead::{Ahead, COMING_MAX},
-    clean::Cleaner,
+    clean::{self, Cleaner},
     known::Known,
     ledger::Ledger,
-    listing::{Found, Listing, Question},
-    notices::Notices,
+    listing::{Found, Listing, Look, Question},
+    notices::{Kind, Notices},
     reader::{FileReader, Shared},
-    records::{Detail, InputFile, Standing, State},
+    records::{Detail, Fingerprint, InputFile, Standing, State},
     settings::{Cap, Settings},
     splits,
 };
@@ -52,6 +53,9 @@ const CLEANED_BUSY: u64 = 64;
 const CLEANED_IDLE: u64 = 512;
 const CLEANED_SETTLED: u64 = 4_096;
 
+/// Files of which it is remembered that somebody was told.
+const TOLD_MAX: usize = 4_096;
+
 /// Readers at once. Two hide the time between opening and reading of small files; more only make a
 /// slow disk jump.
 const READERS: usize = 2;
@@ -71,6 +75,8 @@ pub(super) struct FileSource {
     /// New files that were found and not planned, in the order in which they will be taken.
     unread: VecDeque<Found>,
     frozen: bool,
+    /// Files that somebody was told of, by kind.
+    told: BTreeSet<(Kind, Fingerprint)>,
     /// Ends of ranges whose files are taken as they are now.
     accepted: BTreeSet<String>,
     cleaner: Cleaner,
@@ -111,6 +117,7 @@ impl FileSource {
             listing: Listing::default(),
             unread: VecDeque::new(),
             frozen: false,
+            told: BTreeSet::new(),
             accepted: BTreeSet::new(),
             idle: Idle::default(),
             flushed_ms: i64::MIN,
@@ -124,12 +131,15 @@ impl FileSource {
             settings: &self.settings,
             notices: &self.shared.notices,
             now_ms,
-            known: &|fingerprint| self.known.contains(fingerprint),
+            known: &|fingerprint| self.known.stamp(fingerprint),
+            known_count: self.known.len(),
             horizon_ms: self.standing.horizon_ms,
+            newest_ms: self.standing.newest_ms,
         });
         // After an error nobody knows what was found.
         let look = looked.inspect_err(|_| self.listing.doubt())?;
         self.idle.names = look.names;
+        self.tell(&look);
         let before = self.unread.len();
         if look.anew {
             self.unread.clear();
@@ -154,6 +164,28 @@ impl FileSource {
         }
         self.unread = all.into();
         Ok(fresh)
+    }
+
+    /// Notes what a look found of files that are not read, each file once.
+    fn tell(&mut self, look: &Look) {
+        for changed in &look.changed {
+            self.known.restamp(changed.fingerprint, changed.stamp);
+            self.note(Kind::Changed, changed.fingerprint, &changed.path);
+        }
+        for (fingerprint, path) in &look.too_old {
+            self.note(Kind::TooOld, *fingerprint, path);
+        }
+    }
+
+    fn note(&mut self, kind: Kind, fingerprint: Fingerprint, path: &str) {
+        let is_new = self.told.insert((kind, fingerprint));
+        if is_new {
+            self.shared.notices.count(kind, path);
+        }
+        if self.told.len() > TOLD_MAX {
+            // Who was told of so many may hear of one twice.
+            self.told.clear();
+        }
     }
 
     /// A listing from before a restart may hold what was taken since. A frozen one is all there is.
@@ -195,8 +227,27 @@ impl FileSource {
                 self.unread.push_front(found);
                 break;
             }
-            // It was new when it was listed; epochs since then may have brought its like.
-            if !self.is_new(&found.file) || (!fresh && !self.refresh(&mut found)?) {
+            // It was new when it was listed; epochs since then may have brought its like, or files
+            // that are so much newer that it counts as seen.
+            let fingerprint = self.settings.fingerprint(&found.file.path);
+            if self.known.contains(fingerprint) {
+                continue;
+            }
+            if found.file.mtime_ms() < self.standing.horizon_ms {
+                self.note(Kind::TooOld, fingerprint, &found.file.path);
+                continue;
+            }
+            let is_there = fresh
+                || match self.refresh(&mut found) {
+                    Ok(is_there) => is_there,
+                    Err(error) => {
+                        // Nothing was planned: they are still to be read.
+                        self.unread.push_front(found);
+                        self.put_back(taken);
+                        return Err(error);
+                    }
+                };
+            if !is_there {
                 continue;
             }
             bytes = bytes.saturating_add(found.file.size);
@@ -205,9 +256,10 @@ impl FileSource {
         Ok(taken)
     }
 
-    fn is_new(&self, file: &InputFile) -> bool {
-        let fingerprint = self.settings.fingerprint(&file.path);
-        file.mtime_ms() >= self.standing.horizon_ms && !self.known.contains(fingerprint)
+    fn put_back(&mut self, taken: Vec<Found>) {
+        for found in taken.into_iter().rev() {
+            self.unread.push_front(found);
+        }
     }
 
     /// Whether a file is still there and ready; if so, as it is now.
@@ -331,9 +383,17 @@ impl Source for FileSource {
         Arc::clone(&self.schema)
     }
 
+    fn reads_from(&self, place: &Path) -> Result<bool, ConnectorError> {
+        let place = files::canonical(place)?;
+        Ok(clean::meets(&self.settings, &place))
+    }
+
     fn freeze(&mut self, now_ms: i64) -> Result<(), ConnectorError> {
         self.look(now_ms)?;
         self.frozen = true;
+        for path in self.listing.settling() {
+            self.shared.notices.count(Kind::Unsettled, path);
+        }
         Ok(())
     }
 
@@ -366,9 +426,7 @@ impl Source for FileSource {
             }
             Err(error) => {
                 // Nothing was planned: they are still to be read.
-                for found in taken.into_iter().rev() {
-                    self.unread.push_front(found);
-                }
+                self.put_back(taken);
                 Err(error)
             }
         }
@@ -461,6 +519,10 @@ impl Source for FileSource {
             projection,
             &self.settings.base_text(),
         )
+    }
+
+    fn metrics(&self) -> Vec<(&'static str, u64)> {
+        self.shared.notices.counts()
     }
 
     fn notices(&mut self) -> Vec<Fault> {

@@ -1,5 +1,6 @@
 //! The file source over time: restarts, files that change, directories that hold other things.
 
+mod changes;
 mod cleaning;
 mod growth;
 mod idle;

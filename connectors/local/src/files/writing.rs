@@ -6,18 +6,22 @@
 use std::{
     fs::{self, File, TryLockError},
     io::{self, Seek, SeekFrom, Write},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use millstream_connectors_api::ConnectorError;
 
-use super::{fault, is_absent, refused, stat};
+use super::{fault, is_absent, refused, stat, stat_of};
+
+/// How often a lock is taken whose file was removed meanwhile.
+const LOCK_ATTEMPTS_MAX: u32 = 16;
 
 /// A new file to write, in place of one that a crash left under this name.
 ///
 /// The old one is removed and not emptied: its contents may have another name by now.
 pub(crate) fn create(path: &Path) -> Result<File, ConnectorError> {
-    remove(path)?;
+    // Whoever reads the message knows of no older one.
+    unlink(path).map_err(|error| refused("create", path, error))?;
     fault::pass("create", path, || {
         File::options()
             .read(true)
@@ -117,8 +121,10 @@ pub(crate) fn sync_dir(dir: &Path) -> Result<(), ConnectorError> {
 }
 
 /// Makes a directory and those above it, and makes the names of all of them durable: also of those
-/// that are there, because the process that made them may not have come so far.
-pub(crate) fn create_dirs(dir: &Path) -> Result<(), ConnectorError> {
+/// that are there, because the process that made them may not have come so far. Gives those that it
+/// made, outermost first; after an error they are there.
+pub(crate) fn create_dirs(dir: &Path) -> Result<Vec<PathBuf>, ConnectorError> {
+    let mut made = Vec::new();
     let mut above: Vec<&Path> = dir.ancestors().collect();
     above.reverse();
     for (parent, dir) in above.iter().zip(above.iter().skip(1)) {
@@ -128,7 +134,8 @@ pub(crate) fn create_dirs(dir: &Path) -> Result<(), ConnectorError> {
                 Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
                     return Err(refused("create", dir, error));
                 }
-                Ok(()) | Err(_) => {}
+                Ok(()) => made.push(dir.to_path_buf()),
+                Err(_) => {}
             }
         }
         match sync_dir(parent) {
@@ -138,7 +145,12 @@ pub(crate) fn create_dirs(dir: &Path) -> Result<(), ConnectorError> {
             result => result?,
         }
     }
-    Ok(())
+    Ok(made)
+}
+
+/// Removes a directory in which there is nothing.
+pub(crate) fn remove_dir(dir: &Path) -> Result<(), ConnectorError> {
+    fault::pass("rmdir", dir, || fs::remove_dir(dir)).map_err(|error| refused("remove", dir, error))
 }
 
 /// Gives a file another name, replacing what had it.
@@ -193,28 +205,42 @@ pub(crate) fn empty(file: &mut File, path: &Path) -> Result<(), ConnectorError> 
 
 /// Removes a file; none is fine.
 pub(crate) fn remove(path: &Path) -> Result<(), ConnectorError> {
+    unlink(path).map_err(|error| refused("remove", path, error))
+}
+
+fn unlink(path: &Path) -> io::Result<()> {
     match fault::pass("remove", path, || fs::remove_file(path)) {
-        Ok(()) => Ok(()),
-        Err(error) if is_absent(&error) => Ok(()),
-        Err(error) => Err(refused("remove", path, error)),
+        Err(error) if !is_absent(&error) => Err(error),
+        Ok(()) | Err(_) => Ok(()),
     }
 }
 
 /// Opens a file, which is created empty if there is none, and locks it against other holders in
 /// this process and others until it is dropped. `None` if it is locked.
+///
+/// Whoever held it before may have removed it while it was opened here; then it is made again.
 pub(crate) fn lock(path: &Path) -> Result<Option<File>, ConnectorError> {
-    let file = fault::pass("lock", path, || {
-        File::options()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(path)
-    })
-    .map_err(|error| refused("create", path, error))?;
-    match file.try_lock() {
-        Ok(()) => Ok(Some(file)),
-        Err(TryLockError::WouldBlock) => Ok(None),
-        Err(TryLockError::Error(error)) => Err(refused("lock", path, error)),
+    for _ in 0..LOCK_ATTEMPTS_MAX {
+        let file = fault::pass("lock", path, || {
+            File::options()
+                .read(true)
+                .write(true)
+                .create(true)
+                .truncate(false)
+                .open(path)
+        })
+        .map_err(|error| refused("create", path, error))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Ok(None),
+            Err(TryLockError::Error(error)) => return Err(refused("lock", path, error)),
+        }
+        let locked = file
+            .metadata()
+            .map_err(|error| refused("read", path, error))?;
+        if stat(path)?.is_some_and(|named| named.id == stat_of(&locked).id) {
+            return Ok(Some(file));
+        }
     }
+    Ok(None)
 }

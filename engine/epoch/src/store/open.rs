@@ -335,7 +335,7 @@ fn clean_up(
     for dir in dirs {
         let entries = disk.list(&dir).map_err(EpochError::disk("list", &dir))?;
         for entry in entries {
-            if entry.name.ends_with(layout::UNFINISHED)
+            if layout::is_unfinished(&dir, &entry.name)
                 && !entry.is_dir
                 && let Ok(file) = dir.join(&entry.name)
             {

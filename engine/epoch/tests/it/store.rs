@@ -439,3 +439,37 @@ fn a_real_disk_does_what_the_simulated_one_does() {
         assert_eq!(kind(disk.remove(&b)), Some(std::io::ErrorKind::NotFound));
     }
 }
+
+/// What ends in `.tmp` and is not ours stays, in a checkpoint and in a directory that becomes one.
+#[test]
+fn only_our_own_unfinished_files_are_removed() {
+    let disk = SimDisk::new();
+    let path = |name: &str| RelPath::new(name).expect("a path");
+    let others = ["notes.tmp", "lock.tmp", "x.log.tmp"].map(path);
+    for file in &others {
+        disk.tamper(file, Some(b"theirs".to_vec()));
+    }
+    let (store, _) = open(&disk);
+    pass(&store, 0).expect("commits");
+    drop(store);
+    let theirs = path("log/mine.tmp");
+    let ours = [
+        "metadata.tmp",
+        "log/00000000000000000007.log.tmp",
+        "state/manifest-00000000000000000007.tmp",
+    ]
+    .map(path);
+    for file in ours.iter().chain([&theirs]) {
+        disk.tamper(file, Some(b"torn".to_vec()));
+    }
+    let (_store, _) = open(&disk);
+    let files = disk.files();
+    assert!(
+        others
+            .iter()
+            .chain([&theirs])
+            .all(|file| files.contains(file)),
+        "{files:?}"
+    );
+    assert!(ours.iter().all(|file| !files.contains(file)), "{files:?}");
+}

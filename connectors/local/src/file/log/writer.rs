@@ -16,7 +16,9 @@ use std::{
 use millstream_connectors_api::ConnectorError;
 use millstream_types::Epoch;
 
-use super::{COMPACT, DIRECTORY, HEADER, Lines, Names, damaged, schedule::Schedule};
+use super::{
+    COMPACT, DIRECTORY, HEADER, Lines, Names, Reading, damaged, read_since, schedule::Schedule,
+};
 use crate::files::{self, Named};
 
 /// Bytes that are collected before they are written.
@@ -47,8 +49,8 @@ pub(in crate::file) struct LogWriter {
 }
 
 impl LogWriter {
-    /// Looks at the log of a directory and removes what a crash left in it. What it says to be the
-    /// latest epoch is durable.
+    /// Looks at the log of a directory and reads what readers would read of it: a log that they refuse
+    /// is not gone on with. Changes nothing. What it says to be the latest epoch is durable.
     pub(in crate::file) fn open(
         root: &Path,
         retention_ms: Option<i64>,
@@ -58,17 +60,8 @@ impl LogWriter {
         files::sync_dir(&log)?;
         let names = Names::of(&log)?;
         let schedule = Schedule::new(names.compact.iter().copied());
-        // Finds out whether one is missing.
-        names.since(&log, None)?;
-        let mut leftovers = Vec::new();
-        files::each_name(&log, &mut |name| {
-            if name.starts_with('.') && name.ends_with(TEMPORARY) {
-                leftovers.push(log.join(name));
-            }
-            Ok(())
-        })?;
-        for path in leftovers {
-            files::remove(&path)?;
+        if let Reading::Missing(path) = read_since(&log, &names, None, &mut |_| Ok(()))? {
+            return Err(damaged(&path, "entry is missing"));
         }
         let oldest = names.plain.first().or(names.compact.first());
         let mut writer = LogWriter {
@@ -82,6 +75,18 @@ impl LogWriter {
         };
         writer.compact_bytes = writer.size_of_compact()?;
         Ok(writer)
+    }
+
+    /// Removes what a crash left.
+    pub(in crate::file) fn clear(&self) -> Result<(), ConnectorError> {
+        let mut leftovers = Vec::new();
+        files::each_name(&self.log, &mut |name| {
+            if name.starts_with('.') && name.ends_with(TEMPORARY) {
+                leftovers.push(self.log.join(name));
+            }
+            Ok(())
+        })?;
+        leftovers.iter().try_for_each(|path| files::remove(path))
     }
 
     fn size_of_compact(&self) -> Result<u64, ConnectorError> {

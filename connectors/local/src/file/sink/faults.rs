@@ -43,6 +43,7 @@ fn live(dir: &Path, committed: &Cell<Option<u64>>) -> Result<(), ConnectorError>
     let last = patient(|| sink.last_committed())?;
     assert!(last >= committed.get().map(Epoch), "forgot an epoch");
     let first = last.map_or(FIRST, |Epoch(last)| last + 1);
+    patient(|| sink.begin(Epoch(first)))?;
     let stage = |sink: &mut dyn Sink, epoch: u64| {
         for value in values(epoch) {
             let write = rows(sink, epoch, &[value]);
@@ -142,6 +143,7 @@ fn names_are_durable_before_they_are_spoken_of() {
         let mut sink = unopened(&root, &[("format", "json")]);
         sink.open(&context("q")).expect("opens");
         sink.last_committed().expect("asks");
+        sink.begin(Epoch(0)).expect("begins");
         put_epoch(sink.as_mut(), 0, &[1]);
     });
     let inside = dir.path().display().to_string();

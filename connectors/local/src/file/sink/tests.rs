@@ -150,8 +150,12 @@ fn a_sink_writes_an_epoch_once() {
 
     // As after a crash: epoch 1 was staged, and its part may even have got its name.
     fs::write(dir.path().join("part-00000-e0000000001.c000.json"), "torn").expect("write");
+    fs::write(dir.path().join(".part-00000-e0000000002.c000.json"), "").expect("write");
+    let before = names(dir.path());
     let mut second = sink(dir.path(), "q").expect("opens");
     assert_eq!(second.last_committed().expect("asks"), Some(Epoch(0)));
+    assert_eq!(names(dir.path()), before);
+    second.begin(Epoch(1)).expect("begins");
     assert_eq!(
         names(dir.path()),
         ["_spark_metadata", "part-00000-e0000000000.c000.json"]
@@ -263,6 +267,99 @@ fn a_log_without_an_owner_is_taken_with_the_next_commit() {
         assert_eq!(error.code().0, "CON-014");
         assert!(error.to_string().ends_with(reason), "{error}");
     }
+}
+
+/// All names in a directory and in its log.
+fn all_names(dir: &Path) -> Vec<String> {
+    let log = dir.join("_spark_metadata");
+    let inside = if log.is_dir() {
+        names(&log)
+    } else {
+        Vec::new()
+    };
+    [names(dir), inside].concat()
+}
+
+/// A start that finds parts beyond the log: its error, and everything is as it was.
+fn unlogged(dir: &Path, query: &str, first: u64) -> String {
+    let before = all_names(dir);
+    let mut sink = sink(dir, query).expect("opens");
+    sink.last_committed().expect("asks");
+    let error = sink.begin(Epoch(first)).expect_err("is refused");
+    assert_eq!(error.code().0, "CON-018");
+    drop(sink);
+    assert_eq!(all_names(dir), before);
+    error
+        .to_string()
+        .split_once("count=")
+        .expect("says how many")
+        .1
+        .to_owned()
+}
+
+#[test]
+fn parts_beyond_the_log_are_never_removed() {
+    let dir = dir();
+    let mut first = sink(dir.path(), "q").expect("opens");
+    (0..4).for_each(|epoch| put_epoch(first.as_mut(), epoch, &[1]));
+    drop(first);
+    let log = dir.path().join("_spark_metadata");
+    // The newest entries are gone: only the part of the next epoch can be a leftover.
+    fs::remove_file(log.join("3")).expect("remove");
+    fs::remove_file(log.join("2")).expect("remove");
+    let part = |epoch: u64| format!("part-00000-e{epoch:010}.c000.json");
+    let first = |count: u64, epoch: u64| format!("{count} first={:?}", part(epoch));
+    assert_eq!(unlogged(dir.path(), "q", 2), first(1, 3));
+    // The log is gone: whose the parts are nobody knows.
+    crate::files::rename(&log, &dir.path().join("elsewhere")).expect("moves");
+    assert_eq!(unlogged(dir.path(), "q", 0), first(4, 0));
+    // Nor does it matter in which format they are.
+    fs::write(dir.path().join("part-00000-e0000000077.c000.csv"), "x").expect("write");
+    (0..4).for_each(|epoch| fs::remove_file(dir.path().join(part(epoch))).expect("remove"));
+    let left = "1 first=\"part-00000-e0000000077.c000.csv\"";
+    assert_eq!(unlogged(dir.path(), "new", 0), left);
+    assert_eq!(unlogged(dir.path(), "new", 77), left);
+}
+
+#[test]
+fn a_start_that_is_refused_leaves_nothing() {
+    let dir = dir();
+    let place = dir.path().join("new/out");
+    drop(sink(&place, "refused").expect("opens"));
+    assert_eq!(names(dir.path()), [""; 0]);
+    put(&place, "raw.json", "{\"a\":1}\n", 5);
+    drop(sink(&place, "refused").expect("opens"));
+    assert_eq!(names(&place), ["raw.json"]);
+    assert_eq!(read_back(&place), "{\"a\":1}\n");
+    // One that went on and committed nothing keeps its directory, and hides nothing.
+    fs::remove_dir_all(dir.path().join("new")).expect("remove");
+    let mut idle = sink(&place, "idle").expect("opens");
+    idle.begin(Epoch(0)).expect("begins");
+    drop(idle);
+    assert_eq!(names(&place), [""; 0]);
+}
+
+#[test]
+fn a_log_that_readers_refuse_is_not_gone_on_with() {
+    let dir = dir();
+    let mut first = sink(dir.path(), "q").expect("opens");
+    (0..12).for_each(|epoch| put_epoch(first.as_mut(), epoch, &[1]));
+    drop(first);
+    let log = dir.path().join("_spark_metadata");
+    for (name, damage) in [
+        ("11", ""),
+        ("11", "v1\n{\"path\":\"fi"),
+        ("10", "garbage"),
+        ("9.compact", "v1\nv1\n"),
+    ] {
+        let whole = fs::read(log.join(name)).expect("reads");
+        fs::write(log.join(name), damage).expect("write");
+        assert_eq!(code(sink(dir.path(), "q")), "CON-014", "{name} {damage}");
+        fs::write(log.join(name), whole).expect("write");
+    }
+    // What no reader needs may be anything.
+    fs::write(log.join("4"), "garbage").expect("write");
+    sink(dir.path(), "q").expect("opens");
 }
 
 #[test]
