@@ -25,6 +25,7 @@ pub(crate) mod fields;
 mod hash;
 mod higher;
 mod json;
+mod lambdas;
 pub(crate) mod lists;
 mod maps;
 mod math;
@@ -36,6 +37,7 @@ pub(crate) mod rounding;
 mod several;
 pub(crate) mod simple;
 pub(crate) mod spans;
+mod split;
 pub(crate) mod statistics;
 mod strings;
 mod subscript;
@@ -208,6 +210,7 @@ impl Registry {
             strings::functions(),
             csv::functions(),
             spans::functions(),
+            split::functions(),
             vec![hash::function()],
             rounding::functions(),
             several::functions(),
@@ -367,6 +370,7 @@ pub fn scalar(name: &str) -> Option<Arc<ScalarUDF>> {
         random::functions(),
         datetime::functions(),
         text::functions(),
+        split::functions(),
         json::functions(),
     ];
     let named = |function: &&Arc<ScalarUDF>| function.name() == name;
