@@ -102,7 +102,11 @@ fn start(
             })?;
         }
         let outcome = match session.run_statement(statement) {
-            Ok(Outcome::Frame(frame)) => select(&frame).map(Outcome::Started),
+            Ok(Outcome::Frame(frame)) if frame.is_streaming() => {
+                select(&frame).map(Outcome::Started)
+            }
+            // What does not grow is shown whole, once.
+            Ok(Outcome::Frame(frame)) => frame.show_text(usize::MAX, false).map(Outcome::Text),
             other => other,
         };
         match outcome {
@@ -149,6 +153,7 @@ fn show(outcome: &Outcome) {
     match outcome {
         Outcome::Text(text) => print(text),
         Outcome::Listing(header, rows) => print(&table(header, rows)),
+        Outcome::Inserted(rows) => print(&format!("{rows} rows inserted\n")),
         _ => {}
     }
 }

@@ -19,6 +19,8 @@ use crate::error::{OperatorError, Result};
 pub struct RowCodec {
     converter: RowConverter,
     types: Vec<DataType>,
+    /// Whether values that compare equal keep their own bytes.
+    exact: bool,
 }
 
 impl RowCodec {
@@ -34,7 +36,19 @@ impl RowCodec {
             .collect();
         let converter =
             RowConverter::new(fields).map_err(OperatorError::arrow("making a row codec"))?;
-        Ok(RowCodec { converter, types })
+        Ok(RowCodec {
+            converter,
+            types,
+            exact: false,
+        })
+    }
+
+    /// The same codec for values that are no keys: zeros keep their sign and NaNs their bits, so that what
+    /// was given is what is taken back.
+    #[must_use]
+    pub fn exact(mut self) -> RowCodec {
+        self.exact = true;
+        self
     }
 
     /// A codec for the columns of a schema.
@@ -56,12 +70,20 @@ impl RowCodec {
         self.types.len()
     }
 
-    /// Encodes rows. Equal values have equal bytes: one zero, one NaN.
+    /// Encodes rows. Equal values have equal bytes, one zero and one NaN, unless the codec is
+    /// [exact](RowCodec::exact).
     ///
     /// # Errors
     /// When the columns have other types than the codec.
     pub fn encode(&self, columns: &[ArrayRef]) -> Result<Rows> {
-        let columns = columns.iter().map(normal).collect::<Result<Vec<_>>>()?;
+        let form = |column: &ArrayRef| {
+            if self.exact && !matches!(column.data_type(), DataType::Dictionary(..)) {
+                Ok(column.clone())
+            } else {
+                normal(column)
+            }
+        };
+        let columns = columns.iter().map(form).collect::<Result<Vec<_>>>()?;
         self.converter
             .convert_columns(&columns)
             .map_err(OperatorError::arrow("encoding rows"))

@@ -248,7 +248,7 @@ impl StateTable {
         Ok(StateTable {
             table,
             keys: RowCodec::of_schema(keys)?,
-            values: RowCodec::of_schema(values)?,
+            values: RowCodec::of_schema(values)?.exact(),
             schema: Arc::new(Schema::new(fields)),
             placement,
             owned_by: keys.fields().len(),

@@ -137,7 +137,49 @@ struct ConsoleSink {
     epochs: BTreeMap<Epoch, Held>,
 }
 
+/// Rows as Spark's `show` prints them: the first `rows_max`, cells cut at 20 characters if `truncate`.
+///
+/// # Errors
+/// Columns of a type that has no text.
+pub fn show(
+    schema: &SchemaRef,
+    batches: &[RecordBatch],
+    rows_max: usize,
+    truncate: bool,
+) -> Result<String, ConnectorError> {
+    let mut held = Held::default();
+    for batch in batches {
+        let rows = batch.num_rows();
+        held.rows += rows as u64;
+        let shown = rows.min(rows_max.saturating_sub(held.shown));
+        held.shown += shown;
+        held.parts.push((batch.slice(0, shown), None));
+    }
+    let sink = ConsoleSink {
+        out: Arc::new(Mutex::new(Box::new(io::sink()))),
+        rows_max,
+        truncate,
+        schema: Some(SchemaRef::clone(schema)),
+        mode: OutputMode::Append,
+        epochs: BTreeMap::new(),
+    };
+    let mut text = String::new();
+    sink.body(&held, &mut text)?;
+    Ok(text)
+}
+
 impl ConsoleSink {
+    /// The table, and how much of it is shown.
+    fn body(&self, held: &Held, text: &mut String) -> Result<(), ConnectorError> {
+        let lines = self.lines(held)?;
+        table(&lines, self.truncate, text);
+        if held.rows > self.rows_max as u64 {
+            let rows = if self.rows_max == 1 { "row" } else { "rows" };
+            text.push_str(&format!("only showing top {} {rows}\n", self.rows_max));
+        }
+        Ok(())
+    }
+
     /// The lines of cells, names first.
     fn lines(&self, held: &Held) -> Result<Vec<Vec<String>>, ConnectorError> {
         let signed = self.mode == OutputMode::Changes;
@@ -180,13 +222,8 @@ impl ConsoleSink {
     }
 
     fn text(&self, epoch: Epoch, held: &Held) -> Result<Vec<u8>, ConnectorError> {
-        let lines = self.lines(held)?;
         let mut text = format!("{RULE}\nBatch: {epoch}\n{RULE}\n");
-        table(&lines, self.truncate, &mut text);
-        if held.rows > self.rows_max as u64 {
-            let rows = if self.rows_max == 1 { "row" } else { "rows" };
-            text.push_str(&format!("only showing top {} {rows}\n", self.rows_max));
-        }
+        self.body(held, &mut text)?;
         text.push('\n');
         Ok(text.into_bytes())
     }

@@ -1,32 +1,26 @@
 //! `DataFrame`: a query under construction, in Spark's words.
 
-use std::sync::Arc;
-
 use arrow::datatypes::SchemaRef;
-use datafusion::{
-    common::{Column, DFSchema},
-    functions_aggregate::expr_fn,
-    logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, lit},
+use datafusion::logical_expr::LogicalPlan;
+use millstream_sql::{
+    Column, ExplainFormat, Grouping, JoinKind, JoinOn, SetKind, SortColumn, SqlError, column,
+    explain::explain, is_streaming, shown_schema, watermark::with_watermark,
 };
-use millstream_sql::{SqlError, is_streaming, watermark::with_watermark};
-use millstream_types::Interval;
+use millstream_types::{Interval, OutputMode};
 
 use crate::{
     error::{Error, Result},
     session::Session,
-    writer::DataStreamWriter,
 };
 
 /// A query that nobody runs yet.
+///
+/// Every call means what the SELECT means that says the same: a name is a column of this frame without
+/// regard to case, an expression has the type that SQL gives it, and what is wrong has SQL's code.
 #[derive(Clone, Debug)]
 pub struct DataFrame {
     session: Session,
     plan: LogicalPlan,
-}
-
-/// DataFusion's complaint as a coded error.
-fn refused(error: datafusion::common::DataFusionError) -> Error {
-    millstream_sql::error::from_datafusion(error).into()
 }
 
 impl DataFrame {
@@ -34,15 +28,11 @@ impl DataFrame {
         DataFrame { session, plan }
     }
 
-    fn with(&self, plan: LogicalPlan) -> DataFrame {
+    pub(crate) fn with(&self, plan: LogicalPlan) -> DataFrame {
         DataFrame {
             session: self.session.clone(),
             plan,
         }
-    }
-
-    fn builder(&self) -> LogicalPlanBuilder {
-        LogicalPlanBuilder::from(self.plan.clone())
     }
 
     /// The logical plan.
@@ -60,7 +50,15 @@ impl DataFrame {
     /// Its columns.
     #[must_use]
     pub fn schema(&self) -> SchemaRef {
-        Arc::new(self.plan.schema().as_arrow().clone())
+        shown_schema(self.plan.schema().as_arrow())
+    }
+
+    /// The names of its columns.
+    #[must_use]
+    pub fn columns(&self) -> Vec<String> {
+        let schema = self.schema();
+        let names = schema.fields().iter().map(|field| field.name().clone());
+        names.collect()
     }
 
     /// Whether it grows.
@@ -71,15 +69,27 @@ impl DataFrame {
 
     /// Some columns or expressions.
     ///
+    /// ```
+    /// use millstream::prelude::*;
+    ///
+    /// # fn main() -> millstream::Result<()> {
+    /// let session = Session::builder().build()?;
+    /// session.execute("CREATE TABLE t (Who STRING, n INT) WITH (connector = 'memory')")?;
+    /// let frame = session.table("t")?.select([col("WHO"), (col("n") * 2).alias("twice")])?;
+    /// assert_eq!(frame.columns(), ["WHO", "twice"]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
-    /// Unknown columns, types that do not fit.
-    pub fn select(&self, expressions: impl IntoIterator<Item = Expr>) -> Result<DataFrame> {
-        let expressions: Vec<Expr> = expressions.into_iter().collect();
-        let plan = self
-            .builder()
-            .project(expressions)
-            .and_then(LogicalPlanBuilder::build);
-        plan.map(|plan| self.with(plan)).map_err(refused)
+    /// Unknown columns and functions, types that do not fit.
+    pub fn select<C: Into<Column>>(
+        &self,
+        columns: impl IntoIterator<Item = C>,
+    ) -> Result<DataFrame> {
+        let columns = columns.into_iter().map(Into::into).collect();
+        let (planner, catalog) = self.session.planner();
+        Ok(self.with(planner.select(&catalog, &self.plan, columns)?))
     }
 
     /// Expressions as SQL text; `*` and `column.*` are all columns, or all fields of a struct.
@@ -87,68 +97,16 @@ impl DataFrame {
     /// # Errors
     /// As [`select`](DataFrame::select), and errors of syntax.
     pub fn select_expr<'a>(&self, texts: impl IntoIterator<Item = &'a str>) -> Result<DataFrame> {
-        let mut expressions = Vec::new();
-        for text in texts {
-            match text.trim().strip_suffix('*') {
-                Some("") => expressions.extend(self.all_columns()),
-                Some(column) if column.ends_with('.') => {
-                    expressions.extend(self.fields_of(column.trim_end_matches('.'))?);
-                }
-                _ => expressions.push(self.expression(text)?),
-            }
-        }
-        self.select(expressions)
-    }
-
-    fn all_columns(&self) -> Vec<Expr> {
-        let columns = self.plan.schema().columns();
-        columns.into_iter().map(Expr::Column).collect()
-    }
-
-    fn fields_of(&self, column: &str) -> Result<Vec<Expr>> {
-        let schema = self.plan.schema();
-        let field = schema
-            .field_with_unqualified_name(column)
-            .map_err(refused)?;
-        let arrow::datatypes::DataType::Struct(fields) = field.data_type() else {
-            return Err(Error::BadValue {
-                what: "struct column",
-                value: column.to_owned(),
-            });
-        };
-        let names: Vec<String> = fields.iter().map(|field| field.name().clone()).collect();
-        names
-            .iter()
-            .map(|name| {
-                Ok(self
-                    .expression(&format!("`{column}`.`{name}`"))?
-                    .alias(name))
-            })
-            .collect()
-    }
-
-    /// An expression over its columns, from SQL text.
-    ///
-    /// # Errors
-    /// Errors of syntax, names and types.
-    pub fn expression(&self, text: &str) -> Result<Expr> {
-        Ok(self
-            .session
-            .inner
-            .planner
-            .expression(text, self.plan.schema())?)
+        self.select(texts.into_iter().map(column::expr))
     }
 
     /// Rows for which the condition is true.
     ///
     /// # Errors
     /// Unknown columns, a condition that is no boolean.
-    pub fn filter(&self, condition: Expr) -> Result<DataFrame> {
-        let plan = self
-            .builder()
-            .filter(condition)
-            .and_then(LogicalPlanBuilder::build);
-        plan.map(|plan| self.with(plan)).map_err(refused)
+    pub fn filter(&self, condition: impl Into<Column>) -> Result<DataFrame> {
+        let (planner, catalog) = self.session.planner();
+        Ok(self.with(planner.filter(&catalog, &self.plan, condition.into())?))
     }
 
     /// Rows for which the SQL condition is true.
@@ -156,56 +114,82 @@ impl DataFrame {
     /// # Errors
     /// As [`filter`](DataFrame::filter), and errors of syntax.
     pub fn filter_expr(&self, condition: &str) -> Result<DataFrame> {
-        self.filter(self.expression(condition)?)
+        self.filter(column::expr(condition))
     }
 
     /// One more column, or another in place of one of the same name.
     ///
     /// # Errors
     /// As [`select`](DataFrame::select).
-    pub fn with_column(&self, name: &str, expression: Expr) -> Result<DataFrame> {
-        let mut replaced = false;
-        let mut columns: Vec<Expr> = Vec::new();
-        for column in self.plan.schema().columns() {
-            if column.name == name {
-                replaced = true;
-                columns.push(expression.clone().alias(name));
-            } else {
-                columns.push(Expr::Column(column));
-            }
-        }
-        if !replaced {
-            columns.push(expression.alias(name));
-        }
-        self.select(columns)
+    pub fn with_column(&self, name: &str, column: impl Into<Column>) -> Result<DataFrame> {
+        self.with_columns([(name, column)])
     }
 
-    /// The same columns with one under another name.
+    /// More columns, or others in place of those of the same names. None sees another of them.
     ///
     /// # Errors
-    /// When there is no such column.
-    pub fn with_column_renamed(&self, old: &str, new: &str) -> Result<DataFrame> {
-        let schema: &DFSchema = self.plan.schema();
-        schema.field_with_unqualified_name(old).map_err(refused)?;
-        let rename = |column: Column| {
-            let is_it = column.name == old;
-            if is_it {
-                Expr::Column(column).alias(new)
-            } else {
-                Expr::Column(column)
-            }
-        };
-        self.select(schema.columns().into_iter().map(rename).collect::<Vec<_>>())
+    /// As [`select`](DataFrame::select).
+    pub fn with_columns<'a, C: Into<Column>>(
+        &self,
+        columns: impl IntoIterator<Item = (&'a str, C)>,
+    ) -> Result<DataFrame> {
+        let columns = columns.into_iter();
+        let columns = columns.map(|(name, column)| (name.to_owned(), column.into()));
+        let (planner, catalog) = self.session.planner();
+        Ok(self.with(planner.with_columns(&catalog, &self.plan, columns.collect())?))
     }
 
-    /// All columns but these.
+    /// The same columns with one under another name. Nothing happens if there is none, as in Spark.
+    ///
+    /// # Errors
+    /// Never for a plan that is whole.
+    pub fn with_column_renamed(&self, old: &str, new: &str) -> Result<DataFrame> {
+        self.with_columns_renamed([(old, new)])
+    }
+
+    /// The same columns with some under other names.
+    ///
+    /// # Errors
+    /// Never for a plan that is whole.
+    pub fn with_columns_renamed<'a>(
+        &self,
+        names: impl IntoIterator<Item = (&'a str, &'a str)>,
+    ) -> Result<DataFrame> {
+        let names: Vec<(&str, &str)> = names.into_iter().collect();
+        self.rename(|_, name| {
+            let renamed = names.iter().find(|(old, _)| same_name(old, name));
+            Some(renamed.map_or(name, |(_, new)| new).to_owned())
+        })
+    }
+
+    /// All columns under new names, in their order.
+    ///
+    /// # Errors
+    /// When there are more or fewer names than columns.
+    pub fn to_df(&self, names: &[&str]) -> Result<DataFrame> {
+        if names.len() != self.plan.schema().fields().len() {
+            return Err(Error::BadValue {
+                what: "number of column names",
+                value: names.len().to_string(),
+            });
+        }
+        self.rename(|nth, _| names.get(nth).map(|name| (*name).to_owned()))
+    }
+
+    /// All columns but these. A name that no column has is passed over, as in Spark.
     ///
     /// # Errors
     /// When nothing is left.
-    pub fn drop_columns(&self, names: &[&str]) -> Result<DataFrame> {
-        let columns = self.plan.schema().columns().into_iter();
-        let kept = columns.filter(|column| !names.contains(&column.name.as_str()));
-        self.select(kept.map(Expr::Column).collect::<Vec<_>>())
+    pub fn drop(&self, names: &[&str]) -> Result<DataFrame> {
+        self.rename(|_, name| {
+            let is_dropped = names.iter().any(|dropped| same_name(dropped, name));
+            (!is_dropped).then(|| name.to_owned())
+        })
+    }
+
+    fn rename(&self, keep: impl Fn(usize, &str) -> Option<String>) -> Result<DataFrame> {
+        let (planner, catalog) = self.session.planner();
+        Ok(self.with(planner.rename(&catalog, &self.plan, keep)?))
     }
 
     /// A name to qualify its columns with.
@@ -213,35 +197,142 @@ impl DataFrame {
     /// # Errors
     /// Never for a plan that is whole.
     pub fn alias(&self, name: &str) -> Result<DataFrame> {
-        let plan = self
-            .builder()
-            .alias(name)
-            .and_then(LogicalPlanBuilder::build);
-        plan.map(|plan| self.with(plan)).map_err(refused)
+        let plan = millstream_sql::aliased(self.plan.clone(), name)?;
+        Ok(self.with(plan))
     }
 
-    /// The rows of both, which must have the same columns.
+    /// All rows of both, by the place of their columns.
     ///
     /// # Errors
-    /// When columns differ.
+    /// When columns differ in number, or have no common type.
     pub fn union(&self, other: &DataFrame) -> Result<DataFrame> {
-        let plan = self
-            .builder()
-            .union(other.plan.clone())
-            .and_then(LogicalPlanBuilder::build);
-        plan.map(|plan| self.with(plan)).map_err(refused)
+        self.set(other, SetKind::Union)
     }
 
-    /// Each distinct row once.
+    /// All rows of both, by the names of their columns. With `allow_missing` a column that one of them
+    /// does not have is null there.
+    ///
+    /// # Errors
+    /// When columns differ and may not, or have no common type.
+    pub fn union_by_name(&self, other: &DataFrame, allow_missing: bool) -> Result<DataFrame> {
+        if !allow_missing {
+            let (own, others) = (self.columns(), other.columns());
+            let lacks = |own: &[String], others: &[String]| {
+                let names = own.iter();
+                let mut lack =
+                    names.filter(|name| !others.iter().any(|other| same_name(other, name)));
+                lack.next().cloned()
+            };
+            if let Some(name) = lacks(&own, &others).or_else(|| lacks(&others, &own)) {
+                return Err(Error::BadValue {
+                    what: "column of only one side of union_by_name",
+                    value: name,
+                });
+            }
+        }
+        self.set(other, SetKind::UnionByName)
+    }
+
+    /// Different rows that both have.
+    ///
+    /// # Errors
+    /// On streams; when columns differ.
+    pub fn intersect(&self, other: &DataFrame) -> Result<DataFrame> {
+        self.set(other, SetKind::Intersect)
+    }
+
+    /// Different rows of this frame that the other does not have.
+    ///
+    /// # Errors
+    /// On streams; when columns differ.
+    pub fn except(&self, other: &DataFrame) -> Result<DataFrame> {
+        self.set(other, SetKind::Except)
+    }
+
+    fn set(&self, other: &DataFrame, kind: SetKind) -> Result<DataFrame> {
+        let (planner, catalog) = self.session.planner();
+        Ok(self.with(planner.set(&catalog, (&self.plan, &other.plan), kind)?))
+    }
+
+    /// Pairs of rows of both for which the condition holds; columns are qualified by
+    /// [`alias`](DataFrame::alias) where both have them.
+    ///
+    /// # Errors
+    /// Unknown and ambiguous columns.
+    pub fn join(
+        &self,
+        other: &DataFrame,
+        on: impl Into<Column>,
+        kind: JoinKind,
+    ) -> Result<DataFrame> {
+        self.joined(other, kind, JoinOn::Condition(on.into()))
+    }
+
+    /// Pairs of rows that are equal in these columns, which the result has once.
+    ///
+    /// # Errors
+    /// Columns that one of them does not have.
+    pub fn join_using(
+        &self,
+        other: &DataFrame,
+        columns: &[&str],
+        kind: JoinKind,
+    ) -> Result<DataFrame> {
+        let columns = columns.iter().map(|name| (*name).to_owned()).collect();
+        self.joined(other, kind, JoinOn::Columns(columns))
+    }
+
+    /// Every row with every row of the other.
+    ///
+    /// # Errors
+    /// Never for plans that are whole.
+    pub fn cross_join(&self, other: &DataFrame) -> Result<DataFrame> {
+        self.joined(other, JoinKind::Inner, JoinOn::Nothing)
+    }
+
+    fn joined(&self, other: &DataFrame, kind: JoinKind, on: JoinOn) -> Result<DataFrame> {
+        let (planner, catalog) = self.session.planner();
+        Ok(self.with(planner.join(&catalog, (&self.plan, &other.plan), kind, on)?))
+    }
+
+    /// Each different row once.
+    ///
+    /// # Errors
+    /// When a column cannot be compared.
+    pub fn distinct(&self) -> Result<DataFrame> {
+        let (planner, catalog) = self.session.planner();
+        Ok(self.with(planner.distinct(&catalog, &self.plan)?))
+    }
+
+    /// Rows in an order.
+    ///
+    /// # Errors
+    /// As [`select`](DataFrame::select).
+    pub fn order_by<C: Into<SortColumn>>(
+        &self,
+        keys: impl IntoIterator<Item = C>,
+    ) -> Result<DataFrame> {
+        let keys = keys.into_iter().map(Into::into).collect();
+        let (planner, catalog) = self.session.planner();
+        Ok(self.with(planner.sort(&catalog, &self.plan, keys)?))
+    }
+
+    /// The first rows.
     ///
     /// # Errors
     /// Never for a plan that is whole.
-    pub fn distinct(&self) -> Result<DataFrame> {
-        let plan = self
-            .builder()
-            .distinct()
-            .and_then(LogicalPlanBuilder::build);
-        plan.map(|plan| self.with(plan)).map_err(refused)
+    pub fn limit(&self, rows: usize) -> Result<DataFrame> {
+        let (planner, catalog) = self.session.planner();
+        Ok(self.with(planner.limit(&catalog, &self.plan, Some(rows), None)?))
+    }
+
+    /// All but the first rows.
+    ///
+    /// # Errors
+    /// Never for a plan that is whole.
+    pub fn offset(&self, rows: usize) -> Result<DataFrame> {
+        let (planner, catalog) = self.session.planner();
+        Ok(self.with(planner.limit(&catalog, &self.plan, None, Some(rows))?))
     }
 
     /// A watermark: how far rows may lag behind the newest before they are late.
@@ -257,97 +348,32 @@ impl DataFrame {
         Ok(self.with(with_watermark(self.plan.clone(), column, interval)?))
     }
 
-    /// Groups rows by expressions, such as [`window`](crate::functions::window).
-    #[must_use]
-    pub fn group_by(&self, keys: impl IntoIterator<Item = Expr>) -> GroupedData {
-        GroupedData {
-            frame: self.clone(),
-            keys: keys.into_iter().collect(),
-        }
+    pub(crate) fn grouped(
+        &self,
+        keys: (Grouping, Vec<Column>),
+        aggregates: Vec<Column>,
+    ) -> Result<DataFrame> {
+        let (planner, catalog) = self.session.planner();
+        Ok(self.with(planner.aggregate(&catalog, &self.plan, keys, aggregates)?))
     }
 
-    /// Aggregates over all rows.
+    /// What a query of this frame would do, in a mode or in the first that it can run in.
     ///
     /// # Errors
-    /// As [`GroupedData::agg`].
-    pub fn agg(&self, aggregates: impl IntoIterator<Item = Expr>) -> Result<DataFrame> {
-        self.group_by([]).agg(aggregates)
-    }
-
-    /// Says where the rows go.
-    #[must_use]
-    pub fn write_stream(&self) -> DataStreamWriter {
-        DataStreamWriter::new(self.clone())
-    }
-}
-
-/// Rows in groups, waiting for aggregates.
-#[derive(Clone, Debug)]
-pub struct GroupedData {
-    frame: DataFrame,
-    keys: Vec<Expr>,
-}
-
-impl GroupedData {
-    /// One row a group with these aggregates.
-    ///
-    /// # Errors
-    /// Unknown columns, types that do not fit.
-    pub fn agg(&self, aggregates: impl IntoIterator<Item = Expr>) -> Result<DataFrame> {
-        let aggregates: Vec<Expr> = aggregates.into_iter().collect();
-        let plan = self
-            .frame
-            .builder()
-            .aggregate(self.keys.clone(), aggregates)
-            .and_then(LogicalPlanBuilder::build);
-        plan.map(|plan| self.frame.with(plan)).map_err(refused)
-    }
-
-    /// The number of rows of each group, as column `count`.
-    ///
-    /// # Errors
-    /// As [`agg`](GroupedData::agg).
-    pub fn count(&self) -> Result<DataFrame> {
-        self.agg([expr_fn::count(lit(1i64)).alias("count")])
-    }
-
-    fn each(&self, columns: &[&str], name: &str, f: impl Fn(Expr) -> Expr) -> Result<DataFrame> {
-        let aggregates = columns.iter().map(|column| {
-            let argument = Expr::Column(Column::from_name(*column));
-            f(argument).alias(format!("{name}({column})"))
+    /// When it cannot run in that mode, or in any.
+    pub fn explain(&self, mode: Option<OutputMode>) -> Result<String> {
+        let settings = self.session.settings();
+        let planner = &self.session.inner.planner;
+        let mode = mode.unwrap_or_else(|| {
+            let allowed = planner.allowed_modes(&self.plan, &settings.plan);
+            allowed.first().copied().unwrap_or_default()
         });
-        self.agg(aggregates.collect::<Vec<_>>())
+        let plan = planner.plan_query(self.plan.clone(), mode, &settings.plan)?;
+        Ok(explain(&plan, ExplainFormat::Tree))
     }
+}
 
-    /// Sums, as columns `sum(column)`.
-    ///
-    /// # Errors
-    /// As [`agg`](GroupedData::agg).
-    pub fn sum(&self, columns: &[&str]) -> Result<DataFrame> {
-        self.each(columns, "sum", expr_fn::sum)
-    }
-
-    /// Means, as columns `avg(column)`.
-    ///
-    /// # Errors
-    /// As [`agg`](GroupedData::agg).
-    pub fn avg(&self, columns: &[&str]) -> Result<DataFrame> {
-        self.each(columns, "avg", expr_fn::avg)
-    }
-
-    /// Least values, as columns `min(column)`.
-    ///
-    /// # Errors
-    /// As [`agg`](GroupedData::agg).
-    pub fn min(&self, columns: &[&str]) -> Result<DataFrame> {
-        self.each(columns, "min", expr_fn::min)
-    }
-
-    /// Greatest values, as columns `max(column)`.
-    ///
-    /// # Errors
-    /// As [`agg`](GroupedData::agg).
-    pub fn max(&self, columns: &[&str]) -> Result<DataFrame> {
-        self.each(columns, "max", expr_fn::max)
-    }
+/// Whether two names are the same without case.
+pub(crate) fn same_name(one: &str, other: &str) -> bool {
+    one.eq_ignore_ascii_case(other) || one.to_lowercase() == other.to_lowercase()
 }

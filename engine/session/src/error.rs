@@ -29,6 +29,9 @@ pub enum Error {
         /// Why.
         fault: Fault,
     },
+    /// What ended a query that was waited for.
+    #[error("{}", .0.message)]
+    Failed(Fault),
     /// QRY-001 · User · the sink needs a checkpoint.
     #[error("checkpointLocation must be specified for a query into {sink}")]
     CheckpointRequired {
@@ -85,6 +88,7 @@ impl Coded for Error {
             Error::Sql(error) => error.code(),
             Error::Connector(error) => error.code(),
             Error::Runtime(error) => error.code(),
+            Error::Failed(fault) => fault.code,
             Error::Terminated { .. } => Code("QRY-004"),
             Error::CheckpointRequired { .. } => Code("QRY-001"),
             Error::NameTaken { .. } => Code("QRY-002"),
@@ -103,7 +107,7 @@ impl Coded for Error {
     fn sub_condition(&self) -> Option<SubCondition> {
         match self {
             Error::Sql(error) => error.sub_condition(),
-            Error::Terminated { fault, .. } => fault.sub_condition,
+            Error::Terminated { fault, .. } | Error::Failed(fault) => fault.sub_condition,
             _ => None,
         }
     }
@@ -113,7 +117,7 @@ impl Coded for Error {
             Error::Sql(error) => error.hint(),
             Error::Connector(error) => error.hint(),
             Error::Runtime(error) => error.hint(),
-            Error::Terminated { fault, .. } => fault.hint.clone(),
+            Error::Terminated { fault, .. } | Error::Failed(fault) => fault.hint.clone(),
             Error::CheckpointRequired { .. } => {
                 Some("SET 'checkpointLocation' = 'DIR', or run with --checkpoint DIR".to_owned())
             }
@@ -130,11 +134,12 @@ impl Coded for Error {
         }
     }
 
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the rest is about no text")]
     fn position(&self) -> Option<TextPosition> {
-        if let Error::Sql(error) = self {
-            error.position()
-        } else {
-            None
+        match self {
+            Error::Sql(error) => error.position(),
+            Error::Failed(fault) => fault.position,
+            _ => None,
         }
     }
 }

@@ -29,18 +29,28 @@
 //! ```
 
 mod assign;
+mod batch;
+mod builder;
 mod dataframe;
 mod error;
+mod frames;
 pub mod functions;
+mod grouped;
+mod late;
+mod na;
 pub mod prelude;
 mod query;
 mod reader;
 mod session;
 mod settings;
+mod start;
+mod statements;
 mod writer;
 
-pub use dataframe::{DataFrame, GroupedData};
+pub use builder::SessionBuilder;
+pub use dataframe::DataFrame;
 pub use error::{Error, Result};
+pub use grouped::GroupedData;
 pub use millstream_connectors::{MemoryHub, SignedRows};
 pub use millstream_runtime::{
     Channels,
@@ -50,14 +60,16 @@ pub use millstream_runtime::{
     settings::{KillPoint, Trigger},
 };
 pub use millstream_sql::{
-    ExplainFormat, ScriptStatement, SqlError, Statement,
+    Column, ExplainFormat, JoinKind, ScriptStatement, SortColumn, SqlError, Statement,
     catalog::Entry,
     functions::{FunctionInfo, FunctionKind, list as list_functions},
     parse_script,
 };
 pub use millstream_types::{Coded, Fault, OutputMode};
+pub use na::{Fill, NaFunctions};
 pub use query::{QueryStatus, StreamingQuery, StreamingQueryListener};
-pub use reader::DataStreamReader;
-pub use session::{Outcome, Session, SessionBuilder, fault};
+pub use reader::{DataFrameReader, DataStreamReader};
+pub use session::{Session, fault};
 pub use settings::{Checkpoint, SETTINGS, SessionSettings, SettingInfo, parse_trigger};
+pub use statements::Outcome;
 pub use writer::DataStreamWriter;

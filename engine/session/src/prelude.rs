@@ -1,12 +1,10 @@
 //! What a program needs, in one line.
 
-pub use datafusion::{
-    functions_aggregate::expr_fn::{avg, count, max, min, sum},
-    logical_expr::{Expr, cast, col, lit, when},
-};
-
 pub use crate::{
-    Checkpoint, Coded, DataFrame, OutputMode, Session, StreamingQuery, StreamingQueryListener,
-    Trigger,
-    functions::{session_window, sliding_window, window, window_time},
+    Checkpoint, Coded, Column, DataFrame, JoinKind, OutputMode, Session, SortColumn,
+    StreamingQuery, StreamingQueryListener, Trigger,
+    functions::{
+        avg, call_function, col, count, count_all, count_distinct, expr, lambda, lambda2, lit, max,
+        min, session_window, sliding_window, sum, when, window, window_time,
+    },
 };

@@ -285,7 +285,9 @@ impl StreamingQuery {
 }
 
 /// Runs something that waits, off the async threads.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T> {
     let ran = tokio::task::spawn_blocking(work).await;
     ran.map_err(|_| {
         let thread = "blocking".to_owned();

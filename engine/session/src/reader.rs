@@ -1,10 +1,10 @@
-//! `read_stream`: a frame over a connector, without a table.
+//! `read_stream` and `read`: a frame over a connector, without a table.
 
 use std::sync::Arc;
 
 use arrow::datatypes::{Schema, SchemaRef};
 use millstream_connectors_api::Options;
-use millstream_sql::{Table, types::parse_columns};
+use millstream_sql::{Table, TableMode, types::parse_columns};
 
 use crate::{dataframe::DataFrame, error::Result, session::Session};
 
@@ -15,7 +15,11 @@ pub struct DataStreamReader {
     format: String,
     options: Options,
     schema: Option<Columns>,
+    mode: TableMode,
 }
+
+/// Describes what to read once, as it is when a query runs.
+pub type DataFrameReader = DataStreamReader;
 
 #[derive(Debug)]
 enum Columns {
@@ -24,9 +28,10 @@ enum Columns {
 }
 
 impl DataStreamReader {
-    pub(crate) fn new(session: Session) -> DataStreamReader {
+    pub(crate) fn new(session: Session, mode: TableMode) -> DataStreamReader {
         DataStreamReader {
             session,
+            mode,
             format: "file".to_owned(),
             options: Options::new(),
             schema: None,
@@ -133,7 +138,8 @@ impl DataStreamReader {
             Some(Columns::Text(text)) => Some(Arc::new(Schema::new(parse_columns(&text)?))),
         };
         let factory = self.session.catalog().connector(&self.format)?.clone();
-        let table = Table::new(self.format, factory, columns, self.options)?;
+        let mut table = Table::new(self.format, factory, columns, self.options)?;
+        table.mode = self.mode;
         if table.schema.is_none() {
             // The reason why it cannot be read is the error of a reader.
             table.readable()?;

@@ -157,3 +157,11 @@ impl DataStreamWriter {
         session.start_logical(plan, mode, (&target, self.late.as_deref()), settings)
     }
 }
+
+impl DataFrame {
+    /// Says where the rows go.
+    #[must_use]
+    pub fn write_stream(&self) -> DataStreamWriter {
+        DataStreamWriter::new(self.clone())
+    }
+}

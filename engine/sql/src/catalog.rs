@@ -6,13 +6,16 @@
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
-use datafusion::logical_expr::LogicalPlan;
+use datafusion::logical_expr::{LogicalPlan, ScalarUDF};
 use millstream_connectors_api::{
     ConnectorError, ConnectorFactory, Options, SinkRequest, SourceRequest,
 };
 use millstream_types::{Interval, OutputMode, did_you_mean};
 
-use crate::{SqlError, ddl::CreateTable};
+use crate::{
+    SqlError,
+    ddl::{CreateTable, GeneratedColumn},
+};
 
 /// Options that are the engine's, not the connector's.
 const CONNECTOR: &str = "connector";
@@ -51,6 +54,8 @@ pub struct Table {
     pub columns: Option<SchemaRef>,
     /// The columns of the source; `None` for a table that can only be written.
     pub schema: Option<SchemaRef>,
+    /// Columns that are computed of those of the source.
+    pub generated: Vec<GeneratedColumn>,
     /// The event-time column.
     pub watermark: Option<WatermarkSpec>,
     /// How it is read.
@@ -95,6 +100,7 @@ impl Table {
             options,
             columns,
             schema: None,
+            generated: Vec::new(),
             watermark: None,
             mode,
             output_mode,
@@ -119,6 +125,25 @@ impl Table {
             schema: self.columns.clone(),
             options: self.options.clone(),
         }
+    }
+
+    /// What to ask the factory for when all of the table is read at once: what bounds an epoch of a stream
+    /// means nothing then, and nobody cleans up behind a batch.
+    #[must_use]
+    pub fn batch_request(&self) -> SourceRequest {
+        const OF_STREAMS: [&str; 6] = [
+            "maxFilesPerTrigger",
+            "maxBytesPerTrigger",
+            "maxRowsPerTrigger",
+            "maxFileAge",
+            "cleanSource",
+            "sourceArchiveDir",
+        ];
+        let mut request = self.source_request();
+        for option in OF_STREAMS {
+            request.options.remove(option);
+        }
+        request
     }
 
     /// What to ask the factory for when the table is written.
@@ -155,6 +180,13 @@ impl Table {
             .clone()
             .or_else(|| self.columns.clone())
             .unwrap_or_else(|| Arc::new(Schema::empty()))
+    }
+
+    /// Whether a column is computed when the table is read.
+    #[must_use]
+    pub fn computes(&self, column: &str) -> bool {
+        let mut generated = self.generated.iter();
+        generated.any(|own| own.name.eq_ignore_ascii_case(column))
     }
 
     /// The same table with a watermark.
@@ -251,6 +283,8 @@ impl Entry {
 pub struct Catalog {
     connectors: Vec<Arc<dyn ConnectorFactory>>,
     entries: BTreeMap<String, Entry>,
+    /// Functions of rows that a program added.
+    functions: BTreeMap<String, Arc<ScalarUDF>>,
 }
 
 impl fmt::Debug for Catalog {
@@ -268,6 +302,7 @@ impl Catalog {
         Catalog {
             connectors,
             entries: BTreeMap::new(),
+            functions: BTreeMap::new(),
         }
     }
 
@@ -335,9 +370,18 @@ impl Catalog {
             .columns
             .as_ref()
             .map(|fields| Arc::new(Schema::new(fields.clone())));
-        let table = Table::new(create.name.clone(), factory, columns, options)?;
+        let mut table = Table::new(create.name.clone(), factory, columns, options)?;
+        table.generated.clone_from(&create.generated);
         match &create.watermark {
             None => Ok(table),
+            // Checked where the column is computed.
+            Some(clause) if table.computes(&clause.column) => {
+                table.watermark = Some(WatermarkSpec {
+                    column: clause.column.clone(),
+                    delay: clause.delay,
+                });
+                Ok(table)
+            }
             Some(clause) => table
                 .with_watermark(&clause.column, clause.delay)
                 .map_err(|error| error.at(clause.position)),
@@ -386,6 +430,17 @@ impl Catalog {
             name: name.to_owned(),
             near: did_you_mean(name, self.entries.values().map(Entry::name)).map(str::to_owned),
         }
+    }
+
+    /// Adds a function of rows, in place of another one of its name.
+    pub fn add_function(&mut self, function: ScalarUDF) {
+        let name = function.name().to_lowercase();
+        self.functions.insert(name, Arc::new(function));
+    }
+
+    /// A function that was added.
+    pub(crate) fn function(&self, name: &str) -> Option<&Arc<ScalarUDF>> {
+        self.functions.get(name)
     }
 
     /// All entries, by name.

@@ -16,7 +16,7 @@ use millstream_types::{Interval, TextPosition};
 use crate::{
     SqlError,
     error::from_parser,
-    text::{parser, place},
+    text::{parser, place, prepare},
     types::Reader,
     words::is_word,
 };
@@ -32,6 +32,16 @@ pub struct WatermarkClause {
     pub position: Option<TextPosition>,
 }
 
+/// `column AS expression`: computed of each row that is read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GeneratedColumn {
+    /// Its name.
+    pub name: String,
+    pub(crate) expr: Expr,
+    /// Where it stands.
+    pub position: Option<TextPosition>,
+}
+
 /// What CREATE TABLE says, unchecked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CreateTable {
@@ -43,6 +53,8 @@ pub struct CreateTable {
     pub or_replace: bool,
     /// The columns, if any are given.
     pub columns: Option<Fields>,
+    /// Columns that are computed when the table is read; they stand behind the others.
+    pub generated: Vec<GeneratedColumn>,
     /// The event-time column.
     pub watermark: Option<WatermarkClause>,
     /// All options, the engine's own among them.
@@ -51,30 +63,38 @@ pub struct CreateTable {
     pub position: Option<TextPosition>,
 }
 
+/// What stands behind the name of a table.
+#[derive(Default)]
+pub(crate) struct TableBody {
+    pub(crate) columns: Option<Fields>,
+    pub(crate) generated: Vec<GeneratedColumn>,
+    pub(crate) watermark: Option<WatermarkClause>,
+    pub(crate) options: Options,
+}
+
 /// Reads what stands behind the table's name: `[(columns)] [WITH|OPTIONS (…)]`.
-pub(crate) fn body(
-    tokens: &[TokenWithSpan],
-) -> Result<(Option<Fields>, Option<WatermarkClause>, Options), SqlError> {
+pub(crate) fn body(tokens: &[TokenWithSpan]) -> Result<TableBody, SqlError> {
     let mut rest = tokens;
-    let mut columns = None;
-    let mut watermark = None;
+    let mut body = TableBody::default();
     if rest.first().is_some_and(|t| t.token == Token::LParen) {
         let (inside, after) = parenthesised(rest)?;
         let mut fields = Vec::new();
         for item in split_commas(inside) {
             if is_word(item.first(), "WATERMARK") && is_word(item.get(1), "FOR") {
-                if watermark.is_some() {
+                if body.watermark.is_some() {
                     return Err(syntax("a table has one WATERMARK", item.first()));
                 }
-                watermark = Some(watermark_clause(item)?);
+                body.watermark = Some(watermark_clause(item)?);
+            } else if let Some((name, expr)) = computed(item) {
+                body.generated.push(generated(name, expr)?);
             } else {
                 fields.push(column(item)?);
             }
         }
-        columns = (!fields.is_empty()).then(|| fields.into());
+        body.columns = (!fields.is_empty()).then(|| fields.into());
         rest = after;
     }
-    let mut options = Options::new();
+    let options = &mut body.options;
     if is_word(rest.first(), "USING")
         && let Some(Token::Word(name)) = rest.get(1).map(|t| &t.token)
     {
@@ -94,7 +114,7 @@ pub(crate) fn body(
             &format!("unexpected {} in CREATE TABLE", token.token),
             Some(token),
         )),
-        None => Ok((columns, watermark, options)),
+        None => Ok(body),
     }
 }
 
@@ -125,13 +145,22 @@ fn parenthesised(
 /// Parts between commas that are inside no bracket.
 fn split_commas(tokens: &[TokenWithSpan]) -> Vec<&[TokenWithSpan]> {
     let mut parts = Vec::new();
-    let (mut depth, mut start) = (0i32, 0);
+    // Angles are brackets behind the name of a type, and comparisons elsewhere.
+    let (mut depth, mut angles, mut start) = (0i32, 0i32, 0);
     for (idx, token) in tokens.iter().enumerate() {
+        let of_type = || {
+            let before = idx.checked_sub(1).and_then(|before| tokens.get(before));
+            ["ARRAY", "MAP", "STRUCT"]
+                .iter()
+                .any(|name| is_word(before, name))
+        };
         match token.token {
-            Token::LParen | Token::Lt => depth += 1,
-            Token::RParen | Token::Gt => depth -= 1,
-            Token::ShiftRight => depth -= 2,
-            Token::Comma if depth == 0 => {
+            Token::LParen => depth += 1,
+            Token::RParen => depth -= 1,
+            Token::Lt if of_type() => angles += 1,
+            Token::Gt if angles > 0 => angles -= 1,
+            Token::ShiftRight if angles > 0 => angles = (angles - 2).max(0),
+            Token::Comma if depth == 0 && angles == 0 => {
                 parts.push(&tokens[start..idx]);
                 start = idx + 1;
             }
@@ -160,6 +189,43 @@ fn column(item: &[TokenWithSpan]) -> Result<arrow::datatypes::Field, SqlError> {
         ));
     }
     Ok(field)
+}
+
+/// The name and the expression of `name AS expr` and of `name TYPE GENERATED ALWAYS AS (expr)`.
+fn computed(item: &[TokenWithSpan]) -> Option<(&TokenWithSpan, &[TokenWithSpan])> {
+    let name = item.first()?;
+    if is_word(item.get(1), "AS") {
+        return Some((name, &item[2..]));
+    }
+    let at = item.windows(3).position(|words| {
+        is_word(words.first(), "GENERATED")
+            && is_word(words.get(1), "ALWAYS")
+            && is_word(words.get(2), "AS")
+    })?;
+    Some((name, &item[at + 3..]))
+}
+
+fn generated(name: &TokenWithSpan, expr: &[TokenWithSpan]) -> Result<GeneratedColumn, SqlError> {
+    let position = Some(place(name.span.start));
+    let Token::Word(word) = &name.token else {
+        return Err(syntax("expected a name of a column", Some(name)));
+    };
+    let mut parser = parser(prepare(expr)?);
+    let expr = parser
+        .parse_expr()
+        .map_err(|error| from_parser(error).at(position))?;
+    let next = parser.peek_token();
+    if next.token != Token::EOF {
+        return Err(syntax(
+            &format!("unexpected {} after a generated column", next.token),
+            Some(&next),
+        ));
+    }
+    Ok(GeneratedColumn {
+        name: word.value.clone(),
+        expr,
+        position,
+    })
 }
 
 fn watermark_clause(item: &[TokenWithSpan]) -> Result<WatermarkClause, SqlError> {

@@ -8,7 +8,7 @@ use datafusion::{
 };
 use millstream_connectors_api::ConnectorError;
 use millstream_operators::error::with_condition;
-use millstream_types::{Code, Coded, OutputMode, SubCondition, TextPosition, did_you_mean};
+use millstream_types::{Code, Coded, Fault, OutputMode, SubCondition, TextPosition, did_you_mean};
 
 /// An error of parsing or planning. Texts use the user's own names.
 #[derive(Debug, thiserror::Error)]
@@ -22,6 +22,9 @@ pub enum SqlError {
         /// What.
         error: Box<SqlError>,
     },
+    /// Found before, when a column was made of a text.
+    #[error("{}", .0.message)]
+    Earlier(Box<Fault>),
     /// SQL-001 · User · the text is no statement.
     #[error("{message}")]
     Syntax {
@@ -315,6 +318,7 @@ impl Coded for SqlError {
         Code(match self {
             SqlError::At { error, .. } => return error.code(),
             SqlError::Connector(error) => return error.code(),
+            SqlError::Earlier(fault) => return fault.code,
             SqlError::Syntax { .. } | SqlError::TooLarge { .. } => "SQL-001",
             SqlError::NoTable { .. } => "SQL-002",
             SqlError::NoColumn { .. } => "SQL-003",
@@ -350,6 +354,7 @@ impl Coded for SqlError {
     fn sub_condition(&self) -> Option<SubCondition> {
         match self {
             SqlError::At { error, .. } => error.sub_condition(),
+            SqlError::Earlier(fault) => fault.sub_condition,
             SqlError::NoColumn { known, .. } if known.is_empty() => {
                 Some(SubCondition::WithoutSuggestion)
             }
@@ -366,6 +371,7 @@ impl Coded for SqlError {
         match self {
             SqlError::At { error, .. } => error.hint(),
             SqlError::Connector(error) => error.hint(),
+            SqlError::Earlier(fault) => fault.hint.clone(),
             SqlError::NoColumn {
                 near: None, known, ..
             } if !known.is_empty() => {
@@ -423,10 +429,11 @@ impl Coded for SqlError {
     }
 
     fn position(&self) -> Option<TextPosition> {
-        if let SqlError::At { position, .. } = self {
-            Some(*position)
-        } else {
-            None
+        match self {
+            SqlError::At { position, .. } => Some(*position),
+            SqlError::Earlier(fault) => fault.position,
+            // The rest is given its place by At.
+            _ => None,
         }
     }
 }

@@ -361,22 +361,6 @@ pub fn list() -> Vec<FunctionInfo> {
     Registry::new().list()
 }
 
-/// The scalar function of this name, for expressions that are built without SQL.
-#[must_use]
-pub fn scalar(name: &str) -> Option<Arc<ScalarUDF>> {
-    let own = [
-        window::functions(),
-        clock::functions(),
-        random::functions(),
-        datetime::functions(),
-        text::functions(),
-        split::functions(),
-        json::functions(),
-    ];
-    let named = |function: &&Arc<ScalarUDF>| function.name() == name;
-    own.iter().flatten().find(named).cloned()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

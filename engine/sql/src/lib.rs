@@ -8,11 +8,18 @@
 //! The way of a query: text → tokens ([`text`]) → syntax tree → DataFusion's logical plan → our
 //! list of optimizer rules → nodes of the runtime. Tests: `tests/it`.
 
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "this crate reads enums of sqlparser, DataFusion and Arrow, with many variants and more to come"
+)]
+
 pub mod catalog;
+pub mod column;
 mod ddl;
 pub mod error;
 pub mod explain;
 mod folding;
+mod frame;
 pub mod functions;
 mod identity;
 pub mod late;
@@ -38,8 +45,11 @@ pub mod watermark;
 mod words;
 
 pub use catalog::{Catalog, Table, TableMode, WatermarkSpec};
+pub use column::{Column, SortColumn};
 pub use error::SqlError;
 pub use explain::ExplainFormat;
+pub use frame::{Grouping, JoinKind, JoinOn, SetKind, aliased};
+pub use lower::shown_schema;
 pub use plan_settings::PlanSettings;
 pub use planner::Planner;
 pub use provider::is_streaming;

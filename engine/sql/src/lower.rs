@@ -12,7 +12,10 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Schema, SchemaRef};
+use arrow::{
+    array::RecordBatch,
+    datatypes::{DataType, Schema, SchemaRef},
+};
 use datafusion::{
     common::ScalarValue,
     common::{
@@ -37,7 +40,7 @@ use millstream_runtime::plan::{MarkDefinition, Node, NodeId, SourceNode, StreamP
 use millstream_types::{OutputMode, SourceId};
 
 use crate::{
-    PlanSettings, SqlError,
+    PlanSettings, SqlError, Table,
     catalog::TableMode,
     error::from_datafusion,
     functions::{
@@ -54,6 +57,7 @@ use crate::{
 };
 
 mod aggregate;
+mod constants;
 mod late;
 mod narrow;
 mod refuse;
@@ -84,7 +88,20 @@ enum Above {
     State,
 }
 
-struct Lowering {
+/// Makes a table of constant rows.
+pub(crate) type MakeRows<'r> = &'r dyn Fn(RecordBatch) -> Result<Arc<Table>, SqlError>;
+
+/// What a plan may read.
+#[derive(Clone, Copy)]
+pub(crate) enum Reads<'r> {
+    /// Tables that grow.
+    Streams,
+    /// What is there, once: tables of mode batch and constant rows.
+    Batches(MakeRows<'r>),
+}
+
+struct Lowering<'r> {
+    reads: Reads<'r>,
     sources: Vec<SourceNode>,
     marks: Vec<MarkDefinition>,
     /// What each definition's source was opened with.
@@ -103,14 +120,15 @@ pub(crate) fn lower(
     plan: &LogicalPlan,
     late: Option<&LogicalPlan>,
     mode: OutputMode,
-    settings: &PlanSettings,
+    (settings, reads): (&PlanSettings, Reads<'_>),
 ) -> Result<StreamPlan, SqlError> {
-    if !is_streaming(plan) {
+    if matches!(reads, Reads::Streams) && !is_streaming(plan) {
         return Err(SqlError::unsupported(
-            "a query that reads no stream (all its tables have mode = 'batch')",
+            "a query that reads no stream, where a stream is wanted (its tables have mode = 'batch')",
         ));
     }
     let mut lowering = Lowering {
+        reads,
         sources: Vec::new(),
         marks: Vec::new(),
         marked: Vec::new(),
@@ -142,7 +160,8 @@ pub(crate) fn lower(
 }
 
 /// The columns as the query shows them: two may have one name.
-pub(crate) fn shown_schema(schema: &Schema) -> SchemaRef {
+#[must_use]
+pub fn shown_schema(schema: &Schema) -> SchemaRef {
     let fields = schema.fields().iter().map(|field| {
         let name = shown(field.name());
         if name == field.name() {
@@ -161,7 +180,7 @@ fn arrow_schema(schema: &DFSchema) -> SchemaRef {
     Arc::new(schema.as_arrow().clone())
 }
 
-impl Lowering {
+impl Lowering<'_> {
     fn node(&mut self, plan: &LogicalPlan, above: Above) -> Result<Stream, SqlError> {
         match plan {
             LogicalPlan::TableScan(scan) => self.scan(scan),
@@ -195,8 +214,21 @@ impl Lowering {
                     None => Err(refuse::node(plan)),
                 }
             }
+            LogicalPlan::EmptyRelation(_) | LogicalPlan::Values(_) => match self.reads {
+                Reads::Streams => Err(refuse::node(plan)),
+                Reads::Batches(make) => self.constants(plan, make),
+            },
             other => Err(refuse::node(other)),
         }
+    }
+
+    /// Constant rows as a source.
+    fn constants(&mut self, plan: &LogicalPlan, make: MakeRows<'_>) -> Result<Stream, SqlError> {
+        let rows = constants::rows(plan)?;
+        let table = make(rows)?;
+        let schema = Arc::clone(plan.schema());
+        let columns = schema.fields().len().max(1);
+        self.source(&table, (0..columns).collect(), schema)
     }
 
     /// Makes one node of a stream.
@@ -225,7 +257,7 @@ impl Lowering {
         let Some(table) = scan_source(scan.source.as_ref()) else {
             return Err(SqlError::internal("a scan of a table that is not ours"));
         };
-        if table.mode == TableMode::Batch {
+        if table.mode == TableMode::Batch && matches!(self.reads, Reads::Streams) {
             return Err(refuse::batch_scan(&table.name));
         }
         let full = scan.source.schema();
@@ -234,7 +266,18 @@ impl Lowering {
             Some(columns) => columns.clone(),
             None => (0..full.fields().len()).collect(),
         };
-        let schema = full
+        self.source(table, projection, Arc::clone(&scan.projected_schema))
+    }
+
+    /// A source of a table's columns.
+    fn source(
+        &mut self,
+        table: &Table,
+        projection: Vec<usize>,
+        of_plan: DFSchemaRef,
+    ) -> Result<Stream, SqlError> {
+        let schema = table
+            .readable()?
             .project(&projection)
             .map_err(|error| SqlError::internal(error.to_string()))?;
         let id = u32::try_from(self.sources.len())
@@ -242,7 +285,10 @@ impl Lowering {
         self.sources.push(SourceNode {
             table: table.name.clone(),
             factory: Arc::clone(&table.factory),
-            request: table.source_request(),
+            request: match self.reads {
+                Reads::Streams => table.source_request(),
+                Reads::Batches(_) => table.batch_request(),
+            },
             projection,
             schema: Arc::new(schema),
         });
@@ -250,8 +296,8 @@ impl Lowering {
         Ok(Stream {
             base,
             steps: Vec::new(),
-            schema: Arc::clone(&scan.projected_schema),
-            marks: vec![None; scan.projected_schema.fields().len()],
+            marks: vec![None; of_plan.fields().len()],
+            schema: of_plan,
         })
     }
 
@@ -297,7 +343,7 @@ impl Lowering {
             .iter()
             .filter(|input| is_streaming(input))
             .count();
-        if streaming != union.inputs.len() {
+        if matches!(self.reads, Reads::Streams) && streaming != union.inputs.len() {
             return Err(refuse::mixed_union());
         }
         let schema = arrow_schema(&union.schema);

@@ -18,8 +18,8 @@ use datafusion::{
         tree_node::{Transformed, TransformedResult, TreeNode},
     },
     logical_expr::{
-        BinaryExpr, Cast, Expr, ExprSchemable, LogicalPlan, Operator, TryCast, Union,
-        expr::ScalarFunction, expr_rewriter::NamePreserver, utils::merge_schema,
+        BinaryExpr, Cast, Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Operator, TryCast,
+        Union, expr::ScalarFunction, expr_rewriter::NamePreserver, utils::merge_schema,
     },
     optimizer::AnalyzerRule,
 };
@@ -92,6 +92,8 @@ fn fresh_schema(plan: LogicalPlan) -> Result<LogicalPlan> {
             let inputs = times::same_in_union(union.inputs)?;
             Union::try_new_with_loose_types(inputs).map(LogicalPlan::Union)
         }
+        // Literals have other types than DataFusion gave them.
+        LogicalPlan::Values(values) => LogicalPlanBuilder::values(values.values)?.build(),
         other => other.recompute_schema(),
     }
 }

@@ -11,10 +11,10 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::SchemaRef;
+use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use datafusion::{
-    common::{DFSchema, config::ConfigOptions},
-    logical_expr::{Expr, LogicalPlan},
+    common::config::ConfigOptions,
+    logical_expr::LogicalPlan,
     optimizer::{
         Analyzer, Optimizer, OptimizerContext, OptimizerRule,
         analyzer::{
@@ -36,7 +36,7 @@ use millstream_types::{OutputMode, TextPosition, did_you_mean};
 use crate::{
     Catalog, QueryText, SqlError, Table,
     catalog::Entry,
-    error::{from_datafusion, from_parser},
+    error::from_datafusion,
     folding::FoldArithmetic,
     functions::{
         FunctionInfo, Registry,
@@ -45,10 +45,9 @@ use crate::{
     late, lower, modes,
     numbers::SparkNumbers,
     plan_settings::PlanSettings,
-    provider::{self, Provider},
+    provider::Provider,
     resolve::Resolver,
-    statement::parse_query,
-    text,
+    statement::{CreateTableStatement, parse_query},
     watermark::{PushFilterBelowWatermark, guard},
 };
 
@@ -113,7 +112,42 @@ impl Planner {
     /// # Errors
     /// The connector's reason why the table cannot be read.
     pub fn scan(&self, table: &Arc<Table>) -> Result<LogicalPlan, SqlError> {
-        provider::scan(table)
+        let catalog = Catalog::default();
+        let provider = self.provider(&catalog);
+        Resolver::new(&provider)
+            .read(table)
+            .map_err(|error| self.explain_missing(error))
+    }
+
+    /// Adds the table that a statement describes, with its computed columns.
+    ///
+    /// # Errors
+    /// As of [`Catalog::create_table`]; what is wrong with a computed column.
+    pub fn create_table(
+        &self,
+        catalog: &mut Catalog,
+        create: &CreateTableStatement,
+    ) -> Result<(), SqlError> {
+        let was = catalog.get(&create.name).ok().cloned();
+        catalog.create_table(create)?;
+        let Ok(Entry::Table(table)) = catalog.get(&create.name) else {
+            return Ok(());
+        };
+        if table.generated.is_empty() {
+            return Ok(());
+        }
+        let table = Arc::clone(table);
+        let Err(error) = self.scan(&table) else {
+            return Ok(());
+        };
+        catalog.drop(&create.name, true)?;
+        if let Some(was) = was {
+            catalog.add(was, true)?;
+        }
+        let clause = create.watermark.as_ref();
+        Err(error
+            .at(clause.and_then(|clause| clause.position))
+            .at(create.position))
     }
 
     /// The logical plan of a query text.
@@ -152,6 +186,19 @@ impl Planner {
         Resolver::new(&provider).resolve(tree)
     }
 
+    /// The logical plan of a query over relations that have names of ours.
+    pub(crate) fn resolve_over(
+        &self,
+        catalog: &Catalog,
+        query: datafusion::sql::sqlparser::ast::Query,
+        relations: Vec<(String, LogicalPlan)>,
+    ) -> Result<LogicalPlan, SqlError> {
+        let provider = self.provider(catalog);
+        Resolver::new(&provider)
+            .resolve_over(query, relations)
+            .map_err(|error| self.explain_missing(error))
+    }
+
     fn provider<'a>(&'a self, catalog: &'a Catalog) -> Provider<'a> {
         Provider {
             catalog,
@@ -159,34 +206,6 @@ impl Planner {
             options: &self.options,
             late: None,
         }
-    }
-
-    /// An expression over the columns of `schema`, such as those of `select_expr` and `filter`.
-    ///
-    /// # Errors
-    /// As [`Planner::logical`].
-    pub fn expression(&self, sql: &str, schema: &DFSchema) -> Result<Expr, SqlError> {
-        let query = QueryText::new(sql)?;
-        let tokens = text::prepare(&query.tokens)?;
-        let mut parser = text::parser(tokens);
-        let parsed = parser.parse_expr_with_alias().map_err(from_parser)?;
-        let next = parser.peek_token();
-        if next.token != datafusion::sql::sqlparser::tokenizer::Token::EOF {
-            return Err(SqlError::Syntax {
-                message: format!("unexpected {} after an expression", next.token),
-            }
-            .at(Some(text::place(next.span.start))));
-        }
-        let catalog = Catalog::default();
-        let provider = self.provider(&catalog);
-        let alias = parsed.alias.map(|alias| alias.value);
-        let expr = Resolver::new(&provider)
-            .lone(parsed.expr, schema)
-            .map_err(|error| self.explain_error(error, &query))?;
-        Ok(match alias {
-            Some(alias) => expr.alias(alias),
-            None => expr,
-        })
     }
 
     /// Adds the view that a query text defines.
@@ -254,12 +273,29 @@ impl Planner {
         };
         let optimized = self.optimize(logical)?;
         let lowered = |mode| {
-            let plan = lower::lower(&optimized, late.as_ref(), mode, settings)?;
+            let reads = (settings, lower::Reads::Streams);
+            let plan = lower::lower(&optimized, late.as_ref(), mode, reads)?;
             modes::check(&plan, settings.check_correctness)?;
             Ok(plan)
         };
         modes::check_shape(&optimized, mode, |mode| lowered(mode).is_ok())?;
         lowered(mode)
+    }
+
+    /// Plans a query over what is there now: tables of mode batch, and constant rows, of which `rows` makes
+    /// tables. It is to run in one epoch, after which all that it gave is its result, in order if it has one.
+    ///
+    /// # Errors
+    /// Types that do not fit, and what operators cannot do.
+    pub fn plan_batch(
+        &self,
+        logical: LogicalPlan,
+        settings: &PlanSettings,
+        rows: &dyn Fn(RecordBatch) -> Result<Arc<Table>, SqlError>,
+    ) -> Result<StreamPlan, SqlError> {
+        let optimized = self.optimize(logical)?;
+        let reads = (settings, lower::Reads::Batches(rows));
+        lower::lower(&optimized, None, OutputMode::Changes, reads)
     }
 
     /// The modes in which a logical plan can run; empty if in none.
@@ -300,14 +336,23 @@ impl Planner {
             SqlError::At { position, error } => (Some(position), *error),
             other => (None, other),
         };
-        let error = match error {
-            SqlError::NoFunction { name, .. } => self.missing_function(name),
-            other => other,
-        };
+        let error = self.explain_missing(error);
         let position = position
             .or_else(|| anchor(&error, query))
             .or_else(|| query.position());
         error.at(position)
+    }
+
+    /// Says of a function that is not there what is near, or why.
+    fn explain_missing(&self, error: SqlError) -> SqlError {
+        match error {
+            SqlError::NoFunction { name, .. } => self.missing_function(name),
+            SqlError::At { position, error } => SqlError::At {
+                position,
+                error: Box::new(self.explain_missing(*error)),
+            },
+            other => other,
+        }
     }
 
     /// A function that Spark has and a stream cannot have, or a slip.

@@ -9,7 +9,7 @@ use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
 use arrow::datatypes::{DataType, SchemaRef};
 use datafusion::{
-    common::{Result, ScalarValue, TableReference, config::ConfigOptions, tree_node::TreeNode},
+    common::{Result, TableReference, config::ConfigOptions, tree_node::TreeNode},
     logical_expr::{
         AggregateUDF, Expr, HigherOrderUDF, LogicalPlan, LogicalPlanBuilder, ScalarUDF,
         TableSource, WindowUDF,
@@ -18,9 +18,8 @@ use datafusion::{
 };
 
 use crate::{
-    Catalog, SqlError, Table, TableMode, catalog::Entry, ddl::parse_interval,
-    error::from_datafusion, functions::Registry, late, late::LATE_ROWS, text::WATERMARK_FUNCTION,
-    types::SparkTypes, watermark::with_watermark,
+    Catalog, SqlError, Table, TableMode, catalog::Entry, error::from_datafusion,
+    functions::Registry, late, late::LATE_ROWS, types::SparkTypes,
 };
 
 /// The scan of one table, found again by the lowering.
@@ -75,7 +74,7 @@ fn plan_source(plan: LogicalPlan) -> Arc<dyn TableSource> {
     Arc::new(PlanSource { plan, schema })
 }
 
-/// A plan that reads a table, with its watermark if it has one.
+/// A plan that reads the columns of a table's source.
 ///
 /// # Errors
 /// The connector's reason why the table cannot be read.
@@ -85,13 +84,9 @@ pub(crate) fn scan(table: &Arc<Table>) -> std::result::Result<LogicalPlan, SqlEr
         schema: table.readable()?,
     });
     let name = TableReference::bare(table.name.as_str());
-    let plan = LogicalPlanBuilder::scan(name, source, None)
+    LogicalPlanBuilder::scan(name, source, None)
         .and_then(LogicalPlanBuilder::build)
-        .map_err(from_datafusion)?;
-    match &table.watermark {
-        None => Ok(plan),
-        Some(mark) => with_watermark(plan, &mark.column, mark.delay),
-    }
+        .map_err(from_datafusion)
 }
 
 /// The planner's view of a session.
@@ -107,7 +102,6 @@ impl Provider<'_> {
     fn source(&self, name: &str) -> std::result::Result<Arc<dyn TableSource>, SqlError> {
         match self.catalog.get(name)? {
             Entry::View { plan, .. } => Ok(plan_source(plan.as_ref().clone())),
-            Entry::Table(table) if table.watermark.is_some() => Ok(plan_source(scan(table)?)),
             Entry::Table(table) => Ok(Arc::new(ScanSource {
                 table: Arc::clone(table),
                 schema: table.readable()?,
@@ -125,27 +119,6 @@ impl Provider<'_> {
             .and_then(LogicalPlanBuilder::build)
             .map_err(from_datafusion)
     }
-
-    /// `__watermark('table', 'column', 'delay')`.
-    fn watermarked(&self, args: &[Expr]) -> std::result::Result<Arc<dyn TableSource>, SqlError> {
-        let texts: Vec<&str> = args.iter().filter_map(text).collect();
-        let [name, column, delay] = texts.as_slice() else {
-            return Err(SqlError::internal("a WATERMARK clause lost its parts"));
-        };
-        let plan = match self.catalog.get(name)? {
-            Entry::View { plan, .. } => plan.as_ref().clone(),
-            Entry::Table(table) => scan(table)?,
-        };
-        let plan = with_watermark(plan, column, parse_interval(delay)?)?;
-        Ok(plan_source(plan))
-    }
-}
-
-fn text(expr: &Expr) -> Option<&str> {
-    match expr {
-        Expr::Literal(ScalarValue::Utf8(Some(text)), _) => Some(text),
-        _ => None,
-    }
 }
 
 fn names<T>(map: &BTreeMap<String, T>) -> Vec<String> {
@@ -160,11 +133,8 @@ impl ContextProvider for Provider<'_> {
     fn get_table_function_source(
         &self,
         name: &str,
-        args: Vec<Expr>,
+        _args: Vec<Expr>,
     ) -> Result<Arc<dyn TableSource>> {
-        if name == WATERMARK_FUNCTION {
-            return self.watermarked(&args).map_err(SqlError::into_datafusion);
-        }
         if name.eq_ignore_ascii_case(LATE_ROWS) {
             let schema = self.late.as_ref().ok_or_else(|| {
                 SqlError::NotOnStream {
@@ -193,7 +163,8 @@ impl ContextProvider for Provider<'_> {
     }
 
     fn get_function_meta(&self, name: &str) -> Option<Arc<ScalarUDF>> {
-        self.registry.scalar.get(name).cloned()
+        let added = self.catalog.function(name);
+        added.or_else(|| self.registry.scalar.get(name)).cloned()
     }
 
     fn get_higher_order_meta(&self, name: &str) -> Option<Arc<HigherOrderUDF>> {

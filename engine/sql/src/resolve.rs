@@ -18,15 +18,14 @@
 )]
 
 mod expression;
-mod from;
-mod scope;
-mod select;
+pub(crate) mod from;
+pub(crate) mod scope;
+pub(crate) mod select;
 
 use std::{collections::HashMap, ops::ControlFlow};
 
 use arrow::datatypes::DataType;
 use datafusion::{
-    common::DFSchema,
     logical_expr::{ExprSchemable, LogicalPlan},
     sql::{
         planner::{ParserOptions, PlannerContext, SqlToRel},
@@ -117,30 +116,35 @@ impl<'a> Resolver<'a> {
         self.plan(query)
     }
 
-    /// An expression over the columns of a plan.
+    /// The logical plan of a query over relations that have names of ours.
     ///
     /// # Errors
     /// As [`resolve`](Resolver::resolve).
-    pub(crate) fn lone(
+    pub(crate) fn resolve_over(
         &mut self,
-        mut expr: Expr,
-        plan: &DFSchema,
-    ) -> Result<datafusion::logical_expr::Expr, SqlError> {
-        let scope = Scope::over(plan);
-        self.expression(&mut expr, Around::columns(&scope))?;
-        self.planner
-            .sql_to_expr(expr, plan, &mut self.context)
-            .map_err(|error| self.placed(from_datafusion(error), &[]))
+        query: Query,
+        relations: Vec<(String, LogicalPlan)>,
+    ) -> Result<LogicalPlan, SqlError> {
+        self.ctes.extend(relations);
+        self.resolve(query)
     }
 
     /// The plan of a level of which every part is resolved.
     fn plan(&mut self, query: Query) -> Result<LogicalPlan, SqlError> {
+        let is_values = matches!(query.body.as_ref(), SetExpr::Values(_));
         let statement = Statement::Query(Box::new(query));
         let levels = std::mem::take(&mut self.levels);
         self.planner
             .sql_statement_to_plan_with_context(statement, &mut self.context)
             .and_then(marks_of_subqueries)
             .and_then(narrow_literals)
+            .and_then(|plan| {
+                if is_values {
+                    from::sparks_columns(&plan)
+                } else {
+                    Ok(plan)
+                }
+            })
             .map_err(|error| self.placed(from_datafusion(error), &levels))
     }
 
@@ -220,6 +224,19 @@ impl<'a> Resolver<'a> {
                 self.set(&mut query.body)?;
                 if query.order_by.is_none() {
                     return Ok(());
+                }
+                if matches!(query.body.as_ref(), SetExpr::Values(_)) {
+                    let rows = Query {
+                        body: query.body.clone(),
+                        ..*generate::star()?
+                    };
+                    let rows = self.plan(rows)?;
+                    let mut all = generate::star()?;
+                    generate::select_of(&mut all)?.from = vec![TableWithJoins {
+                        relation: self.relation_of(rows)?,
+                        joins: Vec::new(),
+                    }];
+                    query.body = all.body;
                 }
                 let unordered = Query {
                     order_by: None,

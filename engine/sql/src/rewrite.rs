@@ -215,9 +215,21 @@ fn null_tests(expr: &mut Expr) {
 
 /// `struct(x, y AS z)` has fields named `x` and `z`; a field without a name has its number.
 fn named_fields(expr: &mut Expr) {
+    let of_call;
     let values = match &*expr {
         Expr::Struct { values, fields } if fields.is_empty() => values,
         Expr::Tuple(values) => values,
+        // As programs call it; for the parser it is a word of its own.
+        Expr::Function(call) if call.name.to_string().eq_ignore_ascii_case("struct") => {
+            let FunctionArguments::List(list) = &call.args else {
+                return;
+            };
+            let Some(values) = generate::plain(&list.args) else {
+                return;
+            };
+            of_call = values;
+            &of_call
+        }
         _ => return,
     };
     let mut parts = Vec::new();

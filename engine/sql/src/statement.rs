@@ -13,7 +13,7 @@ use crate::{
     words::is_word,
 };
 
-pub use crate::ddl::{CreateTable as CreateTableStatement, WatermarkClause};
+pub use crate::ddl::{CreateTable as CreateTableStatement, GeneratedColumn, WatermarkClause};
 
 /// One statement of a script.
 #[derive(Clone, Debug, PartialEq)]
@@ -38,6 +38,13 @@ pub enum Statement {
         name: String,
         /// No error when there is none.
         if_exists: bool,
+    },
+    /// CREATE TABLE … AS: a table of what a query gives.
+    CreateTableAs {
+        /// The table.
+        create: Box<CreateTable>,
+        /// What goes in.
+        query: QueryText,
     },
     /// INSERT INTO: one streaming query.
     Insert {
@@ -92,7 +99,7 @@ impl Statement {
         if let Statement::Insert { query, .. } = self {
             return reads_late_rows(query).is_none();
         }
-        matches!(self, Statement::Select(_))
+        matches!(self, Statement::Select(_) | Statement::CreateTableAs { .. })
     }
 }
 
@@ -294,16 +301,30 @@ impl Reader<'_> {
         let if_not_exists = self.take(&["IF", "NOT", "EXISTS"]);
         let position = self.at();
         let name = self.name()?;
-        let (columns, watermark, options) = ddl::body(self.rest)?;
-        Ok(Statement::CreateTable(Box::new(CreateTable {
+        let query = as_query(self.rest);
+        let (body, query) = self.rest.split_at(query.unwrap_or(self.rest.len()));
+        let ddl::TableBody {
+            columns,
+            generated,
+            watermark,
+            options,
+        } = ddl::body(body)?;
+        let create = Box::new(CreateTable {
             name,
             if_not_exists,
             or_replace,
             columns,
+            generated,
             watermark,
             options,
             position,
-        })))
+        });
+        if query.is_empty() {
+            return Ok(Statement::CreateTable(create));
+        }
+        self.rest = &query[1..];
+        let query = self.query()?;
+        Ok(Statement::CreateTableAs { create, query })
     }
 
     fn explain(mut self) -> Result<Statement, SqlError> {
@@ -335,6 +356,19 @@ impl Reader<'_> {
         let (key, value) = ddl::option(self.rest)?;
         Ok(Statement::Set { key, value })
     }
+}
+
+/// Where `AS query` begins in what stands behind the name of a table.
+fn as_query(tokens: &[TokenWithSpan]) -> Option<usize> {
+    let mut depth = 0i32;
+    tokens.iter().position(|token| {
+        match token.token {
+            Token::LParen => depth += 1,
+            Token::RParen => depth -= 1,
+            _ => {}
+        }
+        depth == 0 && is_word(Some(token), "AS")
+    })
 }
 
 /// The syntax tree of a query.

@@ -116,7 +116,7 @@ impl CountedAggregate {
             touched_keys: GroupSet::default(),
             closing: None,
             snapshots,
-            results: RowCodec::of_schema(&results)?,
+            results: RowCodec::of_schema(&results)?.exact(),
             state: StateTable::new(0, &state_keys, &values, Placement::ByKey)?.owned_by(owners),
             spec,
             report: OperatorReport::default(),

@@ -57,7 +57,7 @@ impl Place {
         Ok(Place {
             last: call.function.fun().name() == "last_value",
             ignores_nulls: call.function.ignore_nulls(),
-            codec: RowCodec::new(std::slice::from_ref(&data_type))?,
+            codec: RowCodec::new(std::slice::from_ref(&data_type))?.exact(),
             data_type,
             chosen: Vec::new(),
             bytes: 0,

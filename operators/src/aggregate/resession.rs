@@ -119,7 +119,7 @@ impl ChangingSessions {
             rows: Vec::new(),
             codec: RowCodec::new(&types)?,
             order,
-            results: RowCodec::of_schema(&spec.output)?,
+            results: RowCodec::of_schema(&spec.output)?.exact(),
             ends: BTreeSet::new(),
             pending: Vec::new(),
             leaving: None,

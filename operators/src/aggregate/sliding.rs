@@ -114,7 +114,7 @@ impl SlidingAggregate {
             state,
             key_columns,
             panes,
-            results: RowCodec::new(&results)?,
+            results: RowCodec::new(&results)?.exact(),
             spec,
             window,
             buckets,

@@ -116,7 +116,7 @@ impl TotalAggregate {
                 .iter()
                 .map(|field| field.data_type().clone())
                 .collect(),
-            results: RowCodec::new(&results)?,
+            results: RowCodec::new(&results)?.exact(),
             holds_all: spec.keys.is_empty() && spec.time == TimeKey::None && ownership.worker == 0,
             spec,
             buckets,

@@ -5,14 +5,20 @@
     reason = "enums of another crate, with many variants and more to come"
 )]
 
+use std::sync::Arc;
+
 use datafusion::{
     common::{DFSchema, TableReference},
     logical_expr::{Expr as LogicalExpr, LogicalPlan, LogicalPlanBuilder},
     sql::{
         planner::ContextProvider,
-        sqlparser::ast::{
-            FunctionArg, FunctionArgExpr, Ident, JoinConstraint, JoinOperator, ObjectName, Select,
-            Spanned, TableAlias, TableFactor, TableWithJoins,
+        sqlparser::{
+            ast::{
+                Expr, FunctionArg, FunctionArgExpr, Ident, JoinConstraint, JoinOperator,
+                ObjectName, Select, SelectItem, Spanned, TableAlias, TableFactor, TableWithJoins,
+                Value,
+            },
+            tokenizer::Span,
         },
     },
 };
@@ -23,11 +29,18 @@ use super::{
     scope::{Scope, ScopeColumn, apart},
 };
 use crate::{
-    SqlError,
+    SqlError, Table,
+    catalog::Entry,
+    ddl::parse_interval,
     error::from_datafusion,
+    provider::scan,
     rewrite::generate::{self, View},
-    text::place,
+    text::{WATERMARK_FUNCTION, place},
+    watermark::with_watermark,
 };
+
+/// The name of a table's own columns while others are computed of them.
+const COMPUTED: &str = "__computed";
 
 impl Resolver<'_> {
     /// Plans everything in FROM and says which columns there are.
@@ -145,8 +158,65 @@ impl Resolver<'_> {
         Ok(scope)
     }
 
+    /// A plan that reads a table: the columns of its source, those that are computed of them, and its
+    /// watermark.
+    ///
+    /// # Errors
+    /// The connector's reason why the table cannot be read; what is wrong with a computed column.
+    pub(crate) fn read(&mut self, table: &Arc<Table>) -> Result<LogicalPlan, SqlError> {
+        let mut plan = scan(table)?;
+        if !table.generated.is_empty() {
+            let mut all = generate::star()?;
+            let select = generate::select_of(&mut all)?;
+            select.from = vec![TableWithJoins {
+                relation: named(COMPUTED)?,
+                joins: Vec::new(),
+            }];
+            for column in &table.generated {
+                select.projection.push(SelectItem::ExprWithAlias {
+                    expr: column.expr.clone(),
+                    alias: Ident::with_quote('`', &column.name),
+                });
+            }
+            let known = self.ctes.len();
+            self.ctes.push((COMPUTED.to_owned(), plan));
+            let computed = self.query(&mut all).and_then(|()| self.plan(*all));
+            self.ctes.truncate(known);
+            let position = table.generated.first().and_then(|column| column.position);
+            let name = TableReference::bare(table.name.as_str());
+            plan = computed
+                .and_then(|plan| {
+                    LogicalPlanBuilder::from(plan)
+                        .alias(name)
+                        .and_then(LogicalPlanBuilder::build)
+                        .map_err(from_datafusion)
+                })
+                .map_err(|error| error.at(position))?;
+        }
+        match &table.watermark {
+            None => Ok(plan),
+            Some(mark) => with_watermark(plan, &mark.column, mark.delay),
+        }
+    }
+
+    /// The plan of a table or view of the catalog.
+    fn of_catalog(&mut self, name: &str) -> Result<LogicalPlan, SqlError> {
+        let provider = self.provider;
+        match provider.catalog.get(name)? {
+            Entry::Table(table) if table.watermark.is_some() || !table.generated.is_empty() => {
+                let plan = self.read(table)?;
+                // As a view would stand there.
+                LogicalPlanBuilder::from(plan)
+                    .alias(TableReference::bare(table.name.as_str()))
+                    .and_then(LogicalPlanBuilder::build)
+                    .map_err(from_datafusion)
+            }
+            _ => provider.relation(name),
+        }
+    }
+
     /// A common table expression, a table or a view.
-    fn table(&self, name: &ObjectName) -> Result<LogicalPlan, SqlError> {
+    fn table(&mut self, name: &ObjectName) -> Result<LogicalPlan, SqlError> {
         let Some(last) = name.0.last().and_then(|part| part.as_ident()) else {
             return Err(SqlError::internal("a table without a name"));
         };
@@ -159,13 +229,18 @@ impl Resolver<'_> {
         if let Some((_, plan)) = cte {
             return Ok(plan.clone());
         }
-        self.provider
-            .relation(&last.value)
-            .map_err(|error| error.at(at))
+        self.of_catalog(&last.value).map_err(|error| error.at(at))
     }
 
     /// A function that gives a table.
-    fn function(&self, name: &ObjectName, args: &[FunctionArg]) -> Result<LogicalPlan, SqlError> {
+    fn function(
+        &mut self,
+        name: &ObjectName,
+        args: &[FunctionArg],
+    ) -> Result<LogicalPlan, SqlError> {
+        if name.to_string() == WATERMARK_FUNCTION {
+            return self.marked(args);
+        }
         let at = name.span().start;
         let at = (at.line > 0).then(|| place(at));
         let none = DFSchema::empty();
@@ -189,6 +264,24 @@ impl Resolver<'_> {
                 .map_err(from_datafusion)
         });
         plan.map_err(|error| error.at(at))
+    }
+
+    /// `__watermark('table', 'column', 'delay')`.
+    fn marked(&mut self, args: &[FunctionArg]) -> Result<LogicalPlan, SqlError> {
+        let texts = args.iter().filter_map(|arg| match arg {
+            FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Value(value))) => match &value.value {
+                Value::SingleQuotedString(text) => Some((text.as_str(), value.span)),
+                _ => None,
+            },
+            _ => None,
+        });
+        let texts: Vec<(&str, Span)> = texts.collect();
+        let [(table, at), (column, _), (delay, _)] = texts.as_slice() else {
+            return Err(SqlError::internal("a WATERMARK clause lost its parts"));
+        };
+        let name = ObjectName::from(vec![Ident::with_quote_and_span('`', *at, *table)]);
+        let plan = self.table(&name)?;
+        with_watermark(plan, column, parse_interval(delay)?)
     }
 
     /// Adds generated columns, which stand beside all others under a name.
@@ -217,12 +310,12 @@ impl Resolver<'_> {
                 shown
             };
             own.push(alias.clone());
-            generate::select_of(&mut level)?.projection.push(
-                datafusion::sql::sqlparser::ast::SelectItem::ExprWithAlias {
+            generate::select_of(&mut level)?
+                .projection
+                .push(SelectItem::ExprWithAlias {
                     expr,
                     alias: Ident::with_quote('`', alias),
-                },
-            );
+                });
         }
         generate::select_of(&mut level)?.from = std::mem::take(&mut select.from);
         let plan = self.plan(*level)?;
@@ -326,11 +419,26 @@ pub(super) fn aliased(
         .map_err(from_datafusion)
 }
 
+/// The columns of VALUES as Spark names them.
+///
+/// # Errors
+/// Never for a plan that is whole.
+pub(super) fn sparks_columns(plan: &LogicalPlan) -> datafusion::common::Result<LogicalPlan> {
+    let columns = plan.schema().columns().into_iter();
+    let named = (1..).zip(columns).map(|(number, column)| {
+        let name = format!("col{number}");
+        LogicalExpr::Column(column).alias(name)
+    });
+    LogicalPlanBuilder::from(plan.clone())
+        .project(named)?
+        .build()
+}
+
 /// A plain table of FROM.
 ///
 /// # Errors
 /// Never, as `name` is a word.
-pub(super) fn named(name: &str) -> Result<TableFactor, SqlError> {
+pub(crate) fn named(name: &str) -> Result<TableFactor, SqlError> {
     crate::rewrite::windows::table(vec![Ident::new(name)])
         .ok_or_else(|| SqlError::internal("a relation has a name"))
 }

@@ -140,6 +140,11 @@ impl Scope {
         })
     }
 
+    /// Whether a join has columns of both sides in common.
+    pub(crate) fn joins(&self) -> bool {
+        !self.joined.is_empty()
+    }
+
     /// Whether the bare name of a column is that of a join's common column.
     pub(crate) fn is_joined(&self, name: &str) -> bool {
         self.joined.iter().any(|joined| same_name(joined, name))

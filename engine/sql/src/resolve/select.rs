@@ -199,7 +199,9 @@ impl Resolver<'_> {
                 "REPLACE, RENAME or ILIKE behind a star",
             ));
         }
+        let joins = relation.is_none() && scope.joins();
         let is_simple = !scope.hides()
+            && !joins
             && left_out.is_empty()
             && !columns.iter().any(|column| selected.has(&column.column));
         if is_simple {
@@ -216,15 +218,19 @@ impl Resolver<'_> {
             });
             return Ok(());
         }
-        let mut joined: Vec<&str> = Vec::new();
-        for column in columns {
-            // The sides of a join have their common columns once.
-            if relation.is_none() && scope.is_joined(column.name()) {
-                if joined.contains(&column.name()) {
-                    continue;
-                }
-                joined.push(column.name());
+        // The sides of a join have their common columns once, before all others.
+        let (common, rest): (Vec<&ScopeColumn>, Vec<&ScopeColumn>) = columns
+            .into_iter()
+            .partition(|column| joins && scope.is_joined(column.name()));
+        let mut seen: Vec<&str> = Vec::new();
+        for column in common {
+            if seen.iter().any(|name| same_name(name, column.name())) {
+                continue;
             }
+            seen.push(column.name());
+            selected.push_column(named(column, scope), column.name(), scope);
+        }
+        for column in rest {
             selected.push_column(named(column, scope), column.name(), scope);
         }
         Ok(())
@@ -341,7 +347,7 @@ impl Selected {
 }
 
 /// A column of a scope as an expression.
-fn named(column: &ScopeColumn, scope: &Scope) -> Expr {
+pub(crate) fn named(column: &ScopeColumn, scope: &Scope) -> Expr {
     let none = datafusion::sql::sqlparser::tokenizer::Span::empty();
     let name = ident(&column.column.name, none);
     match &column.column.relation {

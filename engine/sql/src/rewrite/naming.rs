@@ -71,6 +71,11 @@ fn spark_name(expr: &Expr) -> String {
             format!("({} {op} {})", spark_name(left), spark_name(right))
         }
         Expr::Nested(inner) => spark_name(inner),
+        Expr::Identifier(name) => name.value.clone(),
+        Expr::CompoundIdentifier(path) => {
+            let parts: Vec<&str> = path.iter().map(|part| part.value.as_str()).collect();
+            parts.join(".")
+        }
         Expr::Struct { values, .. } => {
             let values: Vec<String> = values.iter().map(spark_name).collect();
             format!("struct({})", values.join(", "))

@@ -2,11 +2,11 @@
 
 use std::fmt::Write;
 
-use datafusion::logical_expr::{LogicalPlanBuilder, col};
 use expect_test::expect;
 use millstream_sql::{
-    SqlError,
+    Grouping, SqlError,
     catalog::Entry,
+    column::{call_function, col, lit},
     explain::explain,
     functions::{FunctionKind, FunctionOrigin, list},
     watermark::with_watermark,
@@ -14,10 +14,6 @@ use millstream_sql::{
 use millstream_types::{Coded, OutputMode};
 
 use crate::fixture::Fixture;
-
-fn internal(error: datafusion::error::DataFusionError) -> SqlError {
-    millstream_sql::error::from_datafusion(error)
-}
 
 #[test]
 fn a_logical_plan_needs_no_text() -> Result<(), SqlError> {
@@ -27,39 +23,40 @@ fn a_logical_plan_needs_no_text() -> Result<(), SqlError> {
             what: "plain is a table".to_owned(),
         });
     };
-    let scan = fixture.planner.scan(table)?;
+    let (planner, catalog) = (&fixture.planner, &fixture.catalog);
+    let scan = planner.scan(table)?;
     let marked = with_watermark(scan, "ts", "5 seconds".parse().unwrap_or_default())?;
-    let window = fixture
-        .planner
-        .expression("window(ts, '1 minute') AS w", marked.schema())?;
-    let quotient = fixture
-        .planner
-        .expression("sum(v) / 2 AS half", marked.schema())?;
-    let plan = LogicalPlanBuilder::from(marked)
-        .filter(col("k").is_not_null())
-        .and_then(|plan| plan.project(vec![window, col("v")]))
-        .and_then(|plan| plan.aggregate(vec![col("w")], vec![quotient_argument(&quotient)]))
-        .and_then(LogicalPlanBuilder::build)
-        .map_err(internal)?;
+    let filtered = planner.filter(catalog, &marked, col("K").is_not_null())?;
+    let window = call_function("window", [col("ts"), lit("1 minute")]);
+    let selected = planner.select(catalog, &filtered, vec![window.alias("w"), col("v")])?;
+    let half = (call_function("sum", ["v"]) / 2).alias("half");
+    let plan = planner.aggregate(
+        catalog,
+        &selected,
+        (Grouping::Keys, vec![col("w")]),
+        vec![half],
+    )?;
     let settings = fixture.settings;
     let stream = fixture
         .planner
         .plan_query(plan, OutputMode::Append, &settings)?;
     expect![[r#"
         Sink mode=append
-          Aggregate #0 emits=append
-            | time: window w
-            | calls: sum(plain.v) BIGINT
-            | state: one row a key and window, removed when the watermark reaches the window's end
-            Chain
-              | filter: k@1 IS NOT NULL
-              | mark: plain.ts delay 5 seconds
-              | project: ts, v
-              | filter: ts@0 IS NOT NULL
-              | project: window(ts@0, 1 minute) AS w, v
-              | project: w, v@1 AS plain.v
-              Source plain connector=memory
-                | columns: ts TIMESTAMP, k STRING, v BIGINT
+          Chain
+            | project: w, divide(CAST(sum(plain.v)@1 AS Float64), 2) AS half
+            Aggregate #0 emits=append
+              | time: window w
+              | calls: sum(plain.v) BIGINT
+              | state: one row a key and window, removed when the watermark reaches the window's end
+              Chain
+                | filter: k@1 IS NOT NULL
+                | mark: plain.ts delay 5 seconds
+                | project: ts, v
+                | filter: ts@0 IS NOT NULL
+                | project: window(ts@0, 1 minute) AS w, v
+                | project: w, v@1 AS plain.v
+                Source plain connector=memory
+                  | columns: ts TIMESTAMP, k STRING, v BIGINT
         watermark: plain.ts delay 5 seconds
         modes: append, update, complete, changes
     "#]]
@@ -69,14 +66,6 @@ fn a_logical_plan_needs_no_text() -> Result<(), SqlError> {
         aggregate 0 time=windowed(window(plain.ts, '1 minute'):STRUCT<start: TIMESTAMP, end: TIMESTAMP>) keys=[] calls=[sum(BIGINT) as sum and rounds]
     "#]].assert_eq(&stream.identity);
     Ok(())
-}
-
-/// The aggregate inside an expression.
-fn quotient_argument(expr: &datafusion::logical_expr::Expr) -> datafusion::logical_expr::Expr {
-    datafusion::logical_expr::utils::find_aggregate_exprs([expr])
-        .into_iter()
-        .next()
-        .unwrap_or_else(|| col("v"))
 }
 
 #[test]

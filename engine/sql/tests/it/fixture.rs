@@ -105,7 +105,9 @@ impl Fixture {
     fn try_run(&mut self, sql: &str) -> Result<(), SqlError> {
         for statement in parse_script(sql)? {
             match statement.statement {
-                Statement::CreateTable(create) => self.catalog.create_table(&create)?,
+                Statement::CreateTable(create) => {
+                    self.planner.create_table(&mut self.catalog, &create)?;
+                }
                 Statement::CreateView {
                     name,
                     or_replace,

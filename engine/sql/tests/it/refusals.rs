@@ -362,8 +362,8 @@ fn operations() {
         Append,
         "SELECT k FROM dim",
         &expect![[r#"
-        error SQL-007: a query that reads no stream (all its tables have mode = 'batch') is not supported (line 1, column 1)
-    "#]],
+            error SQL-007: a query that reads no stream, where a stream is wanted (its tables have mode = 'batch') is not supported (line 1, column 1)
+        "#]],
     );
     check(
         Append,

@@ -15,11 +15,12 @@ use arrow::{
 };
 use datafusion::{
     common::DataFusionError,
-    logical_expr::{ColumnarValue, ScalarUDF, Volatility, col, create_udf},
+    logical_expr::{ColumnarValue, ScalarUDF, Volatility, create_udf},
 };
 use millstream::{
     Checkpoint, Clock, Coded, DataFrame, Fault, KillPoint, OutputMode, Session, SessionSettings,
-    StreamingQuery, StreamingQueryListener, Trigger, VirtualClock, functions::window,
+    StreamingQuery, StreamingQueryListener, Trigger, VirtualClock,
+    functions::{call_function, col, window},
 };
 use millstream_epoch::{
     Disk,
@@ -317,8 +318,9 @@ fn an_epoch_that_failed_runs_again_whole() {
         "CREATE TABLE e (n INT) WITH (connector = 'memory')",
     );
     let (picky, failed) = fails_once();
+    place.session.register_function(picky);
     let frame = place.session.table("e").expect("it exists");
-    let frame = frame.select([picky.call(vec![col("n")]).alias("k")]);
+    let frame = frame.select([call_function("picky", ["n"]).alias("k")]);
     let frame = frame.expect("plans").group_by([col("k")]).count();
     let frame = frame.expect("plans");
     let first = place.start(&frame, OutputMode::Update, None);

@@ -1,0 +1,5 @@
+//! A DataFrame against SQL.
+
+mod batch;
+mod frames;
+mod twins;
