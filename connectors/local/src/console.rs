@@ -14,6 +14,7 @@ use std::{
 use arrow::{
     array::{Int64Array, RecordBatch},
     datatypes::SchemaRef,
+    error::ArrowError,
 };
 use millstream_connectors_api::{
     Capabilities, ConnectorError, ConnectorFactory, EpochWrite, Guarantee, OptionSpec, Sink,
@@ -21,7 +22,9 @@ use millstream_connectors_api::{
 };
 use millstream_types::{Epoch, OutputMode};
 
-use crate::{files, noop::no_source, write::cell::Cell};
+use millstream_values::{cell::Cell, zone::Zone};
+
+use crate::{files, noop::no_source};
 
 const NAME: &str = "console";
 const RULE: &str = "-------------------------------------------";
@@ -197,8 +200,12 @@ impl ConsoleSink {
             let cells = batch
                 .columns()
                 .iter()
-                .map(Cell::new)
-                .collect::<Result<Vec<Cell>, ConnectorError>>()?;
+                .map(|column| Cell::new(column, &Zone::utc()))
+                .collect::<Result<Vec<Cell>, ArrowError>>()
+                .map_err(|source| ConnectorError::Arrow {
+                    what: "casting a column to write it",
+                    source,
+                })?;
             for row in 0..batch.num_rows() {
                 let negative = signs.as_ref().is_some_and(|signs| signs.value(row) < 0);
                 let sign = if negative { "-" } else { "+" };

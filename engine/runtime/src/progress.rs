@@ -3,6 +3,7 @@
 //! One source of truth: listeners, `lastProgress`, the terminal line, progress files and metrics
 //! all show this value.
 
+use millstream_values::instant;
 use serde::{Serialize, Serializer};
 
 /// Progress of one epoch.
@@ -148,30 +149,11 @@ pub struct SinkProgress {
 /// Milliseconds since 1970 as ISO 8601 with milliseconds and `Z`.
 #[must_use]
 pub fn iso_ms(ms: i64) -> String {
-    let days = ms.div_euclid(86_400_000);
-    let of_day = ms.rem_euclid(86_400_000);
-    let (year, month, day) = civil(days);
-    let (hour, minute) = (of_day / 3_600_000, of_day / 60_000 % 60);
-    let (second, milli) = (of_day / 1000 % 60, of_day % 1000);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{milli:03}Z")
-}
-
-/// Year, month and day of a day since 1970, in the proleptic Gregorian calendar.
-fn civil(days: i64) -> (i64, i64, i64) {
-    // Years are counted from March, so that the leap day is the last of its year.
-    let shifted = days + 719_468;
-    let era = shifted.div_euclid(146_097);
-    let of_era = shifted.rem_euclid(146_097);
-    let year_of_era = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted_month = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 {
-        shifted_month + 3
-    } else {
-        shifted_month - 9
-    };
-    (year_of_era + era * 400 + i64::from(month <= 2), month, day)
+    let mut text = Vec::new();
+    // A count of milliseconds beyond the years of microseconds is shown as their end.
+    let micros = instant::write_seconds(ms.saturating_mul(1000), 'T', &mut text);
+    let seconds = String::from_utf8_lossy(&text);
+    format!("{seconds}.{:03}Z", micros / 1000)
 }
 
 #[cfg(test)]

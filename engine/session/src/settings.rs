@@ -83,6 +83,11 @@ pub const SETTINGS: &[SettingInfo] = &[
         help: "whether chains of stateful operators that could lose rows are refused",
     },
     SettingInfo {
+        key: "spark.sql.session.timeZone",
+        default: "UTC",
+        help: "the zone on whose clock the next queries read and write times: Europe/Berlin, +02:00",
+    },
+    SettingInfo {
         key: "spark.sql.shuffle.partitions",
         default: "",
         help: "accepted and without effect: state is sliced by the number of workers at each start",

@@ -9,6 +9,7 @@ use datafusion::{
 use millstream_connectors_api::ConnectorError;
 use millstream_operators::error::with_condition;
 use millstream_types::{Code, Coded, Fault, OutputMode, SubCondition, TextPosition, did_you_mean};
+use millstream_values::ValueError;
 
 /// An error of parsing or planning. Texts use the user's own names.
 #[derive(Debug, thiserror::Error)]
@@ -310,6 +311,17 @@ impl SqlError {
 
     pub(crate) fn internal(what: impl Into<String>) -> SqlError {
         SqlError::Internal { what: what.into() }
+    }
+}
+
+impl From<ValueError> for SqlError {
+    fn from(error: ValueError) -> SqlError {
+        if let ValueError::UnknownWord { kind, word, known } = error {
+            return SqlError::UnknownWord { kind, word, known };
+        }
+        SqlError::Types {
+            message: error.to_string(),
+        }
     }
 }
 

@@ -14,28 +14,36 @@ use datafusion_spark::planner::SparkFunctionPlanner;
 use crate::{names::NamedCasts, rewrite::macros};
 
 pub(crate) mod arrays;
+mod bitmaps;
+mod buckets;
 mod calendar;
 pub(crate) mod casts;
-mod civil;
 pub(crate) mod clock;
 mod csv;
+pub(crate) mod date_parts;
 pub(crate) mod datetime;
 pub(crate) mod divide;
 pub(crate) mod fields;
 mod hash;
 mod higher;
+pub(crate) mod interval_operators;
+pub(crate) mod intervals;
 mod json;
+mod json_tuple;
 mod lambdas;
 pub(crate) mod lists;
 mod maps;
 mod math;
+mod misfit;
 pub(crate) mod ordered;
-mod pattern;
+pub(crate) mod patterned;
 pub(crate) mod percentile;
 pub(crate) mod random;
 pub(crate) mod rounding;
+mod sequences;
 mod several;
 pub(crate) mod simple;
+mod sort_by;
 pub(crate) mod spans;
 mod split;
 pub(crate) mod statistics;
@@ -44,6 +52,7 @@ mod subscript;
 mod text;
 pub(crate) mod window;
 pub(crate) mod window_values;
+pub(crate) mod zones;
 
 /// What a function is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -96,8 +105,15 @@ pub(crate) struct Registry {
 /// Spark's package has these for doubles or with other results than Spark 4; DataFusion's are right.
 const NOT_FROM_SPARK: &[&str] = &["avg", "modulus", "negative"];
 
-/// DataFusion knows these only in plans that it runs itself; here they would fail at the first row.
-const NOT_FROM_DATAFUSION: &[&str] = &["current_time", "file_row_index", "input_file_name"];
+/// DataFusion knows these only in plans that it runs itself, here they would fail at the first row;
+/// or they are of TIMEs, which Spark 4.3 refuses unless it is told otherwise.
+const NOT_FROM_DATAFUSION: &[&str] = &[
+    "current_time",
+    "file_row_index",
+    "input_file_name",
+    "make_time",
+    "to_time",
+];
 
 /// Spark's names of functions that DataFusion has under another one.
 const SCALAR_ALIASES: &[(&str, &str)] = &[
@@ -151,6 +167,9 @@ impl Registry {
         registry
             .planners
             .insert(0, Arc::new(subscript::SparkSubscripts));
+        registry
+            .planners
+            .insert(0, Arc::new(interval_operators::SparkIntervals));
         registry.add_data_fusions();
         registry.add_sparks();
         registry.add_ours();
@@ -210,8 +229,13 @@ impl Registry {
             strings::functions(),
             csv::functions(),
             spans::functions(),
+            intervals::functions(),
+            date_parts::functions(),
+            sequences::functions(),
+            zones::functions(),
+            buckets::functions(),
+            vec![hash::function(), json_tuple::function()],
             split::functions(),
-            vec![hash::function()],
             rounding::functions(),
             several::functions(),
             datetime::functions(),
@@ -225,6 +249,7 @@ impl Registry {
         for function in percentile::functions()
             .iter()
             .chain(&statistics::functions())
+            .chain(&bitmaps::functions())
         {
             self.add_aggregate(function, ours);
         }
@@ -236,6 +261,9 @@ impl Registry {
             .chain(rounding::hidden())
             .chain(casts::hidden())
             .chain(spans::hidden())
+            .chain(intervals::hidden())
+            .chain(zones::hidden())
+            .chain(patterned::hidden())
             .chain(several::hidden())
         {
             self.scalar.insert(function.name().to_owned(), function);
@@ -243,8 +271,24 @@ impl Registry {
         for (name, kind) in REWRITTEN {
             self.note(name, *kind, ours);
         }
-        let short = macros::DEFINITIONS.iter().map(|(name, ..)| name);
-        for name in short.chain(macros::CASTS) {
+        self.note_short();
+    }
+
+    /// Names that are short for an expression.
+    fn note_short(&mut self) {
+        let ours = FunctionOrigin::Millstream;
+        for (name, _, body) in macros::DEFINITIONS {
+            // What a call with DISTINCT is short for has the name of the call without.
+            if !name.contains(' ') {
+                let kind = if macros::is_grouped(body) {
+                    FunctionKind::Aggregate
+                } else {
+                    FunctionKind::Scalar
+                };
+                self.note(name, kind, ours);
+            }
+        }
+        for name in macros::CASTS {
             self.note(name, FunctionKind::Scalar, ours);
         }
     }

@@ -43,6 +43,7 @@ mod undetermined;
 mod unfold;
 pub mod watermark;
 mod words;
+mod zones;
 
 pub use catalog::{Catalog, Table, TableMode, WatermarkSpec};
 pub use column::{Column, SortColumn};

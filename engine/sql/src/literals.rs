@@ -174,7 +174,31 @@ pub(crate) fn plain_intervals(tokens: &[TokenWithSpan]) -> Vec<TokenWithSpan> {
     while let Some(token) = tokens.get(at) {
         out.push(token.clone());
         at += 1;
+        if is_word(Some(token), "TIMESTAMP_LTZ") && is_text(tokens.get(at)) {
+            if let Some(last) = out.last_mut() {
+                last.token = Token::make_keyword("TIMESTAMP");
+            }
+            continue;
+        }
+        if let (true, Some(Token::SingleQuotedString(digits))) = (
+            is_word(Some(token), "X"),
+            tokens.get(at).map(|next| &next.token),
+        ) {
+            // With a blank between, sqlparser takes them for a name and a text.
+            if let Some(last) = out.last_mut() {
+                last.token = Token::HexStringLiteral(digits.clone());
+            }
+            at += 1;
+            continue;
+        }
         if !is_word(Some(token), "INTERVAL") {
+            continue;
+        }
+        if let Some((name, length)) = fields(&tokens[at..]) {
+            if let Some(last) = out.last_mut() {
+                last.token = Token::make_word(name, None);
+            }
+            at += length;
             continue;
         }
         let parts = between(&tokens[at..]).or_else(|| several(&tokens[at..]));
@@ -185,6 +209,26 @@ pub(crate) fn plain_intervals(tokens: &[TokenWithSpan]) -> Vec<TokenWithSpan> {
         }
     }
     out
+}
+
+fn is_text(token: Option<&TokenWithSpan>) -> bool {
+    token.is_some_and(|token| matches!(token.token, Token::SingleQuotedString(_)))
+}
+
+/// `YEAR TO MONTH` where a type's name stands: a name that sqlparser takes, and how many tokens it is.
+fn fields(tokens: &[TokenWithSpan]) -> Option<(&'static str, usize)> {
+    let first = unit(tokens.first())?;
+    let last = is_word(tokens.get(1), "TO").then(|| unit(tokens.get(2)));
+    let name = match first.as_str() {
+        "YEAR" | "MONTH" => "INTERVAL_YEAR_TO_MONTH",
+        "DAY" | "HOUR" | "MINUTE" | "SECOND" => "INTERVAL_DAY_TO_SECOND",
+        _ => return None,
+    };
+    match last {
+        None => Some((name, 1)),
+        Some(Some(_)) => Some((name, 3)),
+        Some(None) => None,
+    }
 }
 
 /// `1 DAY 2 HOURS` → `1 DAY 2 HOUR` and how many tokens these were; nothing for a single part.

@@ -51,8 +51,10 @@ impl AnalyzerRule for SparkNumbers {
             }
             Expr::BinaryExpr(binary) => arithmetic(binary, schema),
             Expr::Cast(cast) => cast_by_spark(cast, schema),
-            Expr::ScalarFunction(call) => plain_cast(call, schema),
-            other => Ok(Transformed::no(other)),
+            Expr::ScalarFunction(call) => {
+                plain_cast(call, schema)?.transform_data(|expr| times::same_in_values(expr, schema))
+            }
+            other => times::same_in_values(other, schema),
         })
     }
 }
@@ -99,7 +101,7 @@ fn fresh_schema(plan: LogicalPlan) -> Result<LogicalPlan> {
 }
 
 /// A cast that arrow answers otherwise than Spark is a call.
-fn cast_by_spark(cast: Cast, schema: &DFSchema) -> Result<Transformed<Expr>> {
+pub(crate) fn cast_by_spark(cast: Cast, schema: &DFSchema) -> Result<Transformed<Expr>> {
     let to = cast.field.data_type();
     let from = cast.expr.get_type(schema);
     if from.is_ok_and(|from| casts::is_special(&from, to)) {

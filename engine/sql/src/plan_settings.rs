@@ -1,11 +1,12 @@
 //! Settings that change a plan, by their names in SET.
 
 use millstream_runtime::plan::MarkPolicy;
+use millstream_values::zone::Zone;
 
 use crate::{SqlError, ddl::parse_interval};
 
 /// Settings that change a plan.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PlanSettings {
     /// How several watermarks make one.
     pub mark_policy: MarkPolicy,
@@ -13,6 +14,8 @@ pub struct PlanSettings {
     pub mark_idle_ms: Option<i64>,
     /// Whether chains of stateful operators are refused where rows may come late.
     pub check_correctness: bool,
+    /// On which clock the fields of instants are read.
+    pub zone: Zone,
 }
 
 impl Default for PlanSettings {
@@ -21,24 +24,26 @@ impl Default for PlanSettings {
             mark_policy: MarkPolicy::Min,
             mark_idle_ms: None,
             check_correctness: true,
+            zone: Zone::utc(),
         }
     }
 }
 
 impl PlanSettings {
     /// The keys that [`PlanSettings::set`] knows.
-    pub const KEYS: [&str; 3] = [
+    pub const KEYS: [&str; 4] = [
         "spark.sql.streaming.multipleWatermarkPolicy",
         "millstream.watermarkIdleTimeout",
         "spark.sql.streaming.statefulOperator.checkCorrectness.enabled",
+        "spark.sql.session.timeZone",
     ];
 
     /// Takes a setting; `false` if it is none of the planner's.
     ///
     /// # Errors
-    /// [`SqlError::UnknownWord`] for a value that the setting does not have.
+    /// [`SqlError::UnknownWord`] and its kin for a value that the setting does not have.
     pub fn set(&mut self, key: &str, value: &str) -> Result<bool, SqlError> {
-        let [policy, idle, correctness] = PlanSettings::KEYS;
+        let [policy, idle, correctness, zone] = PlanSettings::KEYS;
         let unknown = |kind, known| {
             Err(SqlError::UnknownWord {
                 kind,
@@ -66,6 +71,8 @@ impl PlanSettings {
                 "false" => false,
                 _ => return unknown("boolean", &["true", "false"]),
             };
+        } else if key.eq_ignore_ascii_case(zone) {
+            self.zone = value.parse()?;
         } else {
             return Ok(false);
         }

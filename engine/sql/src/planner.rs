@@ -32,6 +32,7 @@ use datafusion::{
 };
 use millstream_runtime::plan::StreamPlan;
 use millstream_types::{OutputMode, TextPosition, did_you_mean};
+use millstream_values::zone::Zone;
 
 use crate::{
     Catalog, QueryText, SqlError, Table,
@@ -49,6 +50,7 @@ use crate::{
     resolve::Resolver,
     statement::{CreateTableStatement, parse_query},
     watermark::{PushFilterBelowWatermark, guard},
+    zones::on_clock,
 };
 
 /// Functions that make several rows of one.
@@ -267,11 +269,11 @@ impl Planner {
         let (logical, late) = match late {
             None => (logical, None),
             Some(late) => {
-                let late = self.optimize_from(late, LATE_SITES)?;
+                let late = self.optimize_from(late, LATE_SITES, &settings.zone)?;
                 (late::guard(logical)?.0, Some(late))
             }
         };
-        let optimized = self.optimize(logical)?;
+        let optimized = self.optimize_from(logical, 0, &settings.zone)?;
         let lowered = |mode| {
             let reads = (settings, lower::Reads::Streams);
             let plan = lower::lower(&optimized, late.as_ref(), mode, reads)?;
@@ -307,16 +309,21 @@ impl Planner {
             .collect()
     }
 
-    /// Analyzes and optimizes with the rules that keep streaming semantics.
+    /// Analyzes and optimizes with the rules that keep streaming semantics, in UTC.
     ///
     /// # Errors
     /// Types that do not fit.
     pub fn optimize(&self, logical: LogicalPlan) -> Result<LogicalPlan, SqlError> {
-        self.optimize_from(logical, 0)
+        self.optimize_from(logical, 0, &Zone::utc())
     }
 
     /// Optimizes; random functions have numbers from `first` on.
-    fn optimize_from(&self, logical: LogicalPlan, first: u32) -> Result<LogicalPlan, SqlError> {
+    fn optimize_from(
+        &self,
+        logical: LogicalPlan,
+        first: u32,
+        zone: &Zone,
+    ) -> Result<LogicalPlan, SqlError> {
         let context = OptimizerContext::new()
             .without_query_execution_start_time()
             .with_max_passes(PASSES_MAX);
@@ -325,6 +332,7 @@ impl Planner {
                 self.analyzer
                     .execute_and_check(plan, &self.options, |_, _| {})
             })
+            .and_then(|plan| on_clock(plan, zone))
             .and_then(guard)
             .and_then(|plan| self.optimizer.optimize(plan, &context, |_, _| {}))
             .map_err(from_datafusion)

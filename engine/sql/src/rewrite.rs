@@ -19,6 +19,7 @@ pub(crate) mod bare_windows;
 pub(crate) mod clauses;
 pub(crate) mod generate;
 pub(crate) mod groups;
+mod intervals;
 pub(crate) mod macros;
 pub(crate) mod naming;
 mod units;
@@ -33,6 +34,7 @@ pub(crate) fn expression(expr: &mut Expr) -> Result<(), SqlError> {
     values::rewrite(expr)?;
     groups::within_group(expr)?;
     macros::expand(expr)?;
+    intervals::rewrite(expr);
     units::rewrite(expr);
     values::cast(expr);
     ignore_nulls(expr);

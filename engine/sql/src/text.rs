@@ -122,6 +122,10 @@ impl Dialect for SparkSql {
         operators::infix(parser, expr, precedence)
     }
 
+    fn allow_extract_custom(&self) -> bool {
+        true
+    }
+
     fn supports_numeric_prefix(&self) -> bool {
         false
     }

@@ -11,7 +11,7 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, TimeUnit};
 use datafusion::{
     common::{Column, DFSchema, Result, ScalarValue, tree_node::Transformed},
     logical_expr::{BinaryExpr, Cast, Expr, ExprSchemable, LogicalPlan, Operator, Projection, lit},
@@ -74,6 +74,20 @@ fn common(one: &DataType, other: &DataType) -> Option<DataType> {
     }
 }
 
+/// The type of a time beside a text, which is read as one.
+fn beside_text(one: &DataType, other: &DataType) -> Option<DataType> {
+    let is_time = |found: &DataType| {
+        matches!(
+            found,
+            DataType::Date32 | DataType::Timestamp(TimeUnit::Microsecond, _)
+        )
+    };
+    match (one, other) {
+        (time, DataType::Utf8) | (DataType::Utf8, time) if is_time(time) => Some(time.clone()),
+        _ => None,
+    }
+}
+
 fn cast_to(expr: Expr, from: &DataType, to: &DataType) -> Expr {
     if from == to {
         return expr;
@@ -106,12 +120,74 @@ pub(crate) fn same_in_comparison(
     let Some((left, right)) = left.zip(right) else {
         return Ok(Transformed::no(Expr::BinaryExpr(binary)));
     };
-    let Some(to) = common(&left, &right) else {
+    let Some(to) = common(&left, &right).or_else(|| beside_text(&left, &right)) else {
         return Ok(Transformed::no(Expr::BinaryExpr(binary)));
     };
     binary.left = Box::new(cast_to(*binary.left, &left, &to));
     binary.right = Box::new(cast_to(*binary.right, &right, &to));
     Ok(Transformed::yes(Expr::BinaryExpr(binary)))
+}
+
+/// Functions whose arguments, as far as they are times, have one type.
+const ALIKE: &[&str] = &[
+    "coalesce",
+    "nvl2",
+    "if",
+    "greatest",
+    "least",
+    "make_array",
+    "array",
+];
+
+/// Dates and local times beside instants in CASE, IN, BETWEEN and functions of like values, as instants.
+pub(crate) fn same_in_values(mut expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
+    let values: Vec<&mut Expr> = match &mut expr {
+        Expr::Case(case) => {
+            let results = case.when_then_expr.iter_mut().map(|(_, then)| then);
+            results
+                .chain(&mut case.else_expr)
+                .map(AsMut::as_mut)
+                .collect()
+        }
+        Expr::InList(list) => std::iter::once(list.expr.as_mut())
+            .chain(&mut list.list)
+            .collect(),
+        Expr::Between(between) => vec![
+            between.expr.as_mut(),
+            between.low.as_mut(),
+            between.high.as_mut(),
+        ],
+        Expr::ScalarFunction(call) if ALIKE.contains(&call.func.name()) => {
+            call.args.iter_mut().collect()
+        }
+        _ => return Ok(Transformed::no(expr)),
+    };
+    let mut times = Vec::new();
+    for value in values {
+        let found = value.get_type(schema)?;
+        if matches!(found, DataType::Date32 | DataType::Timestamp(..)) {
+            times.push((value, found));
+        }
+    }
+    let Some((_, first)) = times.first() else {
+        return Ok(Transformed::no(expr));
+    };
+    let to = times.iter().fold(first.clone(), |so_far, (_, next)| {
+        common(&so_far, next).unwrap_or(so_far)
+    });
+    let mut changed = false;
+    for (value, found) in times {
+        if found != to {
+            changed = true;
+            let plain = std::mem::take(value);
+            *value = cast_to(plain, &found, &to);
+        }
+    }
+    Ok(if changed {
+        Transformed::yes(expr)
+    } else {
+        Transformed::no(expr)
+    })
 }
 
 /// The inputs of a union, with dates and local times cast to the times of other inputs.

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field, FieldRef, Fields, TimeUnit};
+use arrow::datatypes::{DataType, Field, FieldRef, Fields, IntervalUnit, TimeUnit};
 use datafusion::{
     common::Result as DataFusionResult,
     logical_expr::planner::TypePlanner,
@@ -212,6 +212,7 @@ impl Reader {
                 }
                 Ok(DataType::Struct(fields.into()))
             }
+            "INTERVAL" => Ok(self.interval()),
             upper => {
                 let arguments = self.arguments()?;
                 simple(upper, &arguments)?.ok_or(SqlError::UnknownWord {
@@ -220,6 +221,21 @@ impl Reader {
                     known: NAMES,
                 })
             }
+        }
+    }
+
+    /// `YEAR TO MONTH`, `DAY TO SECOND`, their parts, or nothing.
+    fn interval(&mut self) -> DataType {
+        let mut any = |words: &[&str]| words.iter().any(|word| self.keyword(word));
+        let months = any(&["YEAR", "MONTH"]);
+        let micros = !months && any(&["DAY", "HOUR", "MINUTE", "SECOND"]);
+        if any(&["TO"]) {
+            any(&["MONTH", "HOUR", "MINUTE", "SECOND"]);
+        }
+        match (months, micros) {
+            (true, _) => DataType::Interval(IntervalUnit::YearMonth),
+            (_, true) => DataType::Duration(TimeUnit::Microsecond),
+            _ => DataType::Interval(IntervalUnit::MonthDayNano),
         }
     }
 
@@ -283,6 +299,9 @@ fn simple(name: &str, arguments: &[i64]) -> Result<Option<DataType>, SqlError> {
         "DATE" => DataType::Date32,
         "TIMESTAMP" | "TIMESTAMP_LTZ" => timestamp(),
         "TIMESTAMP_NTZ" => DataType::Timestamp(TimeUnit::Microsecond, None),
+        // What stands for the types of intervals between sqlparser and here.
+        "INTERVAL_YEAR_TO_MONTH" => DataType::Interval(IntervalUnit::YearMonth),
+        "INTERVAL_DAY_TO_SECOND" => DataType::Duration(TimeUnit::Microsecond),
         "DECIMAL" | "DEC" | "NUMERIC" => decimal(arguments)?,
         _ => return Ok(None),
     }))
@@ -324,6 +343,9 @@ pub fn spark_name(data_type: &DataType) -> String {
         DataType::Decimal128(p, s) => format!("DECIMAL({p},{s})"),
         DataType::Timestamp(_, Some(_)) => "TIMESTAMP".into(),
         DataType::Timestamp(_, None) => "TIMESTAMP_NTZ".into(),
+        DataType::Interval(IntervalUnit::YearMonth) => "INTERVAL YEAR TO MONTH".into(),
+        DataType::Duration(TimeUnit::Microsecond) => "INTERVAL DAY TO SECOND".into(),
+        DataType::Interval(IntervalUnit::MonthDayNano) => "INTERVAL".into(),
         DataType::List(item) => format!("ARRAY<{}>", spark_name(item.data_type())),
         DataType::Struct(fields) => {
             let fields: Vec<String> = fields

@@ -287,10 +287,12 @@ impl Function for DecimalMean {
             .iter()
             .map(mean)
             .collect::<Result<PrimitiveArray<Decimal128Type>>>()?;
+        // The type first: the check is against its scale, too.
+        let means = means.with_data_type(self.result.clone());
         means
             .validate_decimal_precision(*precision)
             .map_err(|_| overflow("avg"))?;
-        Ok(Arc::new(means.with_data_type(self.result.clone())))
+        Ok(Arc::new(means))
     }
 
     fn bytes(&self) -> usize {

@@ -32,7 +32,9 @@ use millstream_connectors_api::{
     SourceContext, SourceRequest,
 };
 
-use crate::format::{self, Format};
+use millstream_values::column;
+
+use crate::format::Format;
 use settings::{COMMON, SINK, SOURCE, Settings};
 pub(crate) use settings::{bad, duration_ms};
 use sink::FileSink;
@@ -93,8 +95,8 @@ fn columns(format: Format, given: Option<&SchemaRef>) -> Result<SchemaRef, Conne
         return Err(ConnectorError::FixedSchema { connector: "text" });
     }
     for field in given.fields() {
-        let nested = format::children(field.data_type()).is_some() && format == Format::Csv;
-        if nested || format::unsupported(field.data_type()).is_some() {
+        let nested = column::children(field.data_type()).is_some() && format == Format::Csv;
+        if nested || column::unsupported(field.data_type()).is_some() {
             let (name, kind) = (field.name(), field.data_type());
             return Err(ConnectorError::Unsupported {
                 connector: format.name(),

@@ -3,11 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use millstream_connectors_api::{ConnectorError, OptionSpec, Options};
+use millstream_values::{csv::Dialect, forms::Forms, json::Grammar, pattern::Pattern};
 
 use super::records::{Fingerprint, InputFile, SeenFile};
 use crate::{
     files,
-    format::{Dialect, Format, Limits, Mode, Pattern, Rules},
+    format::{Format, Limits, Mode, Rules},
     glob,
 };
 
@@ -429,8 +430,13 @@ fn rules(options: &Options) -> Result<Rules, ConnectorError> {
     };
     Ok(Rules {
         mode,
-        timestamp_format: pattern(options, "timestampFormat")?,
-        date_format: pattern(options, "dateFormat")?,
+        forms: Forms {
+            timestamp: pattern(options, "timestampFormat")?,
+            naive: pattern(options, "timestampNTZFormat")?,
+            date: pattern(options, "dateFormat")?,
+            ..Forms::default()
+        },
+        grammar: Grammar::default(),
         corrupt_name: options
             .get("columnNameOfCorruptRecord")
             .unwrap_or("_corrupt_record")
@@ -442,10 +448,11 @@ fn rules(options: &Options) -> Result<Rules, ConnectorError> {
 
 fn pattern(options: &Options, option: &str) -> Result<Option<Pattern>, ConnectorError> {
     let want = "a pattern of y M d H m s S X x Z, quoted text and [optional parts]";
-    options
-        .get(option)
-        .map(|text| Pattern::compile(text).ok_or_else(|| bad(option, want, text)))
-        .transpose()
+    let compile = |text: &str| {
+        let pattern = Pattern::new(text).ok().filter(Pattern::can_read);
+        pattern.ok_or_else(|| bad(option, want, text))
+    };
+    options.get(option).map(compile).transpose()
 }
 
 /// How CSV is written down.
@@ -462,6 +469,7 @@ pub(super) fn dialect(options: &Options) -> Result<Dialect, ConnectorError> {
         escape: letter(options, "escape")?.unwrap_or(defaults.escape),
         comment: letter(options, "comment")?.unwrap_or(None),
         null_value: options.get("nullValue").unwrap_or_default().to_owned(),
+        ..defaults
     })
 }
 

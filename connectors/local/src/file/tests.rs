@@ -9,6 +9,7 @@ use millstream_connectors_api::{
     SourceRequest,
 };
 use millstream_types::Coded;
+use millstream_values::csv::Dialect;
 use tempfile::TempDir;
 
 use super::{
@@ -16,11 +17,7 @@ use super::{
     cut::{Cut, Limits, Piece},
     records::FileSplit,
 };
-use crate::{
-    format::{Dialect, Format},
-    testing,
-    write::RowWriter,
-};
+use crate::{format::Format, testing, write::RowWriter};
 
 const DAY_S: u64 = 86_400;
 

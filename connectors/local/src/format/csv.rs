@@ -9,12 +9,13 @@ use std::{borrow::Cow, sync::Arc};
 
 use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use millstream_connectors_api::{Chunk, ConnectorError, DecodeReport, Decoder};
-
-use super::{
-    Dialect, Limits, Lines, Mode, Rules, Verdict, batch, cell,
+use millstream_values::{
     column::{self, Column},
-    fields_of,
+    csv::Fields,
+    plain,
 };
+
+use super::{Limits, Lines, Mode, Rules, Verdict, batch, fields_of};
 
 /// The decoder of CSV.
 #[derive(Debug)]
@@ -73,10 +74,7 @@ impl CsvDecoder {
 
     /// Appends one row with the fields of `line`; the reason if something did not fit.
     fn record(&mut self, line: &[u8]) -> Option<&'static str> {
-        let mut fields = Fields {
-            rest: Some(line),
-            dialect: &self.rules.dialect,
-        };
+        let mut fields = Fields::new(line, &self.rules.dialect);
         let mut position = 0;
         let mut wrong = None;
         while let Some((text, quoted)) = fields.next(&mut self.scratch) {
@@ -91,7 +89,7 @@ impl CsvDecoder {
                         && !self.rules.dialect.null_value.is_empty());
                 if null {
                     column.push_null();
-                } else if !cell::push(column, text, &self.rules) {
+                } else if !plain::push(column, text, &self.rules.forms) {
                     wrong = Some("a value has another type");
                 }
             }
@@ -178,61 +176,5 @@ impl Decoder for CsvDecoder {
         }
         self.flush(give)?;
         Ok(report)
-    }
-}
-
-/// The fields of one line, one after another.
-struct Fields<'a> {
-    rest: Option<&'a [u8]>,
-    dialect: &'a Dialect,
-}
-
-impl<'a> Fields<'a> {
-    /// The next field and whether it was quoted. Text with escapes is put together in `scratch`.
-    #[inline(always)]
-    fn next<'s>(&mut self, scratch: &'s mut Vec<u8>) -> Option<(&'s [u8], bool)>
-    where
-        'a: 's,
-    {
-        let rest = self.rest?;
-        if self.dialect.quote.is_some() && rest.first().copied() == self.dialect.quote {
-            return Some((self.quoted(rest, scratch), true));
-        }
-        let end = memchr::memchr(self.dialect.separator, rest);
-        let (field, rest) = match end {
-            Some(at) => (rest.get(..at).unwrap_or(rest), rest.get(at + 1..)),
-            None => (rest, None),
-        };
-        self.rest = rest;
-        Some((field, false))
-    }
-
-    /// A field whose first byte is a quote.
-    fn quoted<'s>(&mut self, text: &'a [u8], scratch: &'s mut Vec<u8>) -> &'s [u8]
-    where
-        'a: 's,
-    {
-        let quote = self.dialect.quote.unwrap_or(b'"');
-        let escape = self.dialect.escape.unwrap_or(quote);
-        scratch.clear();
-        let mut at = 1;
-        while let Some(byte) = text.get(at).copied() {
-            let next = text.get(at + 1).copied();
-            let ends = next.is_none() || next == Some(self.dialect.separator);
-            let escaped = byte == escape && (next == Some(quote) || next == Some(escape));
-            if escaped && let Some(next) = next {
-                scratch.push(next);
-                at += 2;
-            } else if byte == quote && ends {
-                self.rest = next.and(text.get(at + 2..));
-                return scratch;
-            } else {
-                // A quote in the middle stands for itself.
-                scratch.push(byte);
-                at += 1;
-            }
-        }
-        self.rest = None;
-        scratch
     }
 }

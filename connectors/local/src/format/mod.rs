@@ -4,17 +4,12 @@
 //! verdict on a malformed record. A format parses only the columns of its projection and allocates
 //! nothing per row. Never opens a file.
 
-mod cell;
-mod column;
 mod csv;
 mod json;
 mod partition;
-mod pattern;
-mod scalar;
 #[cfg(test)]
 mod tests;
 mod text;
-pub(crate) mod time;
 
 use std::{ops::Range, str::FromStr, sync::Arc};
 
@@ -24,12 +19,9 @@ use arrow::{
     error::ArrowError,
 };
 use millstream_connectors_api::{Chunk, ChunkBody, ConnectorError, Decoder};
+use millstream_values::{csv::Dialect, forms::Forms, json::Grammar};
 
 use crate::buffers;
-
-pub(crate) use column::{children, unsupported};
-pub(crate) use pattern::Pattern;
-pub(crate) use scalar::base64_encode;
 
 /// Rows in a batch at most: what the engine takes in one piece.
 const BATCH_ROWS_MAX: usize = 8_192;
@@ -117,36 +109,14 @@ pub(crate) enum Mode {
     FailFast,
 }
 
-/// How CSV is written down.
-#[derive(Clone, Debug)]
-pub(crate) struct Dialect {
-    pub(crate) header: bool,
-    pub(crate) separator: u8,
-    pub(crate) quote: Option<u8>,
-    pub(crate) escape: Option<u8>,
-    pub(crate) comment: Option<u8>,
-    pub(crate) null_value: String,
-}
-
-impl Default for Dialect {
-    fn default() -> Dialect {
-        Dialect {
-            header: false,
-            separator: b',',
-            quote: Some(b'"'),
-            escape: Some(b'\\'),
-            comment: None,
-            null_value: String::new(),
-        }
-    }
-}
-
 /// What the options say about parsing.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Rules {
     pub(crate) mode: Mode,
-    pub(crate) timestamp_format: Option<Pattern>,
-    pub(crate) date_format: Option<Pattern>,
+    /// The forms of dates and times.
+    pub(crate) forms: Forms,
+    /// What is taken for JSON.
+    pub(crate) grammar: Grammar,
     /// Column that takes the text of malformed records, if the schema has it.
     pub(crate) corrupt_name: String,
     pub(crate) dialect: Dialect,
@@ -154,30 +124,6 @@ pub(crate) struct Rules {
 }
 
 impl Rules {
-    /// Microseconds since 1970; without a zone, text that names one is refused.
-    pub(crate) fn timestamp(&self, text: &[u8], zoned: bool) -> Option<i64> {
-        let instant = match &self.timestamp_format {
-            Some(pattern) => pattern.parse(text)?,
-            None => time::timestamp(text)?,
-        };
-        if zoned {
-            instant.utc_us()
-        } else {
-            instant.offset_s.is_none().then_some(instant.local_us)
-        }
-    }
-
-    /// Days since 1970.
-    pub(crate) fn date(&self, text: &[u8]) -> Option<i32> {
-        match &self.date_format {
-            Some(pattern) => {
-                let instant = pattern.parse(text)?;
-                i32::try_from(instant.local_us.div_euclid(86_400_000_000)).ok()
-            }
-            None => time::date(text),
-        }
-    }
-
     /// Where the corrupt-record column stands in `schema`.
     pub(crate) fn corrupt_column(&self, schema: &Schema) -> Option<usize> {
         schema

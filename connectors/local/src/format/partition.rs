@@ -12,8 +12,9 @@ use arrow::{
     datatypes::SchemaRef,
 };
 use millstream_connectors_api::{Chunk, ChunkBody, ConnectorError, DecodeReport, Decoder};
+use millstream_values::{column::Column, plain};
 
-use super::{Format, Rules, batch, cell, column::Column, fields_of, plain_decoder};
+use super::{Format, Rules, batch, fields_of, plain_decoder};
 use crate::files;
 
 /// The value that stands for null in a directory name.
@@ -106,7 +107,7 @@ impl PartitionDecoder {
                 if value == NULL_PARTITION {
                     column.push_null();
                 } else {
-                    cell::push(&mut column, value.as_bytes(), &self.rules);
+                    plain::push(&mut column, value.as_bytes(), &self.rules.forms);
                 }
                 let array = column.finish(1).map_err(|source| ConnectorError::Arrow {
                     what: "making a partition column",

@@ -8,9 +8,10 @@ use arrow::{
     datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit},
 };
 use millstream_connectors_api::{Chunk, ChunkBody, ConnectorError, DecodeReport};
+use millstream_values::csv::Dialect;
 use proptest::prelude::*;
 
-use super::{Dialect, Format, Limits, Mode, Pattern, Rules, decoder, scalar, time};
+use super::{Format, Limits, Mode, Rules, decoder};
 
 fn schema(format: Format) -> SchemaRef {
     if format == Format::Text {
@@ -148,20 +149,5 @@ proptest! {
             let (kept, report) = decode(format, Mode::DropMalformed, &all, &cut(&text, cuts)).expect("decodes");
             prop_assert_eq!(kept.num_rows() as u64, report.rows - report.malformed);
         }
-    }
-
-    #[test]
-    fn scalars_never_panic(text in proptest::collection::vec(any::<u8>(), 0..40), pattern in "[yMdHmsSXx'\\[\\]: /-]{0,20}") {
-        let _ = (time::timestamp(&text), time::date(&text), scalar::integer(&text), scalar::double(&text));
-        let _ = (scalar::decimal(&text, 38, 38), scalar::decimal(&text, 1, -3));
-        if let Some(pattern) = Pattern::compile(&pattern) {
-            let _ = pattern.parse(&text);
-        }
-    }
-
-    #[test]
-    fn instants_never_panic(text in "[+-]?[0-9]{1,7}(-[0-9]{1,3}){0,3}[T ]?([0-9]{1,3}:?){0,4}(\\.[0-9]{0,10})?[Z+ UTC-]{0,4}[0-9:]{0,8}") {
-        let _ = time::timestamp(text.as_bytes()).map(time::Instant::utc_us);
-        let _ = time::date(text.as_bytes());
     }
 }

@@ -2,12 +2,9 @@
 
 use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use millstream_connectors_api::{Chunk, ConnectorError, DecodeReport, Decoder};
+use millstream_values::column::{self, Column};
 
-use super::{
-    Limits, Lines, batch,
-    column::{self, Column},
-    fields_of,
-};
+use super::{Limits, Lines, batch, fields_of};
 
 /// The decoder of text lines.
 #[derive(Debug)]

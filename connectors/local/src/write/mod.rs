@@ -1,15 +1,20 @@
 //! Rows to text: JSON lines, CSV and text files as Spark writes them, and cells of a printed table.
 
-pub(crate) mod cell;
-mod csv;
-mod json;
-mod number;
-
-use arrow::{array::RecordBatch, datatypes::Schema};
+use arrow::{
+    array::{ArrayRef, RecordBatch},
+    datatypes::Schema,
+    error::ArrowError,
+};
 use millstream_connectors_api::ConnectorError;
+use millstream_values::{
+    cell::Cell,
+    column::children,
+    csv::{self, Dialect},
+    forms::Forms,
+    json::{Style, Writer},
+};
 
-use crate::format::{Dialect, Format, children};
-use cell::Cell;
+use crate::format::Format;
 
 /// How rows are written to a file.
 #[derive(Clone, Debug)]
@@ -57,7 +62,8 @@ impl RowWriter {
     /// What stands at the top of a file.
     pub(crate) fn header(&self, schema: &Schema, out: &mut Vec<u8>) {
         if self.format == Format::Csv && self.dialect.header {
-            csv::header(schema, &self.dialect, out);
+            let names = schema.fields().iter().map(|field| field.name().as_str());
+            csv::header(names, &self.dialect, out);
         }
     }
 
@@ -76,17 +82,18 @@ impl RowWriter {
 #[derive(Debug)]
 pub(crate) struct RowEncoder {
     writer: RowWriter,
-    /// JSON: the names of the columns as they are written.
-    keys: Vec<Vec<u8>>,
+    json: Writer,
+    forms: Forms,
 }
 
 impl RowEncoder {
     /// An encoder for rows whose columns have the names of `schema`, whatever a batch calls them.
     pub(crate) fn new(writer: RowWriter, schema: &Schema) -> RowEncoder {
-        let names = schema.fields().iter().map(|field| field.name());
+        let names = schema.fields().iter().map(|field| field.name().as_str());
         RowEncoder {
             writer,
-            keys: names.map(|name| json::key(name)).collect(),
+            json: Writer::new(names, Style::default()),
+            forms: Forms::default(),
         }
     }
 
@@ -96,21 +103,28 @@ impl RowEncoder {
         batch: &RecordBatch,
         out: &mut Vec<u8>,
     ) -> Result<(), ConnectorError> {
-        let columns = batch.columns().iter();
-        let cells = columns
-            .map(Cell::new)
-            .collect::<Result<Vec<Cell>, ConnectorError>>()?;
+        let (columns, rows) = (batch.columns(), batch.num_rows());
         match self.writer.format {
-            Format::Json => json::rows(&self.keys, &cells, batch.num_rows(), out),
-            Format::Csv => csv::rows(&cells, batch.num_rows(), &self.writer.dialect, out),
-            Format::Text => {
-                for row in 0..batch.num_rows() {
-                    for cell in cells.iter().filter(|cell| !cell.is_null(row)) {
-                        cell.show(row, out);
-                    }
-                    out.push(b'\n');
-                }
+            Format::Json => self.json.lines(columns, rows, out),
+            Format::Csv => csv::lines(columns, rows, (&self.writer.dialect, &self.forms), out),
+            Format::Text => self.text(columns, rows, out),
+        }
+        .map_err(|source| ConnectorError::Arrow {
+            what: "casting a column to write it",
+            source,
+        })
+    }
+
+    fn text(&self, columns: &[ArrayRef], rows: usize, out: &mut Vec<u8>) -> Result<(), ArrowError> {
+        let cells = columns
+            .iter()
+            .map(|column| Cell::new(column, &self.forms.zone));
+        let cells = cells.collect::<Result<Vec<Cell>, ArrowError>>()?;
+        for row in 0..rows {
+            for cell in cells.iter().filter(|cell| !cell.is_null(row)) {
+                cell.show(row, out);
             }
+            out.push(b'\n');
         }
         Ok(())
     }

@@ -19,11 +19,9 @@ use datafusion::{
         Signature, Volatility,
     },
 };
+use millstream_values::civil::{Civil, DAY};
 
-use super::{
-    civil::{Civil, DAY},
-    window_values::{beyond, event_times, time_of, window_fields, window_type, with_zone},
-};
+use super::window_values::{beyond, event_times, time_of, window_fields, window_type, with_zone};
 use crate::{SqlError, ddl::parse_interval, types::timestamp};
 
 /// How long a window is.

@@ -18,25 +18,24 @@ use arrow::{
         StructArray, TimestampMicrosecondArray,
     },
     compute::{CastOptions, cast_with_options},
-    datatypes::{
-        DataType, Date32Type, Decimal128Type, Float32Type, Float64Type, TimeUnit,
-        TimestampMicrosecondType,
-    },
+    datatypes::{DataType, Decimal128Type, Float32Type, Float64Type, TimeUnit},
 };
-use chrono::{NaiveDate, NaiveTime};
 use datafusion::{
     common::{Result, ScalarValue},
     logical_expr::{Expr, ScalarUDF, expr::ScalarFunction},
 };
+use millstream_values::{instant, number, texts::Texts, zone::Zone};
 
 use super::{
-    datetime,
+    datetime, intervals,
+    json::refused,
     lists::as_list,
+    misfit::Misfit,
     simple::{Gives, Simple, Want, failed},
 };
 use crate::{
     SqlError,
-    types::{parse_type, spark_name},
+    types::{parse_type, spark_name, timestamp},
 };
 
 /// What `CAST(x AS t)` becomes: the value, and the type as a text.
@@ -52,13 +51,6 @@ const TARGET: Gives = Gives::Of(|_, literals| {
         None => Err(SqlError::internal("a cast to no type")),
     }
 });
-
-/// What happens to a value that cannot be cast.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Misfit {
-    Fails,
-    IsNull,
-}
 
 const TABLE: &[Simple] = &[
     Simple::new(CAST, VALUE_AND_TYPE, TARGET, |call| {
@@ -94,16 +86,15 @@ fn is_nested(data_type: &DataType) -> bool {
 /// Whether Spark's answer is not arrow's.
 pub(crate) fn is_special(from: &DataType, to: &DataType) -> bool {
     match (from, to) {
-        (from, DataType::Utf8) => from.is_floating() || is_nested(from),
+        (from, DataType::Utf8) => {
+            from.is_floating() || is_nested(from) || intervals::is_interval(from)
+        }
+        (DataType::Utf8, to) if intervals::is_interval(to) => true,
+        (from, to) if intervals::is_counted(from) => to.is_integer(),
         (DataType::Utf8, DataType::Date32 | DataType::Timestamp(TimeUnit::Microsecond, _))
         | (DataType::Decimal128(..), DataType::Boolean) => true,
         (from, to) => is_nested(from) && is_nested(to),
     }
-}
-
-/// As `try_cast`.
-pub(super) fn cast_or_null(values: &ArrayRef, to: &DataType) -> Result<ArrayRef> {
-    cast(values, to, Misfit::IsNull)
 }
 
 fn cast(values: &ArrayRef, to: &DataType, misfit: Misfit) -> Result<ArrayRef> {
@@ -114,6 +105,10 @@ fn cast(values: &ArrayRef, to: &DataType, misfit: Misfit) -> Result<ArrayRef> {
     match (from, to) {
         (_, DataType::Utf8) => texts(values),
         (DataType::Utf8, DataType::Date32) => dates(values, misfit),
+        (DataType::Utf8, to) if intervals::is_interval(to) => spans(values, to, misfit),
+        (from, to) if intervals::is_counted(from) && to.is_integer() => {
+            intervals::numbers(values, to)
+        }
         (DataType::Utf8, DataType::Timestamp(TimeUnit::Microsecond, _)) => {
             times(values, to, misfit)
         }
@@ -181,15 +176,12 @@ pub(super) fn texts(values: &ArrayRef) -> Result<ArrayRef> {
     };
     let rows = 0..values.len();
     let written: StringArray = match values.data_type() {
-        DataType::Float64 => {
-            let values = values.as_primitive::<Float64Type>().iter();
-            values.map(|value| value.map(java_double)).collect()
-        }
-        DataType::Float32 => {
-            let values = values.as_primitive::<Float32Type>().iter();
-            values.map(|value| value.map(java_float)).collect()
-        }
+        DataType::Float64 => numbers(values.as_primitive::<Float64Type>().iter(), number::double)?,
+        DataType::Float32 => numbers(values.as_primitive::<Float32Type>().iter(), number::single)?,
         DataType::Timestamp(..) => return datetime::time_texts(values),
+        found if intervals::is_interval(found) => {
+            intervals::texts(values).unwrap_or_else(|| StringArray::new_null(values.len()))
+        }
         DataType::List(_) | DataType::LargeList(_) => {
             let list = as_list(values)?;
             let items = part(list.values())?;
@@ -227,30 +219,22 @@ pub(super) fn texts(values: &ArrayRef) -> Result<ArrayRef> {
     Ok(Arc::new(written))
 }
 
-fn java_double(value: f64) -> String {
-    let plain = value == 0.0 || (1e-3..1e7).contains(&value.abs());
-    java(plain, &format!("{value}"), &format!("{value:e}"))
-}
-
-fn java_float(value: f32) -> String {
-    let plain = value == 0.0 || (1e-3..1e7).contains(&value.abs());
-    java(plain, &format!("{value}"), &format!("{value:e}"))
-}
-
-/// Java's way of writing: at least one decimal, and an exponent for the small and the large.
-fn java(plain: bool, decimal: &str, scientific: &str) -> String {
-    match decimal {
-        "inf" => "Infinity".to_owned(),
-        "-inf" => "-Infinity".to_owned(),
-        "NaN" => "NaN".to_owned(),
-        decimal if plain && decimal.contains('.') => decimal.to_owned(),
-        decimal if plain => format!("{decimal}.0"),
-        _ => {
-            let (digits, exponent) = scientific.split_once('e').unwrap_or((scientific, "0"));
-            let point = if digits.contains('.') { "" } else { ".0" };
-            format!("{digits}{point}E{exponent}")
+/// Numbers as Java writes them.
+fn numbers<N>(
+    numbers: impl ExactSizeIterator<Item = Option<N>>,
+    write: fn(N, &mut Vec<u8>),
+) -> Result<StringArray> {
+    let mut out = Texts::with_capacity(numbers.len());
+    for number in numbers {
+        match number {
+            Some(number) => {
+                write(number, out.bytes());
+                out.close().map_err(refused)?;
+            }
+            None => out.push_null(),
         }
     }
+    out.finish().map_err(refused)
 }
 
 fn misfits(text: &str, what: &str) -> datafusion::common::DataFusionError {
@@ -261,151 +245,55 @@ fn misfits(text: &str, what: &str) -> datafusion::common::DataFusionError {
 }
 
 fn dates(values: &ArrayRef, misfit: Misfit) -> Result<ArrayRef> {
-    let read = arrow::compute::cast(values, &DataType::Date32)?;
-    let read = read.as_primitive::<Date32Type>();
-    let epoch = NaiveDate::default();
-    let dates = values
-        .as_string::<i32>()
-        .iter()
-        .enumerate()
-        .map(|(row, text)| {
-            let Some(text) = text else { return Ok(None) };
-            if read.is_valid(row) {
-                return Ok(Some(read.value(row)));
-            }
-            let trimmed = text.trim();
-            let date = trimmed.split([' ', 'T']).next().and_then(date);
-            let days = date.map(|date| date.signed_duration_since(epoch).num_days());
-            match days.and_then(|days| i32::try_from(days).ok()) {
-                None if misfit == Misfit::Fails => Err(misfits(text, "date")),
-                days => Ok(days),
-            }
-        });
+    let date = |text: Option<&str>| match text.map(|text| (text, instant::date(text.as_bytes()))) {
+        Some((text, None)) if misfit == Misfit::Fails => Err(misfits(text, "date")),
+        read => Ok(read.and_then(|(_, days)| days)),
+    };
+    let dates = values.as_string::<i32>().iter().map(date);
     Ok(Arc::new(dates.collect::<Result<Date32Array>>()?))
 }
 
+fn spans(values: &ArrayRef, to: &DataType, misfit: Misfit) -> Result<ArrayRef> {
+    let texts = values.as_string::<i32>().iter();
+    let read = texts.map(|text| {
+        let Some(text) = text else { return Ok(None) };
+        match intervals::read(text, to) {
+            None if misfit == Misfit::Fails => Err(misfits(text, "interval")),
+            read => Ok(read),
+        }
+    });
+    Ok(intervals::array(read.collect::<Result<Vec<_>>>()?, to))
+}
+
+/// A text that names a zone is read by it where the type has a zone; where it has none, the zone counts
+/// for nothing.
 fn times(values: &ArrayRef, to: &DataType, misfit: Misfit) -> Result<ArrayRef> {
-    let read = arrow::compute::cast(values, to)?;
-    let read = read.as_primitive::<TimestampMicrosecondType>();
-    let times = values
-        .as_string::<i32>()
-        .iter()
-        .enumerate()
-        .map(|(row, text)| {
-            let Some(text) = text else { return Ok(None) };
-            if read.is_valid(row) {
-                return Ok(Some(read.value(row)));
-            }
-            match instant(text.trim()) {
-                None if misfit == Misfit::Fails => Err(misfits(text, "timestamp")),
-                micros => Ok(micros),
-            }
-        });
+    instants(values, to, &Zone::utc(), misfit)
+}
+
+/// Texts as instants; those that say no zone show the clock of one.
+///
+/// # Errors
+/// A text is no time, unless it is null then.
+pub(super) fn times_in(values: &ArrayRef, zone: &Zone, misfit: Misfit) -> Result<ArrayRef> {
+    instants(values, &timestamp(), zone, misfit)
+}
+
+fn instants(values: &ArrayRef, to: &DataType, zone: &Zone, misfit: Misfit) -> Result<ArrayRef> {
+    let zoned = matches!(to, DataType::Timestamp(_, Some(_)));
+    let micros = |text: &str| {
+        let at = instant::timestamp(text.as_bytes())?;
+        if zoned {
+            at.micros(zone)
+        } else {
+            Some(at.local)
+        }
+    };
+    let time = |text: Option<&str>| match text.map(|text| (text, micros(text))) {
+        Some((text, None)) if misfit == Misfit::Fails => Err(misfits(text, "timestamp")),
+        read => Ok(read.and_then(|(_, micros)| micros)),
+    };
+    let times = values.as_string::<i32>().iter().map(time);
     let times = times.collect::<Result<TimestampMicrosecondArray>>()?;
     Ok(Arc::new(times.with_data_type(to.clone())))
-}
-
-/// `2024`, `2024-2`, `2024-2-9`.
-fn date(text: &str) -> Option<NaiveDate> {
-    let (text, sign) = match text.strip_prefix('-') {
-        Some(text) => (text, -1),
-        None => (text.strip_prefix('+').unwrap_or(text), 1),
-    };
-    let mut parts = text.split('-');
-    let year = parts.next().filter(|year| (4..=6).contains(&year.len()))?;
-    let mut next = || match parts.next() {
-        None => Some(1),
-        Some(part) => digits(part, 2),
-    };
-    let (month, day) = (next()?, next()?);
-    let year: i32 = year.parse().ok()?;
-    let date = NaiveDate::from_ymd_opt(year * sign, month, day)?;
-    parts.next().is_none().then_some(date)
-}
-
-fn digits(text: &str, most: usize) -> Option<u32> {
-    let fits = !text.is_empty() && text.len() <= most;
-    let all = text.bytes().all(|digit| digit.is_ascii_digit());
-    (fits && all).then(|| text.parse().ok()).flatten()
-}
-
-/// Microseconds of a date with a time, of which minutes, seconds and a zone may lack.
-fn instant(text: &str) -> Option<i64> {
-    let (day, time) = match text.split_once([' ', 'T']) {
-        Some((day, time)) => (day, time.trim_end()),
-        None => (text, ""),
-    };
-    let day = date(day)?;
-    let (time, offset) = match time.strip_suffix('Z').or_else(|| time.strip_suffix("UTC")) {
-        Some(time) => (time.trim_end(), 0),
-        None => match time.rfind(['+', '-']) {
-            Some(at) => {
-                let (hours, minutes) = time[at + 1..]
-                    .split_once(':')
-                    .unwrap_or((&time[at + 1..], "0"));
-                let seconds = digits(hours, 2)? * 3600 + digits(minutes, 2)? * 60;
-                let sign = if time[at..].starts_with('-') { -1 } else { 1 };
-                (time[..at].trim_end(), sign * i64::from(seconds))
-            }
-            None => (time, 0),
-        },
-    };
-    let clock = if time.is_empty() {
-        NaiveTime::MIN
-    } else {
-        let (whole, fraction) = time.split_once('.').unwrap_or((time, ""));
-        let mut parts = whole.split(':');
-        let (hour, minute) = (digits(parts.next()?, 2)?, digits(parts.next()?, 2)?);
-        let second = parts.next().map_or(Some(0), |second| digits(second, 2))?;
-        if parts.next().is_some() || !fraction.bytes().all(|digit| digit.is_ascii_digit()) {
-            return None;
-        }
-        let micros: u32 = format!("{fraction:0<6}").get(..6)?.parse().ok()?;
-        NaiveTime::from_hms_micro_opt(hour, minute, second, micros)?
-    };
-    let local = day.and_time(clock).and_utc().timestamp_micros();
-    local.checked_sub(offset * 1_000_000)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_are_written_as_java_does() {
-        let cases = [
-            (0.0, "0.0"),
-            (-0.0, "-0.0"),
-            (1.5, "1.5"),
-            (9_999_999.0, "9999999.0"),
-            (1e7, "1.0E7"),
-            (123_456_789.123, "1.23456789123E8"),
-            (0.001, "0.001"),
-            (0.000_1, "1.0E-4"),
-            (1e300, "1.0E300"),
-            (f64::NEG_INFINITY, "-Infinity"),
-        ];
-        for (value, text) in cases {
-            assert_eq!(java_double(value), text);
-        }
-        assert_eq!(java_float(0.1), "0.1");
-    }
-
-    #[test]
-    fn parts_of_a_time_may_lack() {
-        let day = 86_400_000_000;
-        let cases = [
-            ("1970-01-02", Some(day)),
-            ("1970-1-2 1:2:3.5", Some(day + 3_723_500_000)),
-            ("1970-1-2T01:02", Some(day + 3_720_000_000)),
-            ("1970-1-2 01:02+1", Some(day + 120_000_000)),
-            ("1970", Some(0)),
-            ("1970-13", None),
-            ("1970-1-2 25:00", None),
-            ("abc", None),
-        ];
-        for (text, micros) in cases {
-            assert_eq!(instant(text), micros, "{text}");
-        }
-    }
 }

@@ -22,19 +22,20 @@ use datafusion::{
     common::{Result, ScalarValue},
     logical_expr::{Expr, ScalarUDF, expr::ScalarFunction},
 };
+use millstream_values::{
+    civil::{Civil, DAY, SECOND, month_days, weekday},
+    pattern::{month_name, weekday_name},
+    zone::Zone,
+};
 
 use super::{
-    civil::{Civil, DAY, SECOND, month_days, weekday},
-    pattern::{Pattern, weekday_name},
-    simple::{Call, Gives, Simple, Want, failed, text_of},
+    patterned::{Misfit, check_pattern, parsed, written},
+    simple::{Call, Gives, Simple, Want, failed},
 };
 use crate::{SqlError, types::timestamp};
 
-/// The pattern that Spark takes when none is given.
-const DEFAULT_PATTERN: &str = "yyyy-MM-dd HH:mm:ss";
-
 /// The name of what casts of timestamps to texts become.
-const TIME_TEXT: &str = "__time_text";
+pub(crate) const TIME_TEXT: &str = "__time_text";
 
 const TIME: &[Want] = &[Want::Timestamp];
 const MAYBE_PATTERN: &[Want] = &[Want::Any, Want::Text];
@@ -71,6 +72,12 @@ const TABLE: &[Simple] = &[
     Simple::new("dayname", TIME, Gives::Text, |call| {
         texts(call, |at| {
             let name = weekday_name(weekday(at.div_euclid(DAY)));
+            name.get(..3).unwrap_or(name).to_owned()
+        })
+    }),
+    Simple::new("monthname", TIME, Gives::Text, |call| {
+        texts(call, |at| {
+            let name = month_name(civil(at).month);
             name.get(..3).unwrap_or(name).to_owned()
         })
     }),
@@ -121,7 +128,7 @@ const TABLE: &[Simple] = &[
         Gives::Text,
         |call| {
             let at = call.arguments[0].as_primitive::<TimestampMicrosecondType>();
-            written(at, call.arguments.get(1))
+            written(at, call.arguments.get(1), &Zone::utc())
         },
     )
     .checked(check_pattern),
@@ -213,19 +220,31 @@ const TABLE: &[Simple] = &[
     ),
     Simple::new(
         "months_between",
-        &[Want::Timestamp, Want::Timestamp],
+        &[Want::Timestamp, Want::Timestamp, Want::Boolean],
         Gives::Double,
         |call| {
             let later = call.arguments[0].as_primitive::<TimestampMicrosecondType>();
             let earlier = call.arguments[1].as_primitive::<TimestampMicrosecondType>();
-            let months: Float64Array = later
-                .iter()
-                .zip(earlier)
-                .map(|(later, earlier)| Some(months_between(later?, earlier?)))
-                .collect();
-            Ok(Arc::new(months))
+            let rounds = call.arguments.get(2).map(|rounds| rounds.as_boolean());
+            let between = |row: usize| {
+                let there = later.is_valid(row) && earlier.is_valid(row);
+                let rounds = match rounds {
+                    None => Some(true),
+                    Some(rounds) => rounds.is_valid(row).then(|| rounds.value(row)),
+                };
+                let exact = there.then(|| months_between(later.value(row), earlier.value(row)))?;
+                Some(if rounds? {
+                    (exact * 1e8).round() / 1e8
+                } else {
+                    exact
+                })
+            };
+            Ok(Arc::new(
+                (0..call.rows).map(between).collect::<Float64Array>(),
+            ))
         },
-    ),
+    )
+    .optional(1),
     Simple::new("date_add", &[Want::Date, Want::Int], Gives::Date, |call| {
         days_of(call, |days, more| days.checked_add(more))
     })
@@ -290,17 +309,18 @@ pub(super) fn time_texts(times: &ArrayRef) -> Result<ArrayRef> {
     }
 }
 
-/// A call of one of these functions, by its name.
+/// A call of one of these functions of one argument, by its name; the argument for another name.
 pub(crate) fn time_call(name: &str, expr: Expr) -> Expr {
-    let simple = TABLE.iter().find(|simple| simple.name == name);
-    match simple {
-        Some(simple) => Expr::ScalarFunction(ScalarFunction::new_udf(simple.udf(), vec![expr])),
+    match time_function(name) {
+        Some(function) => Expr::ScalarFunction(ScalarFunction::new_udf(function, vec![expr])),
         None => expr,
     }
 }
 
-fn check_pattern(literals: &[Option<&ScalarValue>]) -> Result<(), SqlError> {
-    text_of(literals, 1).map_or(Ok(()), |pattern| Pattern::new(pattern).map(|_| ()))
+/// One of these functions, by its name.
+pub(crate) fn time_function(name: &str) -> Option<Arc<ScalarUDF>> {
+    let simple = TABLE.iter().find(|simple| simple.name == name);
+    simple.map(|simple| simple.udf())
 }
 
 fn second_type(
@@ -353,25 +373,6 @@ fn dates_of(at: &TimestampMicrosecondArray) -> Result<ArrayRef> {
     Ok(Arc::new(dates))
 }
 
-/// Patterns as they come, each read once in a row.
-#[derive(Default)]
-struct Patterns {
-    last: Option<(String, Pattern)>,
-}
-
-impl Patterns {
-    fn get(&mut self, text: &str) -> Result<&Pattern> {
-        if self.last.as_ref().is_none_or(|(known, _)| known != text) {
-            let pattern = Pattern::new(text).map_err(SqlError::into_datafusion)?;
-            self.last = Some((text.to_owned(), pattern));
-        }
-        match &self.last {
-            Some((_, pattern)) => Ok(pattern),
-            None => Err(failed("a pattern was read and is gone")),
-        }
-    }
-}
-
 /// Instants of text by a pattern, or of dates and timestamps. A text that does not fit fails.
 fn read(call: &Call<'_>) -> Result<TimestampMicrosecondArray> {
     let naive = DataType::Timestamp(TimeUnit::Microsecond, None);
@@ -397,12 +398,14 @@ fn read(call: &Call<'_>) -> Result<TimestampMicrosecondArray> {
         let counts = cast(&read, &DataType::Int64)?;
         return Ok(cast(&counts, &naive)?.as_primitive().clone());
     };
-    parsed(input, patterns, true)
+    parsed(input, patterns, Misfit::Fails, &Zone::utc())
 }
 
 fn read_or_null(call: &Call<'_>) -> Result<TimestampMicrosecondArray> {
     match (call.arguments[0].data_type(), call.arguments.get(1)) {
-        (DataType::Utf8, Some(patterns)) => parsed(&call.arguments[0], patterns, false),
+        (DataType::Utf8, Some(patterns)) => {
+            parsed(&call.arguments[0], patterns, Misfit::IsNull, &Zone::utc())
+        }
         (DataType::Utf8, None) => {
             let counts = cast(&cast(&call.arguments[0], &timestamp())?, &DataType::Int64)?;
             let naive = DataType::Timestamp(TimeUnit::Microsecond, None);
@@ -412,57 +415,10 @@ fn read_or_null(call: &Call<'_>) -> Result<TimestampMicrosecondArray> {
     }
 }
 
-fn parsed(
-    input: &ArrayRef,
-    patterns: &ArrayRef,
-    must_fit: bool,
-) -> Result<TimestampMicrosecondArray> {
-    let input = cast(input, &DataType::Utf8)?;
-    let mut known = Patterns::default();
-    let mut out = TimestampMicrosecondArray::builder(input.len());
-    for pair in input
-        .as_string::<i32>()
-        .iter()
-        .zip(patterns.as_string::<i32>())
-    {
-        let (Some(text), Some(pattern)) = pair else {
-            out.append_null();
-            continue;
-        };
-        match known.get(pattern)?.read(text) {
-            Some(micros) => out.append_value(micros),
-            None if must_fit => {
-                return Err(failed(format!(
-                    "[CANNOT_PARSE_TIMESTAMP] a text does not fit its pattern pattern={pattern:?}"
-                )));
-            }
-            None => out.append_null(),
-        }
-    }
-    Ok(out.finish())
-}
-
-fn written(at: &TimestampMicrosecondArray, patterns: Option<&ArrayRef>) -> Result<ArrayRef> {
-    let mut known = Patterns::default();
-    let mut out = Vec::with_capacity(at.len());
-    for (row, at) in at.iter().enumerate() {
-        let pattern = match patterns {
-            None => Some(DEFAULT_PATTERN),
-            Some(patterns) if patterns.is_null(row) => None,
-            Some(patterns) => Some(patterns.as_string::<i32>().value(row)),
-        };
-        out.push(match (at, pattern) {
-            (Some(at), Some(pattern)) => Some(known.get(pattern)?.write(at)),
-            _ => None,
-        });
-    }
-    Ok(Arc::new(StringArray::from(out)))
-}
-
 fn from_unixtime(call: &Call<'_>) -> Result<ArrayRef> {
     let seconds = call.arguments[0].as_primitive::<Int64Type>();
     let at = checked_scale(seconds, SECOND)?;
-    written(&at, call.arguments.get(1))
+    written(&at, call.arguments.get(1), &Zone::utc())
 }
 
 fn checked_scale(counts: &Int64Array, unit: i64) -> Result<TimestampMicrosecondArray> {
@@ -652,7 +608,7 @@ fn cast_micros(seconds: f64) -> i64 {
     (seconds * 1e6).round() as i64
 }
 
-/// Months and 31sts of a month, rounded to eight digits, as Hive has it.
+/// Months and 31sts of a month.
 #[expect(
     clippy::cast_precision_loss,
     reason = "months and seconds of a month are small"
@@ -666,6 +622,5 @@ fn months_between(later: i64, earlier: i64) -> f64 {
     }
     let in_month = |day: Civil, at: i64| day.day * 86_400 + at.rem_euclid(DAY) / SECOND;
     let seconds = in_month(l, later) - in_month(e, earlier);
-    let exact = months as f64 + seconds as f64 / (31.0 * 86_400.0);
-    (exact * 1e8).round() / 1e8
+    months as f64 + seconds as f64 / (31.0 * 86_400.0)
 }

@@ -32,6 +32,7 @@ use super::{
     lists::as_list,
     maps::{self, Keys},
     simple::failed,
+    sort_by,
 };
 use crate::{SqlError, types::spark_name};
 
@@ -46,13 +47,15 @@ enum Kind {
     TransformValues,
     MapZipWith,
     Try,
+    SortBy,
 }
 
 /// Gives null where its lambda fails.
 pub(super) const TRY: &str = "__try";
 
-const ALL: [(&str, Kind); 10] = [
+const ALL: [(&str, Kind); 11] = [
     (TRY, Kind::Try),
+    (SORT_BY, Kind::SortBy),
     ("transform", Kind::Transform),
     ("filter", Kind::Filter),
     ("zip_with", Kind::ZipWith),
@@ -63,6 +66,9 @@ const ALL: [(&str, Kind); 10] = [
     ("transform_values", Kind::TransformValues),
     ("map_zip_with", Kind::MapZipWith),
 ];
+
+/// What `array_sort` with a comparator is.
+const SORT_BY: &str = "__array_sort_by";
 
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Higher {
@@ -127,6 +133,7 @@ impl HigherOrderUDFImpl for Higher {
             | Kind::MapFilter
             | Kind::TransformKeys
             | Kind::TransformValues
+            | Kind::SortBy
             | Kind::Try => 1,
         };
         if arg_types.len() != wanted {
@@ -166,6 +173,7 @@ impl HigherOrderUDFImpl for Higher {
             Kind::Transform | Kind::Filter => {
                 vec![vec![item(&values[0])?, named("i", DataType::Int32)]]
             }
+            Kind::SortBy => vec![vec![item(&values[0])?, item(&values[0])?]],
             Kind::ZipWith => {
                 let nullable = |field: FieldRef| named("x", field.data_type().clone());
                 vec![vec![
@@ -234,6 +242,14 @@ impl HigherOrderUDFImpl for Higher {
                     so_far
                 }
             }
+            Kind::SortBy => {
+                if !(field(1)?.is_integer() || field(1)? == DataType::Null) {
+                    return Err(types(
+                        "array_sort wants a whole number of its comparator".to_owned(),
+                    ));
+                }
+                field(0)?
+            }
             Kind::TransformKeys => maps::map_type(field(1)?, maps::entry_types(&field(0)?)?.1),
             Kind::TransformValues => maps::map_type(maps::entry_types(&field(0)?)?.0, field(1)?),
             Kind::MapZipWith => maps::map_type(maps::entry_types(&field(0)?)?.0, field(2)?),
@@ -254,6 +270,7 @@ impl HigherOrderUDFImpl for Higher {
             Kind::Try => tried(&values[0], lambdas[0], args.return_type()),
             Kind::Transform => transform(&values[0], lambdas[0], args.return_type()),
             Kind::Filter => filter(&values[0], lambdas[0]),
+            Kind::SortBy => sort_by::sorted(&values[0], lambdas[0], args.return_type()),
             Kind::ZipWith => {
                 let [left, right] = take_function_args(self.name, values)?;
                 zip_with(&left, &right, lambdas[0], args.return_type())

@@ -1,39 +1,29 @@
 //! `from_json`, `to_json`, `get_json_object` and what else reads JSON.
 //!
-//! Spark's rules: a text that is no JSON gives a struct of nulls, a missing field is null, and a
-//! field whose value has another type is null while its neighbours stay.
-
-#![expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "enums of other crates, with many variants and more to come"
-)]
+//! What a text means is for `millstream_values::json`; here are the calls, their types and their options.
 
 use std::sync::Arc;
 
 use arrow::{
-    array::{
-        Array, ArrayRef, AsArray, BinaryArray, BooleanArray, Float64Array, Int32Array, ListArray,
-        MapArray, StringArray, StructArray, new_null_array,
-    },
-    buffer::{NullBuffer, OffsetBuffer},
+    array::{Array, ArrayRef, AsArray, StringArray},
     compute::cast,
-    datatypes::{DataType, Date32Type, Field, Fields, TimestampMicrosecondType},
+    datatypes::{DataType, Field, Fields},
 };
 use datafusion::{
-    common::{Result, ScalarValue},
+    common::{DataFusionError, Result, ScalarValue},
     logical_expr::ScalarUDF,
 };
-use serde_json::{Map, Value};
-
-use super::{
-    casts,
-    civil::DAY,
-    pattern::Pattern,
-    simple::{Gives, Simple, Want, failed, text_of},
+use millstream_types::Coded;
+use millstream_values::{
+    ValueError, column,
+    json::{self, JsonOptions, path},
+    zone::Zone,
 };
+
+use super::simple::{Call, Gives, Simple, Want, failed, text_of};
 use crate::{
     SqlError,
-    types::{parse_columns, parse_type},
+    types::{parse_columns, parse_type, spark_name},
 };
 
 const TABLE: &[Simple] = &[
@@ -42,66 +32,110 @@ const TABLE: &[Simple] = &[
         &[Want::Text, Want::Text, Want::Any],
         Gives::Of(schema_type),
         |call| {
-            let texts = call.arguments[0].as_string::<i32>();
-            let parsed: Vec<Option<Value>> = texts.iter().map(|text| text.map(parsed)).collect();
-            let values: Vec<Option<&Value>> = parsed.iter().map(Option::as_ref).collect();
-            build(&values, call.gives, Depth::Top)
+            let options = json_options(call, 2)?;
+            json::decode(texts(call, 0), call.gives, &options).map_err(refused)
         },
     )
     .optional(1),
-    Simple::new("to_json", &[Want::Any, Want::Any], Gives::Text, |call| {
-        let input = &call.arguments[0];
-        let texts = (0..input.len())
-            .map(|row| value(input, row))
-            .collect::<Result<Vec<_>>>()?;
-        Ok(Arc::new(StringArray::from(texts)))
-    })
+    Simple::new(
+        "to_json",
+        &[Want::Any, Want::Any],
+        Gives::Of(written_type),
+        |call| {
+            let options = json_options(call, 1)?;
+            given(json::encode(&call.arguments[0], &options))
+        },
+    )
     .optional(1),
     Simple::new(
         "get_json_object",
         &[Want::Text, Want::Text],
         Gives::Text,
-        |call| {
-            let texts = call.arguments[0].as_string::<i32>();
-            let paths = call.arguments[1].as_string::<i32>();
-            let found: StringArray = texts
-                .iter()
-                .zip(paths)
-                .map(|(text, path)| object_at(text?, path?))
-                .collect();
-            Ok(Arc::new(found))
-        },
+        |call| given(path::get(texts(call, 0), texts(call, 1))),
     ),
     Simple::new("json_array_length", &[Want::Text], Gives::Int, |call| {
-        let lengths: Int32Array = call.arguments[0]
-            .as_string::<i32>()
-            .iter()
-            .map(|text| i32::try_from(serde_json::from_str::<Vec<Value>>(text?).ok()?.len()).ok())
-            .collect();
-        Ok(Arc::new(lengths))
+        Ok(Arc::new(path::lengths(texts(call, 0))))
     }),
     Simple::new("json_object_keys", &[Want::Text], Gives::Texts, |call| {
-        let texts = call.arguments[0].as_string::<i32>();
-        let rows: Vec<Option<Value>> = texts
-            .iter()
-            .map(|text| {
-                let object: Map<String, Value> = serde_json::from_str(text?).ok()?;
-                Some(Value::Array(
-                    object
-                        .into_iter()
-                        .map(|(key, _)| Value::String(key))
-                        .collect(),
-                ))
-            })
-            .collect();
-        let rows: Vec<Option<&Value>> = rows.iter().map(Option::as_ref).collect();
-        build(&rows, call.gives, Depth::Inside)
+        path::keys(texts(call, 0)).map_err(refused)
     }),
+    Simple::new(
+        "schema_of_json",
+        &[Want::Text, Want::Any],
+        Gives::Text,
+        |call| {
+            let options = json_options(call, 1)?;
+            let schema = |text: &str| match json::schema_of(text, &options) {
+                Ok(data_type) => Ok(spark_name(&data_type)),
+                Err(reason) => Err(refused(ValueError::Malformed { reason })),
+            };
+            let schemas = texts(call, 0).iter();
+            let schemas = schemas.map(|text| text.map(schema).transpose());
+            Ok(Arc::new(schemas.collect::<Result<StringArray>>()?))
+        },
+    )
+    .optional(1),
 ];
 
 /// All of them.
 pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
     TABLE.iter().map(|simple| simple.udf()).collect()
+}
+
+fn json_options(call: &Call<'_>, place: usize) -> Result<JsonOptions> {
+    let pairs = options(call, place)?;
+    let pairs = pairs
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_str()));
+    JsonOptions::new(pairs, &Zone::utc()).map_err(refused)
+}
+
+/// The texts of an argument that was cast to a text.
+pub(super) fn texts<'a>(call: &'a Call<'_>, place: usize) -> &'a StringArray {
+    call.arguments[place].as_string::<i32>()
+}
+
+/// A column of texts, or why there is none.
+pub(super) fn given(column: Result<StringArray, ValueError>) -> Result<ArrayRef> {
+    column
+        .map(|texts| Arc::new(texts) as ArrayRef)
+        .map_err(refused)
+}
+
+/// What values refuse: rows make a query fail, options and types are errors of its text.
+pub(super) fn refused(error: ValueError) -> DataFusionError {
+    if error.code().0 == "EXE-001" {
+        return failed(error.to_string());
+    }
+    SqlError::from(error).into_datafusion()
+}
+
+/// The pairs of a map of options; none where the argument is left out. A map of options is the same in
+/// every row.
+pub(super) fn options(call: &Call<'_>, place: usize) -> Result<Vec<(String, String)>> {
+    let Some(options) = call.arguments.get(place) else {
+        return Ok(Vec::new());
+    };
+    let Some(map) = options.as_map_opt() else {
+        return Err(SqlError::Types {
+            message: "options are a map of texts".to_owned(),
+        }
+        .into_datafusion());
+    };
+    if map.is_empty() || map.is_null(0) {
+        return Ok(Vec::new());
+    }
+    let entries = map.value(0);
+    let column = |place: usize| -> Result<StringArray> {
+        let texts = cast(entries.column(place), &DataType::Utf8)?;
+        Ok(texts.as_string::<i32>().clone())
+    };
+    let (names, values) = (column(0)?, column(1)?);
+    let text = |text: Option<&str>| text.unwrap_or_default().to_owned();
+    let pairs = names.iter().zip(&values);
+    Ok(pairs
+        .map(|(name, value)| (text(name), text(value)))
+        .collect())
 }
 
 /// The type that the second argument spells: columns, or one type.
@@ -114,325 +148,66 @@ fn schema_type(
             message: "the schema of from_json must be a literal".to_owned(),
         });
     };
-    let nested = ["STRUCT", "ARRAY", "MAP"].iter().any(|word| {
-        text.get(..word.len())
-            .is_some_and(|head| head.eq_ignore_ascii_case(word))
-    });
-    match nested.then(|| parse_type(text)) {
-        Some(Ok(data_type)) => Ok(data_type),
-        _ => Ok(DataType::Struct(nullable(&parse_columns(text)?))),
+    let data_type = match parse_type(text) {
+        Ok(data_type) => data_type,
+        Err(_) => DataType::Struct(parse_columns(text)?),
+    };
+    let refused = |what: &str| SqlError::Types {
+        message: format!(
+            "[DATATYPE_MISMATCH.INVALID_JSON_SCHEMA] from_json {what} type={}",
+            spark_name(&data_type)
+        ),
+    };
+    let is_nested = matches!(
+        data_type,
+        DataType::Struct(_) | DataType::List(_) | DataType::Map(..)
+    );
+    if !is_nested {
+        return Err(refused("gives a struct, an array or a map"));
     }
+    if column::unsupported(&data_type).is_some() {
+        return Err(refused("does not read values of this type"));
+    }
+    Ok(nullable(&data_type))
 }
 
 /// Any field may be missing in a text.
-fn nullable(fields: &Fields) -> Fields {
-    fields
-        .iter()
-        .map(|field| Field::new(field.name(), field.data_type().clone(), true))
-        .collect::<Vec<_>>()
-        .into()
+pub(super) fn nullable(data_type: &DataType) -> DataType {
+    let field = |field: &Field| Field::new(field.name(), nullable(field.data_type()), true);
+    if let DataType::Struct(fields) = data_type {
+        return DataType::Struct(fields.iter().map(|of| field(of)).collect::<Fields>());
+    }
+    if let DataType::List(item) = data_type {
+        return DataType::List(Arc::new(field(item)));
+    }
+    if let DataType::Map(entries, sorted) = data_type
+        && let DataType::Struct(pair) = entries.data_type()
+        && let [key, value] = &pair[..]
+    {
+        let pair = Fields::from(vec![Arc::clone(key), Arc::new(field(value))]);
+        let entries = Field::new(entries.name(), DataType::Struct(pair), false);
+        return DataType::Map(Arc::new(entries), *sorted);
+    }
+    data_type.clone()
 }
 
-/// A text as JSON; what is none is null.
-fn parsed(text: &str) -> Value {
-    serde_json::from_str(text).unwrap_or(Value::Null)
-}
-
-/// Whether a null stands for a text that is no JSON.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Depth {
-    Top,
-    Inside,
-}
-
-/// Values as an array of a type; what has another type is null.
-fn build(values: &[Option<&Value>], data_type: &DataType, depth: Depth) -> Result<ArrayRef> {
-    Ok(match data_type {
-        DataType::Struct(fields) => structs(values, fields, depth)?,
-        DataType::List(item) => {
-            let rows = values.iter().map(|value| value.and_then(Value::as_array));
-            let rows: Vec<Option<&Vec<Value>>> = rows.collect();
-            let flat: Vec<Option<&Value>> = rows
-                .iter()
-                .flatten()
-                .flat_map(|r| r.iter().map(Some))
-                .collect();
-            let items = build(&flat, item.data_type(), Depth::Inside)?;
-            let lengths = rows.iter().map(|row| row.map_or(0, Vec::len));
-            let nulls = NullBuffer::from_iter(rows.iter().map(Option::is_some));
-            let offsets = OffsetBuffer::from_lengths(lengths);
-            Arc::new(ListArray::try_new(
-                Arc::clone(item),
-                offsets,
-                items,
-                Some(nulls),
-            )?)
-        }
-        DataType::Map(entries, _) => maps(values, entries)?,
-        DataType::Boolean => {
-            let array: BooleanArray = values.iter().map(|v| v.and_then(Value::as_bool)).collect();
-            Arc::new(array)
-        }
-        DataType::Utf8 => {
-            let array: StringArray = values.iter().map(|value| value.and_then(text)).collect();
-            Arc::new(array)
-        }
-        DataType::Binary => {
-            let array: BinaryArray = values
-                .iter()
-                .map(|value| value.and_then(Value::as_str).map(str::as_bytes))
-                .collect();
-            Arc::new(array)
-        }
-        DataType::Int8 | DataType::Int16 | DataType::Int32 | DataType::Int64 => {
-            let array: arrow::array::Int64Array = values
-                .iter()
-                .map(|value| value.and_then(Value::as_i64))
-                .collect();
-            cast(&array, data_type)?
-        }
-        DataType::Float32 | DataType::Float64 => {
-            let array: Float64Array = values.iter().map(|value| value.and_then(double)).collect();
-            cast(&array, data_type)?
-        }
-        DataType::Timestamp(..) | DataType::Date32 => {
-            let array: StringArray = values
-                .iter()
-                .map(|value| value.and_then(Value::as_str))
-                .collect();
-            cast(&array, data_type)?
-        }
-        DataType::Decimal128(..) => {
-            let array: StringArray = values.iter().map(|value| value.and_then(digits)).collect();
-            cast(&array, data_type)?
-        }
-        other => new_null_array(other, values.len()),
-    })
-}
-
-fn structs(values: &[Option<&Value>], fields: &Fields, depth: Depth) -> Result<ArrayRef> {
-    let objects: Vec<Option<&Map<String, Value>>> = values
-        .iter()
-        .map(|value| match value {
-            Some(Value::Object(object)) => Some(object),
-            // One object in a list stands for itself.
-            Some(Value::Array(items)) if items.len() == 1 && depth == Depth::Top => {
-                items[0].as_object()
-            }
-            _ => None,
-        })
-        .collect();
-    let nulls = NullBuffer::from_iter(
-        values
-            .iter()
-            .zip(&objects)
-            .map(|(value, object)| object.is_some() || (depth == Depth::Top && value.is_some())),
+/// Structs, lists and maps are written.
+fn written_type(
+    types: &[DataType],
+    _literals: &[Option<&ScalarValue>],
+) -> Result<DataType, SqlError> {
+    let found = types.first().unwrap_or(&DataType::Null);
+    let is_nested = matches!(
+        found,
+        DataType::Struct(_) | DataType::List(_) | DataType::LargeList(_) | DataType::Map(..)
     );
-    if fields.is_empty() {
-        return Ok(Arc::new(StructArray::new_empty_fields(
-            values.len(),
-            Some(nulls),
-        )));
+    if is_nested {
+        return Ok(DataType::Utf8);
     }
-    let columns = fields
-        .iter()
-        .map(|field| {
-            let column: Vec<Option<&Value>> = objects
-                .iter()
-                .map(|object| object.and_then(|object| object.get(field.name())))
-                .map(|value| value.filter(|value| !value.is_null()))
-                .collect();
-            build(&column, field.data_type(), Depth::Inside)
-        })
-        .collect::<Result<Vec<_>>>()?;
-    Ok(Arc::new(StructArray::try_new(
-        fields.clone(),
-        columns,
-        Some(nulls),
-    )?))
-}
-
-fn maps(values: &[Option<&Value>], entries: &Arc<Field>) -> Result<ArrayRef> {
-    let DataType::Struct(fields) = entries.data_type() else {
-        return Err(failed("a map without entries"));
-    };
-    let rows: Vec<Option<&Map<String, Value>>> = values
-        .iter()
-        .map(|value| value.and_then(Value::as_object))
-        .collect();
-    let keys: StringArray = rows
-        .iter()
-        .flatten()
-        .flat_map(|row| row.keys().map(Some))
-        .collect();
-    let items: Vec<Option<&Value>> = rows
-        .iter()
-        .flatten()
-        .flat_map(|row| row.values().map(Some))
-        .collect();
-    let keys = cast(&keys, fields[0].data_type())?;
-    let items = build(&items, fields[1].data_type(), Depth::Inside)?;
-    let nulls = NullBuffer::from_iter(rows.iter().map(Option::is_some));
-    let offsets = OffsetBuffer::from_lengths(rows.iter().map(|row| row.map_or(0, Map::len)));
-    let structs = StructArray::try_new(fields.clone(), vec![keys, items], None)?;
-    let map = MapArray::try_new(Arc::clone(entries), offsets, structs, Some(nulls), false)?;
-    Ok(Arc::new(map))
-}
-
-/// A value as text: texts as they are, everything else as JSON.
-fn text(value: &Value) -> Option<String> {
-    match value {
-        Value::Null => None,
-        Value::String(text) => Some(text.clone()),
-        other => Some(other.to_string()),
-    }
-}
-
-fn double(value: &Value) -> Option<f64> {
-    match value {
-        Value::String(word) => match word.as_str() {
-            "NaN" => Some(f64::NAN),
-            "Infinity" | "+Infinity" | "INF" | "+INF" => Some(f64::INFINITY),
-            "-Infinity" | "-INF" => Some(f64::NEG_INFINITY),
-            _ => None,
-        },
-        other => other.as_f64(),
-    }
-}
-
-fn digits(value: &Value) -> Option<String> {
-    match value {
-        Value::Number(number) => Some(number.to_string()),
-        Value::String(text) => Some(text.clone()),
-        _ => None,
-    }
-}
-
-/// `$.a.b[0]` and `$['a']`; scalars come without quotes.
-fn object_at(json: &str, path: &str) -> Option<String> {
-    let document: Value = serde_json::from_str(json).ok()?;
-    let mut rest = path.strip_prefix('$')?;
-    let mut found = vec![&document];
-    let mut several = false;
-    while !rest.is_empty() {
-        if let Some(after) = rest.strip_prefix("[*]") {
-            several = true;
-            found = found
-                .into_iter()
-                .filter_map(Value::as_array)
-                .flatten()
-                .collect();
-            rest = after;
-        } else if let Some(after) = rest.strip_prefix('.') {
-            let end = after.find(['.', '[']).unwrap_or(after.len());
-            let key = after.get(..end)?;
-            found = found
-                .into_iter()
-                .filter_map(|value| value.get(key))
-                .collect();
-            rest = after.get(end..)?;
-        } else {
-            let (inside, after) = rest.strip_prefix('[')?.split_once(']')?;
-            let key = inside
-                .strip_prefix('\'')
-                .and_then(|key| key.strip_suffix('\''));
-            let idx = inside.parse::<usize>();
-            found = found
-                .into_iter()
-                .filter_map(|value| match (key, &idx) {
-                    (Some(key), _) => value.get(key),
-                    (None, Ok(idx)) => value.get(*idx),
-                    (None, Err(_)) => None,
-                })
-                .collect();
-            rest = after;
-        }
-    }
-    match (found.as_slice(), several) {
-        ([], _) => None,
-        ([only], false) => text(only),
-        // Of a star a single match stands alone, and its quotes stay.
-        ([only], true) => Some(only.to_string()),
-        (all, _) => serde_json::to_string(all).ok(),
-    }
-}
-
-/// A double as Java writes it; what is no number is a text.
-fn number(written: &ArrayRef) -> String {
-    let written = written.as_string::<i32>().value(0);
-    if written.ends_with(|letter: char| letter.is_ascii_digit()) {
-        return written.to_owned();
-    }
-    Value::from(written).to_string()
-}
-
-/// A row as JSON; fields that are null are left out.
-pub(super) fn value(array: &ArrayRef, row: usize) -> Result<Option<String>> {
-    if array.is_null(row) {
-        return Ok(None);
-    }
-    let quoted = |text: &str| Value::from(text).to_string();
-    Ok(Some(match array.data_type() {
-        DataType::Utf8 => quoted(array.as_string::<i32>().value(row)),
-        DataType::Boolean
-        | DataType::Int8
-        | DataType::Int16
-        | DataType::Int32
-        | DataType::Int64
-        | DataType::Decimal128(..) => {
-            let text = cast(&array.slice(row, 1), &DataType::Utf8)?;
-            text.as_string::<i32>().value(0).to_owned()
-        }
-        DataType::Float32 | DataType::Float64 => number(&casts::texts(&array.slice(row, 1))?),
-        DataType::Date32 => {
-            let days = i64::from(array.as_primitive::<Date32Type>().value(row));
-            quoted(&written("yyyy-MM-dd", days * DAY)?)
-        }
-        DataType::Timestamp(_, zone) => {
-            let naive = DataType::Timestamp(arrow::datatypes::TimeUnit::Microsecond, None);
-            let counts = cast(&array.slice(row, 1), &DataType::Int64)?;
-            let at = cast(&counts, &naive)?
-                .as_primitive::<TimestampMicrosecondType>()
-                .value(0);
-            let zone = if zone.is_some() { "XXX" } else { "" };
-            quoted(&written(&format!("yyyy-MM-dd'T'HH:mm:ss.SSS{zone}"), at)?)
-        }
-        DataType::Struct(fields) => {
-            let columns = array.as_struct();
-            let mut members = Vec::new();
-            for (field, column) in fields.iter().zip(columns.columns()) {
-                if let Some(value) = value(column, row)? {
-                    members.push(format!("{}:{value}", quoted(field.name())));
-                }
-            }
-            format!("{{{}}}", members.join(","))
-        }
-        DataType::List(_) => {
-            let items = array.as_list::<i32>().value(row);
-            let items = (0..items.len())
-                .map(|idx| Ok(value(&items, idx)?.unwrap_or_else(|| "null".to_owned())))
-                .collect::<Result<Vec<_>>>()?;
-            format!("[{}]", items.join(","))
-        }
-        DataType::Map(..) => {
-            let entries = array.as_map().value(row);
-            let keys = cast(entries.column(0), &DataType::Utf8)?;
-            let mut members = Vec::new();
-            for (idx, key) in keys.as_string::<i32>().iter().enumerate() {
-                let value = value(entries.column(1), idx)?.unwrap_or_else(|| "null".to_owned());
-                members.push(format!("{}:{value}", quoted(key.unwrap_or_default())));
-            }
-            format!("{{{}}}", members.join(","))
-        }
-        other => {
-            let name = crate::types::spark_name(other);
-            return Err(failed(format!("to_json does not write {name}")));
-        }
-    }))
-}
-
-fn written(pattern: &str, micros: i64) -> Result<String> {
-    Ok(Pattern::new(pattern)
-        .map_err(SqlError::into_datafusion)?
-        .write(micros))
+    Err(SqlError::Types {
+        message: format!(
+            "[DATATYPE_MISMATCH.INVALID_JSON_SCHEMA] to_json writes a struct, an array or a map type={}",
+            spark_name(found)
+        ),
+    })
 }

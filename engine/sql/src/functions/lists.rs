@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use arrow::{
     array::{
-        Array, ArrayRef, AsArray, Int32Array, Int64Array, Int64Builder, ListArray, ListBuilder,
-        StringArray, StructArray, UInt32Array, new_null_array,
+        Array, ArrayRef, AsArray, Int32Array, Int64Array, ListArray, StringArray, StructArray,
+        UInt32Array, new_null_array,
     },
     buffer::{NullBuffer, OffsetBuffer},
     compute::{cast, concat, take},
@@ -75,20 +75,6 @@ const TABLE: &[Simple] = &[
         }),
         element_at,
     ),
-    Simple::new(
-        "sequence",
-        &[Want::Any, Want::Any, Want::Long],
-        Gives::Of(|types, _| match types {
-            [first, last, ..] if first.is_integer() && last.is_integer() => {
-                Ok(DataType::new_list(first.clone(), true))
-            }
-            _ => Err(SqlError::unsupported(
-                "a sequence of other than whole numbers",
-            )),
-        }),
-        sequence,
-    )
-    .optional(1),
     Simple::new("typeof", &[Want::Any], Gives::Text, |call| {
         let name = crate::types::simple_name(call.arguments[0].data_type());
         Ok(Arc::new(StringArray::from(vec![name; call.rows])))
@@ -111,9 +97,6 @@ const TABLE: &[Simple] = &[
         Ok(Arc::new(quotients))
     }),
 ];
-
-/// Elements most of a sequence.
-const SEQUENCE_MAX: i64 = 1_000_000;
 
 /// Functions of lists that users call.
 pub(super) fn visible() -> Vec<Arc<ScalarUDF>> {
@@ -165,42 +148,6 @@ fn element_at(call: &Call<'_>) -> Result<ArrayRef> {
     });
     let picks = picks.collect::<Result<UInt32Array>>()?;
     Ok(take(list.values(), &picks, None)?)
-}
-
-fn sequence(call: &Call<'_>) -> Result<ArrayRef> {
-    let long = |at: usize| -> Result<Option<Int64Array>> {
-        let Some(column) = call.arguments.get(at) else {
-            return Ok(None);
-        };
-        Ok(Some(cast(column, &DataType::Int64)?.as_primitive().clone()))
-    };
-    let (Some(first), Some(last)) = (long(0)?, long(1)?) else {
-        return Err(failed("sequence needs two ends"));
-    };
-    let steps = long(2)?;
-    let mut out = ListBuilder::new(Int64Builder::new());
-    for row in 0..call.rows {
-        let step_null = steps.as_ref().is_some_and(|steps| steps.is_null(row));
-        if first.is_null(row) || last.is_null(row) || step_null {
-            out.append_null();
-            continue;
-        }
-        let (from, to) = (first.value(row), last.value(row));
-        let step = match &steps {
-            Some(steps) => steps.value(row),
-            None if from <= to => 1,
-            None => -1,
-        };
-        if step == 0 || (to - from).signum() * step.signum() < 0 {
-            return Err(failed("sequence steps away from its end"));
-        }
-        if (to - from) / step > SEQUENCE_MAX {
-            return Err(failed("sequence has too many elements"));
-        }
-        let count = (to - from) / step;
-        out.append_value((0..=count).map(|nth| Some(from + nth * step)));
-    }
-    Ok(cast(&out.finish(), call.gives)?)
 }
 
 fn item(data_type: &DataType) -> Result<FieldRef> {

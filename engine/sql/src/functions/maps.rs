@@ -13,6 +13,7 @@ use datafusion::{
     common::Result,
     logical_expr::{
         ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+        type_coercion::binary::comparison_coercion,
     },
 };
 
@@ -173,6 +174,20 @@ pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
     }))]
 }
 
+/// The type that both have beside each other.
+fn wider(one: &DataType, other: &DataType) -> Result<DataType> {
+    comparison_coercion(one, other).ok_or_else(|| {
+        SqlError::Types {
+            message: format!(
+                "maps of {} and of {} are not joined",
+                spark_name(one),
+                spark_name(other)
+            ),
+        }
+        .into_datafusion()
+    })
+}
+
 impl ScalarUDFImpl for MapConcat {
     fn name(&self) -> &str {
         "map_concat"
@@ -183,13 +198,16 @@ impl ScalarUDFImpl for MapConcat {
     }
 
     fn coerce_types(&self, arg_types: &[DataType]) -> Result<Vec<DataType>> {
-        let (key, value) = match arg_types.first() {
-            Some(first) => entry_types(first)?,
-            None => (DataType::Utf8, DataType::Utf8),
-        };
-        for other in arg_types {
-            entry_types(other)?;
+        let known = arg_types.iter().filter(|found| **found != DataType::Null);
+        let mut common: Option<(DataType, DataType)> = None;
+        for found in known {
+            let (key, value) = entry_types(found)?;
+            common = Some(match common {
+                None => (key, value),
+                Some((keys, values)) => (wider(&keys, &key)?, wider(&values, &value)?),
+            });
         }
+        let (key, value) = common.unwrap_or((DataType::Utf8, DataType::Utf8));
         Ok(vec![map_type(key, value); arg_types.len()])
     }
 
@@ -206,6 +224,12 @@ impl ScalarUDFImpl for MapConcat {
             .iter()
             .map(|arg| arg.to_array(args.number_rows))
             .collect::<Result<Vec<_>>>()?;
+        if columns.is_empty() {
+            let none = arrow::array::new_empty_array(&DataType::Utf8);
+            let (lengths, gives) = (vec![0; args.number_rows], args.return_field.data_type());
+            let out = build(&none, &none, lengths, None, gives, Keys::Known)?;
+            return Ok(ColumnarValue::Array(out));
+        }
         let maps: Vec<&MapArray> = columns.iter().map(|column| column.as_map()).collect();
         let nulls = maps.iter().fold(None, |nulls: Option<NullBuffer>, map| {
             NullBuffer::union(nulls.as_ref(), map.nulls())

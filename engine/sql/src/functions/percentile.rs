@@ -29,7 +29,10 @@ use datafusion::{
 };
 
 use self::digest::{Digest, Numbering, double_of};
-use super::simple::failed;
+use super::{
+    intervals::{as_counts, count_type, is_counted, of_counts},
+    simple::failed,
+};
 use crate::SqlError;
 
 /// Spark's default accuracy.
@@ -126,9 +129,9 @@ impl AggregateUDFImpl for Percentile {
             .into_datafusion());
         }
         let mut wanted = arg_types.to_vec();
-        if self.kind != Kind::Approximate
-            || !(arg_types[0].is_numeric() || arg_types[0].is_temporal())
-        {
+        let of_times = arg_types[0].is_numeric() || arg_types[0].is_temporal();
+        let keeps = (self.kind == Kind::Approximate && of_times) || is_counted(&arg_types[0]);
+        if !keeps {
             wanted[0] = DataType::Float64;
         }
         if let Some(fractions) = wanted.get_mut(1) {
@@ -147,6 +150,7 @@ impl AggregateUDFImpl for Percentile {
     fn return_type(&self, arg_types: &[DataType]) -> Result<DataType> {
         let one = match self.kind {
             Kind::Approximate => arg_types[0].clone(),
+            _ if is_counted(&arg_types[0]) => arg_types[0].clone(),
             Kind::Exact | Kind::Median | Kind::Discrete | Kind::DiscreteFromTop => {
                 DataType::Float64
             }
@@ -185,7 +189,7 @@ impl AggregateUDFImpl for Percentile {
             Some(_) => return Err(wrong("the accuracy must be a positive literal")),
         };
         let numbering = match self.kind {
-            Kind::Approximate => Numbering::of(args.expr_fields[0].data_type()),
+            Kind::Approximate => Numbering::of(&count_type(args.expr_fields[0].data_type())),
             // Their results are doubles, between two values or as one of them.
             Kind::Exact | Kind::Median | Kind::Discrete | Kind::DiscreteFromTop => {
                 Numbering::Double
@@ -287,7 +291,12 @@ impl Accumulator for Values {
             Some(counts) if self.kind == Kind::Exact => Some(counts.as_primitive::<Int64Type>()),
             _ => None,
         };
-        for (row, value) in self.numbering.numbers(&values[0])?.iter().enumerate() {
+        let column = as_counts(&values[0]);
+        let column = match self.kind {
+            Kind::Approximate => column,
+            _ => cast(&column, &DataType::Float64)?,
+        };
+        for (row, value) in self.numbering.numbers(&column)?.iter().enumerate() {
             let count = match counts {
                 Some(counts) if counts.is_null(row) => 0,
                 Some(counts) => counts.value(row),
@@ -346,13 +355,18 @@ impl Accumulator for Values {
         let answers = match self.kind {
             Kind::Approximate | Kind::Discrete | Kind::DiscreteFromTop => {
                 let found = fractions.map(|fraction| self.seen_at(*fraction)).collect();
-                self.numbering.values(found, one)?
+                let of = match self.kind {
+                    Kind::Approximate => count_type(one),
+                    _ => DataType::Float64,
+                };
+                self.numbering.values(found, &of)?
             }
             Kind::Exact | Kind::Median => {
                 let found = fractions.map(|fraction| self.between(*fraction));
                 Arc::new(Float64Array::from_iter_values(found))
             }
         };
+        let answers = of_counts(&answers, one)?;
         if self.is_list {
             return Ok(SingleRowListArrayBuilder::new(answers).build_list_scalar());
         }

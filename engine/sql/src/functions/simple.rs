@@ -2,6 +2,11 @@
 //!
 //! Arguments are cast to the wanted types before; a null argument gives null.
 
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "enums of other crates, with many variants and more to come"
+)]
+
 use std::{
     hash::{Hash, Hasher},
     sync::Arc,
@@ -30,11 +35,16 @@ pub(super) enum Want {
     /// As it comes.
     Any,
     Timestamp,
+    /// A time without a zone.
+    Naive,
+    /// An interval as it comes, anything else as a timestamp.
+    TimeOrInterval,
     Date,
     Text,
     Int,
     Long,
     Double,
+    Boolean,
     /// The type of the elements of the argument at this place.
     ItemOf(usize),
     /// The type of the argument at this place.
@@ -190,11 +200,19 @@ fn wanted(want: Want, found: &DataType, all: &[DataType]) -> DataType {
             found.clone()
         }
         Want::Timestamp => timestamp(),
+        Want::Naive => DataType::Timestamp(TimeUnit::Microsecond, None),
+        Want::TimeOrInterval => match found {
+            DataType::Interval(_)
+            | DataType::Duration(_)
+            | DataType::Timestamp(TimeUnit::Microsecond, _) => found.clone(),
+            _ => timestamp(),
+        },
         Want::Date => DataType::Date32,
         Want::Text => DataType::Utf8,
         Want::Int => DataType::Int32,
         Want::Long => DataType::Int64,
         Want::Double => DataType::Float64,
+        Want::Boolean => DataType::Boolean,
     }
 }
 

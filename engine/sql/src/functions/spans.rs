@@ -1,26 +1,19 @@
-//! Spans between times, and the beginnings of months and years: `timestampdiff`, `trunc`, and the
-//! seconds of EXTRACT.
+//! Spans between times, and the beginnings of months and years: `timestampdiff`, `trunc`.
 
 use std::sync::Arc;
 
 use arrow::{
-    array::{Array, ArrayRef, AsArray, Date32Array, Decimal128Array, Int64Array},
-    datatypes::{DataType, Date32Type, TimestampMicrosecondType},
+    array::{Array, ArrayRef, AsArray, Date32Array, Int64Array},
+    datatypes::{Date32Type, TimestampMicrosecondType},
 };
 use chrono::{DateTime, Datelike, Duration, NaiveDate};
 use datafusion::{common::Result, logical_expr::ScalarUDF};
+use millstream_values::civil::{DAY, SECOND};
 
-use super::{
-    civil::{DAY, SECOND},
-    simple::{Call, Gives, Simple, Want, failed},
-};
+use super::simple::{Call, Gives, Simple, Want, failed};
 
 /// What `timestampdiff(UNIT, a, b)` becomes.
 pub(crate) const DIFFERENCE: &str = "__timestampdiff";
-/// What `EXTRACT(SECOND FROM t)` becomes.
-pub(crate) const SECONDS: &str = "__seconds";
-
-const SECONDS_TYPE: Gives = Gives::Of(|_, _| Ok(DataType::Decimal128(8, 6)));
 
 /// Those that users call.
 pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
@@ -31,10 +24,7 @@ pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
 /// The others.
 pub(super) fn hidden() -> Vec<Arc<ScalarUDF>> {
     let wants = &[Want::Text, Want::Timestamp, Want::Timestamp];
-    vec![
-        Simple::new(DIFFERENCE, wants, Gives::Long, difference).udf(),
-        Simple::new(SECONDS, &[Want::Timestamp], SECONDS_TYPE, seconds).udf(),
-    ]
+    vec![Simple::new(DIFFERENCE, wants, Gives::Long, difference).udf()]
 }
 
 /// The first day of a date's week, month, quarter or year; null for another unit.
@@ -112,16 +102,4 @@ fn months(from: i64, to: i64) -> Option<i64> {
     let short = (last.day(), last.time()) < (first.day(), first.time());
     let months = whole - i64::from(short);
     Some(if from <= to { months } else { -months })
-}
-
-/// Seconds of the minute with six digits behind the point.
-fn seconds(call: &Call<'_>) -> Result<ArrayRef> {
-    let times = call.arguments[0].as_primitive::<TimestampMicrosecondType>();
-    let seconds = times
-        .iter()
-        .map(|time| time.map(|time| i128::from(time.rem_euclid(60 * SECOND))));
-    let seconds = seconds
-        .collect::<Decimal128Array>()
-        .with_precision_and_scale(8, 6)?;
-    Ok(Arc::new(seconds))
 }

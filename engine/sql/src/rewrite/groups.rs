@@ -8,8 +8,9 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments,
-    GroupByExpr, GroupByWithModifier, OrderByExpr, Select, Value, VisitMut, VisitorMut,
+    CastKind, DataType, DuplicateTreatment, Expr, Function, FunctionArg, FunctionArgExpr,
+    FunctionArguments, GroupByExpr, GroupByWithModifier, OrderByExpr, Select, Value, VisitMut,
+    VisitorMut,
 };
 
 use super::called;
@@ -28,10 +29,12 @@ pub(super) fn within_group(expr: &mut Expr) -> Result<(), SqlError> {
     }
     let name = call.name.to_string().to_lowercase();
     let order = std::mem::take(&mut call.within_group);
+    let lists = name == "listagg" || name == "string_agg";
+    let distinct = lists && take_distinct(call);
     let arguments = arguments(call)?;
     let filter = call.filter.take();
-    if name == "listagg" || name == "string_agg" {
-        *expr = list(arguments, &order, filter)?;
+    if lists {
+        *expr = list(arguments, &order, filter, distinct)?;
         return Ok(());
     }
     let [
@@ -73,6 +76,14 @@ pub(super) fn within_group(expr: &mut Expr) -> Result<(), SqlError> {
     Ok(())
 }
 
+/// Whether the call says DISTINCT, which it no longer does afterwards.
+fn take_distinct(call: &mut Function) -> bool {
+    let FunctionArguments::List(list) = &mut call.args else {
+        return false;
+    };
+    list.duplicate_treatment.take() == Some(DuplicateTreatment::Distinct)
+}
+
 fn arguments(call: &Function) -> Result<Vec<Expr>, SqlError> {
     let FunctionArguments::List(list) = &call.args else {
         return Ok(Vec::new());
@@ -98,6 +109,7 @@ fn list(
     arguments: Vec<Expr>,
     order: &[OrderByExpr],
     filter: Option<Box<Expr>>,
+    distinct: bool,
 ) -> Result<Expr, SqlError> {
     let mut arguments = arguments.into_iter();
     let Some(value) = arguments.next() else {
@@ -118,7 +130,12 @@ fn list(
         });
         parts.extend([text(&format!("k{nth}")), key.expr.clone()]);
     }
-    let mut collected = called("collect_list", vec![called("named_struct", parts)]);
+    let collect = if distinct {
+        "collect_set"
+    } else {
+        "collect_list"
+    };
+    let mut collected = called(collect, vec![called("named_struct", parts)]);
     if let Expr::Function(call) = &mut collected {
         call.filter = filter;
     }

@@ -11,9 +11,9 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::{
     ast::{
-        BinaryOperator, CaseWhen, CastKind, DataType, ExactNumberInfo, Expr, Function, FunctionArg,
-        FunctionArgExpr, FunctionArguments, TimezoneInfo, UnaryOperator, VisitMut, VisitorMut,
-        helpers::attached_token::AttachedToken,
+        BinaryOperator, CaseWhen, CastKind, DataType, DuplicateTreatment, ExactNumberInfo, Expr,
+        Function, FunctionArg, FunctionArgExpr, FunctionArguments, TimezoneInfo, UnaryOperator,
+        VisitMut, VisitorMut, helpers::attached_token::AttachedToken,
     },
     parser::Parser,
 };
@@ -39,7 +39,6 @@ pub(crate) const DEFINITIONS: &[(&str, &[&str], &str)] = &[
     ("current_catalog", &[], "'spark_catalog'"),
     ("current_database", &[], "'default'"),
     ("current_schema", &[], "'default'"),
-    ("current_timezone", &[], "'UTC'"),
     ("decode", &["x", "c"], "__decode(x, c)"),
     ("e", &[], "CAST('2.718281828459045' AS DOUBLE)"),
     ("equal_null", &["a", "b"], "(a <=> b)"),
@@ -50,7 +49,43 @@ pub(crate) const DEFINITIONS: &[(&str, &[&str], &str)] = &[
         &["m", "k"],
         "array_contains(map_keys(m), k)",
     ),
+    (
+        "distinct listagg",
+        &["x"],
+        "CASE WHEN count(x) > 0 THEN array_join(sort_array(collect_set(x)), '') END",
+    ),
+    (
+        "distinct listagg",
+        &["x", "d"],
+        "CASE WHEN count(x) > 0 THEN array_join(sort_array(collect_set(x)), d) END",
+    ),
+    (
+        "distinct string_agg",
+        &["x"],
+        "CASE WHEN count(x) > 0 THEN array_join(sort_array(collect_set(x)), '') END",
+    ),
+    (
+        "distinct string_agg",
+        &["x", "d"],
+        "CASE WHEN count(x) > 0 THEN array_join(sort_array(collect_set(x)), d) END",
+    ),
+    (
+        "max_by",
+        &["x", "y", "n"],
+        "CASE WHEN count(y) > 0 THEN transform(slice(sort_array(\
+         collect_list(named_struct('by', y, 'value', x)) FILTER (WHERE y IS NOT NULL), false), 1, n), \
+         __pair -> get_field(__pair, 'value')) END",
+    ),
+    (
+        "min_by",
+        &["x", "y", "n"],
+        "CASE WHEN count(y) > 0 THEN transform(slice(sort_array(\
+         collect_list(named_struct('by', y, 'value', x)) FILTER (WHERE y IS NOT NULL), true), 1, n), \
+         __pair -> get_field(__pair, 'value')) END",
+    ),
     ("ltrim", &["t", "s"], "TRIM(LEADING t FROM s)"),
+    ("ifnull", &["a", "b"], "coalesce(a, b)"),
+    ("nvl", &["a", "b"], "coalesce(a, b)"),
     ("negative", &["x"], "(- x)"),
     ("nullifzero", &["x"], "nullif(x, 0)"),
     ("position", &["a", "b", "p"], "locate(a, b, p)"),
@@ -71,9 +106,69 @@ pub(crate) const DEFINITIONS: &[(&str, &[&str], &str)] = &[
         "__try(true, __row -> element_at(a, b))",
     ),
     (
+        "try_make_interval",
+        &["a"],
+        "__try(true, __row -> make_interval(a))",
+    ),
+    (
+        "try_make_interval",
+        &["a", "b"],
+        "__try(true, __row -> make_interval(a, b))",
+    ),
+    (
+        "try_make_interval",
+        &["a", "b", "c"],
+        "__try(true, __row -> make_interval(a, b, c))",
+    ),
+    (
+        "try_make_interval",
+        &["a", "b", "c", "d"],
+        "__try(true, __row -> make_interval(a, b, c, d))",
+    ),
+    (
+        "try_make_interval",
+        &["a", "b", "c", "d", "f"],
+        "__try(true, __row -> make_interval(a, b, c, d, f))",
+    ),
+    (
+        "try_make_interval",
+        &["a", "b", "c", "d", "f", "g"],
+        "__try(true, __row -> make_interval(a, b, c, d, f, g))",
+    ),
+    (
+        "try_make_interval",
+        &["a", "b", "c", "d", "f", "g", "h"],
+        "__try(true, __row -> make_interval(a, b, c, d, f, g, h))",
+    ),
+    (
+        "try_make_timestamp",
+        &["a"],
+        "__try(true, __row -> make_timestamp(a))",
+    ),
+    (
         "try_make_timestamp",
         &["a", "b", "c", "d", "f", "g"],
         "__try(true, __row -> make_timestamp(a, b, c, d, f, g))",
+    ),
+    (
+        "try_make_timestamp",
+        &["a", "b", "c", "d", "f", "g", "z"],
+        "__try(true, __row -> make_timestamp(a, b, c, d, f, g, z))",
+    ),
+    (
+        "try_make_timestamp_ltz",
+        &["a", "b", "c", "d", "f", "g"],
+        "__try(true, __row -> make_timestamp(a, b, c, d, f, g))",
+    ),
+    (
+        "try_make_timestamp_ltz",
+        &["a", "b", "c", "d", "f", "g", "z"],
+        "__try(true, __row -> make_timestamp(a, b, c, d, f, g, z))",
+    ),
+    (
+        "try_make_timestamp_ntz",
+        &["a", "b", "c", "d", "f", "g"],
+        "__try(true, __row -> make_timestamp_ntz(a, b, c, d, f, g))",
     ),
     ("try_mod", &["a", "b"], "__try(true, __row -> (a % b))"),
     ("try_multiply", &["a", "b"], "__try(true, __row -> (a * b))"),
@@ -101,8 +196,52 @@ pub(crate) const DEFINITIONS: &[(&str, &[&str], &str)] = &[
         &["a", "b", "c", "d", "f", "g"],
         "make_timestamp(a, b, c, d, f, g)",
     ),
+    ("array_sort", &["a", "f"], "__array_sort_by(a, f)"),
+    (
+        "collect_union",
+        &["x"],
+        "array_distinct(flatten(collect_list(x)))",
+    ),
+    (
+        "convert_timezone",
+        &["z", "t"],
+        "convert_timezone(current_timezone(), z, t)",
+    ),
+    (
+        "make_timestamp",
+        &["d"],
+        "CAST(CAST(d AS DATE) AS TIMESTAMP)",
+    ),
+    (
+        "make_timestamp",
+        &["a", "b", "c", "d", "f", "g", "z"],
+        "__instant(make_timestamp_ntz(a, b, c, d, f, g), z)",
+    ),
+    (
+        "make_timestamp_ltz",
+        &["a", "b", "c", "d", "f", "g", "z"],
+        "__instant(make_timestamp_ntz(a, b, c, d, f, g), z)",
+    ),
+    (
+        "unix_nanos",
+        &["t"],
+        "CAST(CAST(unix_micros(t) AS DECIMAL(20, 0)) * 1000 AS DECIMAL(21, 0))",
+    ),
     ("zeroifnull", &["x"], "coalesce(x, 0)"),
 ];
+
+/// Aggregates that meanings are written with.
+const GROUPED: &[&str] = &[
+    "approx_distinct(",
+    "collect_list(",
+    "regr_count(",
+    "string_agg(",
+];
+
+/// Whether a meaning is of a group of rows.
+pub(crate) fn is_grouped(body: &str) -> bool {
+    GROUPED.iter().any(|aggregate| body.contains(aggregate))
+}
 
 /// Types whose names are functions, too.
 pub(crate) const CASTS: &[&str] = &[
@@ -147,6 +286,11 @@ pub(super) fn expand(expr: &mut Expr) -> Result<(), SqlError> {
         };
         return Ok(());
     }
+    let name = if is_distinct(call) {
+        format!("distinct {name}")
+    } else {
+        name
+    };
     let definition = DEFINITIONS
         .iter()
         .find(|(known, parameters, _)| *known == name && parameters.len() == arguments.len());
@@ -157,15 +301,19 @@ pub(super) fn expand(expr: &mut Expr) -> Result<(), SqlError> {
         .try_with_sql(body)
         .and_then(|mut parser| parser.parse_expr())
         .map_err(from_parser)?;
-    let _ = body.visit(&mut Fill {
+    let mut fill = Fill {
         parameters,
         arguments: &arguments,
-    });
+        filter: call.filter.as_deref(),
+        filtered: false,
+    };
+    let _ = body.visit(&mut fill);
+    let filtered = fill.filtered;
     let inner = match &mut body {
         Expr::Cast { expr, .. } => expr.as_mut(),
         other => other,
     };
-    if let (Some(filter), Expr::Function(inner)) = (&call.filter, inner) {
+    if let (Some(filter), Expr::Function(inner), false) = (&call.filter, inner, filtered) {
         inner.filter = Some(filter.clone());
     }
     *expr = body;
@@ -187,6 +335,14 @@ fn type_of(name: &str) -> DataType {
         "tinyint" => DataType::TinyInt(None),
         _ => DataType::String(None),
     }
+}
+
+fn is_distinct(call: &Function) -> bool {
+    matches!(
+        &call.args,
+        FunctionArguments::List(list)
+            if list.duplicate_treatment == Some(DuplicateTreatment::Distinct)
+    )
 }
 
 fn plain_arguments(call: &Function) -> Option<Vec<Expr>> {
@@ -239,9 +395,15 @@ fn first_equal(arguments: &[Expr]) -> Expr {
     }
 }
 
+/// Aggregates inside a meaning, which the filter of the call is for.
+const AGGREGATES: &[&str] = &["collect_list", "collect_set", "count"];
+
 struct Fill<'a> {
     parameters: &'a [&'a str],
     arguments: &'a [Expr],
+    filter: Option<&'a Expr>,
+    /// Whether an aggregate of the meaning got the filter.
+    filtered: bool,
 }
 
 impl VisitorMut for Fill<'_> {
@@ -249,6 +411,20 @@ impl VisitorMut for Fill<'_> {
 
     // After its parts: what was put in has names of its own.
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        if let (Expr::Function(inner), Some(filter)) = (&mut *expr, self.filter)
+            && AGGREGATES.contains(&inner.name.to_string().as_str())
+        {
+            let nested = |expr: Expr| Box::new(Expr::Nested(Box::new(expr)));
+            inner.filter = Some(match inner.filter.take() {
+                None => Box::new(filter.clone()),
+                Some(own) => Box::new(Expr::BinaryOp {
+                    left: nested(*own),
+                    op: BinaryOperator::And,
+                    right: nested(filter.clone()),
+                }),
+            });
+            self.filtered = true;
+        }
         if let Expr::Identifier(name) = &*expr
             && let Some(idx) = self.parameters.iter().position(|p| *p == name.value)
             && let Some(argument) = self.arguments.get(idx)

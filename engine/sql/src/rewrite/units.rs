@@ -7,11 +7,15 @@
 )]
 
 use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, CastKind, DataType, DateTimeField, Expr, FunctionArguments, TimezoneInfo, Value,
+    BinaryOperator, CastKind, DataType, Expr, FunctionArguments, TimezoneInfo, Value,
 };
 
 use super::{called, generate};
-use crate::functions::spans::{DIFFERENCE, SECONDS};
+use crate::functions::{
+    date_parts::DATE_PART,
+    intervals::{MICROS, TIMES},
+    spans::DIFFERENCE,
+};
 
 /// The places of `make_interval` that units count in, and how many of these a unit is.
 const UNITS: [(&str, usize, u32); 8] = [
@@ -25,15 +29,17 @@ const UNITS: [(&str, usize, u32); 8] = [
     ("SECOND", 6, 1),
 ];
 
+/// Units that `make_interval` has no place for, in microseconds.
+const SHORT: [(&str, u32); 2] = [("MILLISECOND", 1000), ("MICROSECOND", 1)];
+
 /// Rewrites one expression.
 pub(super) fn rewrite(expr: &mut Expr) {
     if let Expr::Extract {
-        field: DateTimeField::Second | DateTimeField::Seconds,
-        expr: time,
-        ..
+        field, expr: time, ..
     } = &*expr
     {
-        *expr = called(SECONDS, vec![time.as_ref().clone()]);
+        let field = Value::SingleQuotedString(field.to_string()).with_empty_span();
+        *expr = called(DATE_PART, vec![Expr::Value(field), time.as_ref().clone()]);
         return;
     }
     let Expr::Function(call) = &*expr else { return };
@@ -56,16 +62,22 @@ pub(super) fn rewrite(expr: &mut Expr) {
     };
     match call.name.to_string().to_lowercase().as_str() {
         "timestampadd" | "dateadd" | "date_add" => {
-            let Some((_, place, factor)) = UNITS.iter().find(|(name, ..)| *name == unit) else {
-                return;
-            };
             let number =
                 |n: u32| Expr::Value(Value::Number(n.to_string(), false).with_empty_span());
-            let mut parts: Vec<Expr> = (0..7).map(|_| number(0)).collect();
-            parts[*place] = if *factor == 1 {
-                second.clone()
+            let span = if let Some((_, micros)) = SHORT.iter().find(|(name, _)| *name == unit) {
+                let least = Value::SingleQuotedString("SECOND".to_owned()).with_empty_span();
+                let one = called(MICROS, vec![number(*micros), Expr::Value(least)]);
+                called(TIMES, vec![one, second.clone()])
+            } else if let Some((_, place, factor)) = UNITS.iter().find(|(name, ..)| *name == unit) {
+                let mut parts: Vec<Expr> = (0..7).map(|_| number(0)).collect();
+                parts[*place] = if *factor == 1 {
+                    second.clone()
+                } else {
+                    binary(second.clone(), BinaryOperator::Multiply, number(*factor))
+                };
+                called("make_interval", parts)
             } else {
-                binary(second.clone(), BinaryOperator::Multiply, number(*factor))
+                return;
             };
             let time = Expr::Cast {
                 kind: CastKind::Cast,
@@ -74,7 +86,7 @@ pub(super) fn rewrite(expr: &mut Expr) {
                 array: false,
                 format: None,
             };
-            *expr = binary(time, BinaryOperator::Plus, called("make_interval", parts));
+            *expr = binary(time, BinaryOperator::Plus, span);
         }
         "timestampdiff" | "datediff" | "date_diff" => {
             let unit = Value::SingleQuotedString(unit).with_empty_span();

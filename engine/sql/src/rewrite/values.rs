@@ -114,6 +114,7 @@ pub(super) fn cast(expr: &mut Expr) {
     let may_differ = parsed.is_nested()
         || parsed.is_temporal()
         || parsed.is_string()
+        || parsed.is_integer()
         || parsed == arrow::datatypes::DataType::Boolean;
     if may_differ {
         let wanted = Value::SingleQuotedString(wanted).with_empty_span();

@@ -90,7 +90,7 @@ fn a_sliding_window_with_a_start_and_intervals() {
         &expect![[r#"
             Sink mode=update
               Chain
-                | project: window(clicks.at,IntervalMonthDayNano("IntervalMonthDayNano { months: 0, days: 0, nanoseconds: 1800000000000 }"),IntervalMonthDayNano("IntervalMonthDayNano { months: 0, days: 0, nanoseconds: 600000000000 }"),Utf8("1 minute"))@0 AS window, page, count(Int64(1))@2 AS c
+                | project: window(clicks.at,Utf8("30 MINUTES"),Utf8("10 MINUTE"),Utf8("1 minute"))@0 AS window, page, count(Int64(1))@2 AS c
                 Aggregate #0 emits=update
                   | time: window of 30 minutes over clicks.at every 10 minutes from 1 minute
                   | keys: clicks.page

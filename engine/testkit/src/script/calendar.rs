@@ -1,45 +1,15 @@
 //! Dates and times of day in UTC, as text and as counts; the proleptic Gregorian calendar of Spark.
 
+use millstream_values::{civil::Civil, instant};
+
 /// Nanoseconds of a day.
 pub(super) const DAY_NANOS: i128 = 86_400_000_000_000;
 
-/// Days since 1970-01-01 of a date (Howard Hinnant's algorithm: eras of 400 years from 1 March).
-fn days_of(year: i64, month: i64, day: i64) -> i64 {
-    let year = if month <= 2 { year - 1 } else { year };
-    let era = year.div_euclid(400);
-    let year_of_era = year.rem_euclid(400);
-    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
-    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
-    era * 146_097 + day_of_era - 719_468
-}
-
-/// Year, month and day of a count of days since 1970-01-01.
-fn date_of(days: i64) -> (i64, i64, i64) {
-    let days = days + 719_468;
-    let era = days.div_euclid(146_097);
-    let day_of_era = days.rem_euclid(146_097);
-    let year_of_era =
-        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted_month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 {
-        shifted_month + 3
-    } else {
-        shifted_month - 9
-    };
-    let year = year_of_era + era * 400 + i64::from(month <= 2);
-    (year, month, day)
-}
-
 /// `YYYY-MM-DD`.
 pub(super) fn print_date(days: i64) -> String {
-    let (year, month, day) = date_of(days);
-    match year {
-        10_000.. => format!("+{year}-{month:02}-{day:02}"),
-        0.. => format!("{year:04}-{month:02}-{day:02}"),
-        _ => format!("-{:04}-{month:02}-{day:02}", -year),
-    }
+    let mut text = Vec::new();
+    instant::write_date(days, &mut text);
+    String::from_utf8_lossy(&text).into_owned()
 }
 
 /// `HH:MM:SS[.ffffff]`; nine digits only where microseconds do not suffice.
@@ -81,9 +51,8 @@ pub(super) fn read_date(text: &str) -> Option<i64> {
         * sign;
     let month = parts.next().filter(|m| m.len() == 2).and_then(number)?;
     let day = parts.next().filter(|d| d.len() == 2).and_then(number)?;
-    let days = days_of(year, month, day);
-    // 30 February would otherwise read as 1 or 2 March.
-    (parts.next().is_none() && date_of(days) == (year, month, day)).then_some(days)
+    let days = Civil::checked(year, month, day)?.days();
+    parts.next().is_none().then_some(days)
 }
 
 /// Reads `HH:MM:SS[.fffffffff]` as nanoseconds since midnight.

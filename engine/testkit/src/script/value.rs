@@ -403,6 +403,11 @@ fn read_decimal(text: &str, precision: u8, scale: i8, reading: Reading) -> Optio
         return None;
     }
     let wanted = usize::try_from(scale).unwrap_or(0);
+    // Zeros behind the last digit of the scale change nothing.
+    let fraction = match reading {
+        Reading::Input => fraction.trim_end_matches('0'),
+        Reading::Answer => fraction,
+    };
     let right_length = match reading {
         Reading::Input => fraction.len() <= wanted,
         Reading::Answer => fraction.len() == wanted,

@@ -238,6 +238,24 @@ fn doubles_compare_with_tolerance_and_answers_show_their_type() {
     );
 }
 
+#[test]
+fn decimals_go_in_however_many_zeros_they_have() {
+    let shown = |text: &str| through(text, vec![DataType::Decimal128(6, 2)]);
+    for (text, want) in [
+        ("1.500", "1.50"),
+        ("01.50", "1.50"),
+        ("-0.00", "0.00"),
+        ("1.", "1.00"),
+        ("0001234.5", "1234.50"),
+        ("-9999.990000", "-9999.99"),
+    ] {
+        assert_eq!(shown(text), Ok(want.to_owned()), "{text}");
+    }
+    for text in ["1.501", "10000", ".5", "1e2", "--1"] {
+        assert!(shown(text).is_err(), "{text}");
+    }
+}
+
 proptest! {
     #[test]
     fn any_text_comes_back(text in any::<String>()) {

@@ -140,12 +140,13 @@ fn written(doc: &Doc, mut blanks: u64) -> String {
     out
 }
 
-/// What a column of the type holds for a value: null for another type, and then `wrong` is set.
-/// Text columns hold any value; one that is no string is compared as a value.
-fn expected(value: &Value, data_type: &DataType, wrong: &mut bool) -> Value {
-    let fits = match (data_type, value) {
-        (_, Value::Null) => return Value::Null,
-        (DataType::Utf8, value) => return value.clone(),
+/// What a column of the type holds for a value; none for another type, and for a list or map that holds
+/// one. `wrong` is set where a field inside is null for that reason. Text columns hold any value; one
+/// that is no string is compared as a value.
+fn expected(value: &Value, data_type: &DataType, wrong: &mut bool) -> Option<Value> {
+    match (data_type, value) {
+        (_, Value::Null) => Some(Value::Null),
+        (DataType::Utf8, value) => Some(value.clone()),
         (DataType::Int64, Value::Number(number)) => number.as_i64().map(Value::from),
         (DataType::Float64, Value::Number(number)) => number.as_f64().map(Value::from),
         (DataType::Boolean, Value::Bool(value)) => Some(Value::Bool(*value)),
@@ -155,28 +156,29 @@ fn expected(value: &Value, data_type: &DataType, wrong: &mut bool) -> Value {
         (DataType::List(item), Value::Array(items)) => {
             let item = item.data_type();
             let items = items.iter().map(|value| expected(value, item, wrong));
-            Some(Value::Array(items.collect()))
+            items.collect::<Option<Vec<Value>>>().map(Value::Array)
         }
         (DataType::Map(entries, _), Value::Object(object)) => {
             let DataType::Struct(fields) = entries.data_type() else {
-                return Value::Null;
+                return None;
             };
             let item = fields[1].data_type();
             let members = object.iter();
-            let members = members.map(|(key, value)| (key.clone(), expected(value, item, wrong)));
-            Some(Value::Object(members.collect()))
+            let members =
+                members.map(|(key, value)| Some((key.clone(), expected(value, item, wrong)?)));
+            members
+                .collect::<Option<Map<String, Value>>>()
+                .map(Value::Object)
         }
         (DataType::Float64, Value::String(text)) if is_special(text) => Some(value.clone()),
         _ => None,
-    };
-    *wrong |= fits.is_none();
-    fits.unwrap_or(Value::Null)
+    }
 }
 
 fn is_special(text: &str) -> bool {
     matches!(
-        text.trim_start_matches(['+', '-']),
-        "NaN" | "INF" | "Inf" | "Infinity"
+        text,
+        "NaN" | "Infinity" | "+Infinity" | "-Infinity" | "+INF" | "-INF"
     )
 }
 
@@ -189,6 +191,8 @@ fn row<'a>(
     let members = fields.filter_map(|field| {
         let value = object.get(field.name())?;
         let value = expected(value, field.data_type(), wrong);
+        *wrong |= value.is_none();
+        let value = value.unwrap_or(Value::Null);
         (!value.is_null()).then(|| (field.name().clone(), value))
     });
     Value::Object(members.collect())

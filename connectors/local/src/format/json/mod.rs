@@ -6,21 +6,19 @@
 
 #[cfg(test)]
 mod against_serde;
-pub(super) mod keys;
-mod scan;
 #[cfg(test)]
 mod tests;
-mod value;
 
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use millstream_connectors_api::{Chunk, ConnectorError, DecodeReport, Decoder};
+use millstream_values::{
+    column::Record,
+    json::{self, Scan, Syntax, Typed},
+};
 
-use scan::{Scan, Syntax};
-use value::Typed;
-
-use super::{Limits, Lines, Mode, Rules, Verdict, batch, column::Record, fields_of};
+use super::{Limits, Lines, Mode, Rules, Verdict, batch, fields_of};
 
 /// The decoder of JSON lines.
 #[derive(Debug)]
@@ -69,7 +67,7 @@ impl Pending {
     /// Reads one record.
     #[inline(always)]
     fn object(&mut self, scan: &mut Scan<'_>, depth: u8, rules: &Rules) -> Result<Typed, Syntax> {
-        let typed = value::object(&mut self.record, scan, self.rows, depth, rules)?;
+        let typed = json::object(&mut self.record, scan, self.rows, depth, &rules.forms)?;
         self.rows += 1;
         self.unfolded += scan.take_unfolded();
         Ok(typed)
@@ -154,7 +152,7 @@ impl JsonDecoder {
             rows: part.rows + rest.rows,
             ended: true,
         };
-        if whole.typed == Typed::Wrong && self.rules.mode != Mode::Permissive {
+        if whole.typed != Typed::Well && self.rules.mode != Mode::Permissive {
             *scan = ahead;
             return Ok(Ok(whole));
         }
@@ -273,7 +271,7 @@ impl Decoder for JsonDecoder {
         self.pending.start = at;
         while at < text.len() {
             let start = at;
-            let mut scan = Scan::new(text, at);
+            let mut scan = Scan::line(text, at, self.rules.grammar);
             scan.skip_blanks();
             if scan.peek() == b'\n' {
                 at = scan.at() + 1;
@@ -291,7 +289,7 @@ impl Decoder for JsonDecoder {
                 Ok(part) => {
                     at = scan.at();
                     report.rows += part.rows as u64;
-                    (part.typed == Typed::Wrong)
+                    (part.typed != Typed::Well)
                         .then_some(Verdict::Partly("a value has another type"))
                 }
                 Err(Syntax(reason)) => {

@@ -1,5 +1,7 @@
 //! One column, looked at by row: its values as Spark's cast to string shows them.
 
+use std::sync::Arc;
+
 use arrow::{
     array::{
         Array, ArrayRef, AsArray, BinaryArray, BooleanArray, Date32Array, Decimal128Array,
@@ -8,25 +10,24 @@ use arrow::{
     buffer::{NullBuffer, OffsetBuffer},
     compute::cast,
     datatypes::{
-        DataType, Date32Type, Decimal128Type, Float32Type, Float64Type, Int64Type, TimeUnit,
-        TimestampMicrosecondType,
+        DataType, Date32Type, Decimal128Type, Float32Type, Float64Type, Int64Type, IntervalUnit,
+        TimeUnit, TimestampMicrosecondType,
     },
+    error::ArrowError,
 };
-use millstream_connectors_api::ConnectorError;
 
-use super::number;
-use crate::format::time;
+use crate::{instant, interval, number, zone::Zone};
 
 /// A column for row-wise reading.
 #[derive(Debug)]
-pub(crate) struct Cell {
+pub struct Cell {
     nulls: Option<NullBuffer>,
-    pub(super) kind: Kind,
+    pub(crate) kind: Kind,
 }
 
 /// The values by type; types that are written alike share one.
 #[derive(Debug)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     Nothing,
     Boolean(BooleanArray),
     Integer(Int64Array),
@@ -36,19 +37,23 @@ pub(super) enum Kind {
     Text(StringArray),
     Binary(BinaryArray),
     Date(Date32Array),
-    Timestamp(TimestampMicrosecondArray, bool),
+    /// With the zone whose clock shows them, if they have one.
+    Timestamp(TimestampMicrosecondArray, Option<Arc<Zone>>),
     Struct(Vec<(String, Cell)>),
     List(OffsetBuffer<i32>, Box<Cell>),
     Map(OffsetBuffer<i32>, Box<Cell>, Box<Cell>),
 }
 
 impl Cell {
-    /// Looks at `array`.
+    /// Looks at `array`; instants are shown by the clock of `zone`.
+    ///
+    /// # Errors
+    /// Arrow cannot cast a type that Spark does not have.
     #[expect(
         clippy::wildcard_enum_match_arm,
         reason = "other types are shown as Arrow casts them to text"
     )]
-    pub(crate) fn new(array: &ArrayRef) -> Result<Cell, ConnectorError> {
+    pub fn new(array: &ArrayRef, zone: &Zone) -> Result<Cell, ArrowError> {
         let kind = match array.data_type() {
             DataType::Null => Kind::Nothing,
             DataType::Boolean => Kind::Boolean(array.as_boolean().clone()),
@@ -58,8 +63,8 @@ impl Cell {
             | DataType::Int32
             | DataType::UInt8
             | DataType::UInt16
-            | DataType::UInt32 => return Cell::cast(array, &DataType::Int64),
-            DataType::Float16 => return Cell::cast(array, &DataType::Float32),
+            | DataType::UInt32 => return Cell::cast(array, zone, &DataType::Int64),
+            DataType::Float16 => return Cell::cast(array, zone, &DataType::Float32),
             DataType::Float32 => Kind::Single(array.as_primitive::<Float32Type>().clone()),
             DataType::Float64 => Kind::Double(array.as_primitive::<Float64Type>().clone()),
             DataType::Decimal128(..) => {
@@ -68,42 +73,46 @@ impl Cell {
             DataType::Utf8 => Kind::Text(array.as_string::<i32>().clone()),
             DataType::Binary => Kind::Binary(array.as_binary::<i32>().clone()),
             DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_) => {
-                return Cell::cast(array, &DataType::Binary);
+                return Cell::cast(array, zone, &DataType::Binary);
             }
             DataType::Date32 => Kind::Date(array.as_primitive::<Date32Type>().clone()),
-            DataType::Date64 => return Cell::cast(array, &DataType::Date32),
-            DataType::Timestamp(TimeUnit::Microsecond, zone) => Kind::Timestamp(
+            DataType::Date64 => return Cell::cast(array, zone, &DataType::Date32),
+            DataType::Timestamp(TimeUnit::Microsecond, named) => Kind::Timestamp(
                 array.as_primitive::<TimestampMicrosecondType>().clone(),
-                zone.is_some(),
+                named.as_ref().map(|_| Arc::new(zone.clone())),
             ),
-            DataType::Timestamp(_, zone) => {
-                let micros = DataType::Timestamp(TimeUnit::Microsecond, zone.clone());
-                return Cell::cast(array, &micros);
+            DataType::Timestamp(_, named) => {
+                let micros = DataType::Timestamp(TimeUnit::Microsecond, named.clone());
+                return Cell::cast(array, zone, &micros);
             }
+            DataType::Interval(IntervalUnit::MonthDayNano) => Kind::Text(interval::texts(array)),
             DataType::Struct(fields) => {
                 let columns = array.as_struct().columns().iter().zip(fields);
                 Kind::Struct(
                     columns
-                        .map(|(column, field)| Ok((field.name().clone(), Cell::new(column)?)))
-                        .collect::<Result<Vec<(String, Cell)>, ConnectorError>>()?,
+                        .map(|(column, field)| Ok((field.name().clone(), Cell::new(column, zone)?)))
+                        .collect::<Result<Vec<(String, Cell)>, ArrowError>>()?,
                 )
             }
             DataType::List(_) => {
                 let list = array.as_list::<i32>();
-                Kind::List(list.offsets().clone(), Box::new(Cell::new(list.values())?))
+                Kind::List(
+                    list.offsets().clone(),
+                    Box::new(Cell::new(list.values(), zone)?),
+                )
             }
             DataType::LargeList(item) | DataType::FixedSizeList(item, _) => {
-                return Cell::cast(array, &DataType::List(item.clone()));
+                return Cell::cast(array, zone, &DataType::List(item.clone()));
             }
             DataType::Map(..) => {
                 let map = array.as_map();
                 Kind::Map(
                     map.offsets().clone(),
-                    Box::new(Cell::new(map.keys())?),
-                    Box::new(Cell::new(map.values())?),
+                    Box::new(Cell::new(map.keys(), zone)?),
+                    Box::new(Cell::new(map.values(), zone)?),
                 )
             }
-            _ => return Cell::cast(array, &DataType::Utf8),
+            _ => return Cell::cast(array, zone, &DataType::Utf8),
         };
         Ok(Cell {
             nulls: array.logical_nulls(),
@@ -111,21 +120,19 @@ impl Cell {
         })
     }
 
-    fn cast(array: &ArrayRef, to: &DataType) -> Result<Cell, ConnectorError> {
-        let array = cast(array, to).map_err(|source| ConnectorError::Arrow {
-            what: "casting a column to write it",
-            source,
-        })?;
-        Cell::new(&array)
+    fn cast(array: &ArrayRef, zone: &Zone, to: &DataType) -> Result<Cell, ArrowError> {
+        Cell::new(&cast(array, to)?, zone)
     }
 
     /// Whether the value is null.
-    pub(crate) fn is_null(&self, row: usize) -> bool {
+    #[inline]
+    #[must_use]
+    pub fn is_null(&self, row: usize) -> bool {
         self.nulls.as_ref().is_some_and(|nulls| nulls.is_null(row))
     }
 
     /// Appends the value as text; null is `NULL`.
-    pub(crate) fn show(&self, row: usize, out: &mut Vec<u8>) {
+    pub fn show(&self, row: usize, out: &mut Vec<u8>) {
         if self.is_null(row) {
             out.extend_from_slice(b"NULL");
             return;
@@ -151,10 +158,11 @@ impl Cell {
                 }
                 out.push(b']');
             }
-            Kind::Date(values) => time::write_date(i64::from(values.value(row)), out),
-            Kind::Timestamp(values, _) => {
-                let micros = time::write_seconds(values.value(row), ' ', out);
-                number::fraction(micros, out);
+            Kind::Date(values) => instant::write_date(i64::from(values.value(row)), out),
+            Kind::Timestamp(values, zone) => {
+                let at = values.value(row);
+                let local = zone.as_ref().map_or(at, |zone| zone.local(at));
+                instant::write_timestamp(local, out);
             }
             Kind::Struct(_) | Kind::List(..) | Kind::Map(..) => self.show_nested(row, out),
         }
@@ -208,7 +216,7 @@ impl Cell {
 }
 
 /// Where the items of `row` stand.
-pub(super) fn span(offsets: &OffsetBuffer<i32>, row: usize) -> std::ops::Range<usize> {
+pub(crate) fn span(offsets: &OffsetBuffer<i32>, row: usize) -> std::ops::Range<usize> {
     let at = |idx: usize| {
         let offset = offsets.get(idx).copied().unwrap_or(0);
         usize::try_from(offset).unwrap_or(0)

@@ -26,7 +26,7 @@ const NONE: usize = usize::MAX;
 /// A key that occurred in an earlier object.
 #[derive(Debug)]
 struct Known {
-    /// From the opening quote to the colon.
+    /// From its first byte to the colon.
     text: Arc<[u8]>,
     target: Option<usize>,
     /// The key that came after it last time.
@@ -54,7 +54,7 @@ pub(crate) struct Keys {
     turned_away: usize,
     scratch: Vec<u8>,
     #[cfg(test)]
-    pub(super) steps: usize,
+    steps: usize,
 }
 
 impl Keys {
@@ -141,8 +141,7 @@ impl Keys {
         #[cfg(test)]
         (self.steps += 1);
         let start = scan.at();
-        scan.expect(b'"', "object key is no string")?;
-        let quoted = scan.quoted()?;
+        let quoted = scan.key()?;
         scan.skip_blanks();
         scan.expect(b':', "no colon after an object key")?;
         let text = scan.since(start);
@@ -215,12 +214,12 @@ impl Keys {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::scan::Grammar, *};
 
     /// Reads the keys of one object; the columns they belong to.
     fn object(keys: &mut Keys, order: &[usize]) -> Vec<Option<usize>> {
         let text: String = order.iter().map(|idx| format!("\"key{idx}\":")).collect();
-        let mut scan = Scan::new(text.as_bytes(), 0);
+        let mut scan = Scan::text(text.as_bytes(), Grammar::default());
         let mut place = keys.begin();
         order
             .iter()

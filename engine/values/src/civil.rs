@@ -1,23 +1,25 @@
 //! Days and microseconds as years, months and days of the proleptic Gregorian calendar, in UTC.
 
 /// Microseconds of a second.
-pub(super) const SECOND: i64 = 1_000_000;
+pub const SECOND: i64 = 1_000_000;
 /// Microseconds of a day.
-pub(super) const DAY: i64 = 86_400 * SECOND;
+pub const DAY: i64 = 86_400 * SECOND;
 
 /// A day of the calendar.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Civil {
-    pub(super) year: i64,
+pub struct Civil {
+    /// The year before year 1 is 0.
+    pub year: i64,
     /// From 1.
-    pub(super) month: i64,
+    pub month: i64,
     /// From 1.
-    pub(super) day: i64,
+    pub day: i64,
 }
 
 impl Civil {
     /// The day that stands so many days after 1970-01-01.
-    pub(super) fn from_days(days: i64) -> Civil {
+    #[must_use]
+    pub fn from_days(days: i64) -> Civil {
         // Years begin in March, so that the day that some years lack is their last.
         let shifted = days + 719_468;
         let era = shifted.div_euclid(146_097);
@@ -36,7 +38,8 @@ impl Civil {
     }
 
     /// Days after 1970-01-01.
-    pub(super) fn days(self) -> i64 {
+    #[must_use]
+    pub fn days(self) -> i64 {
         let year = self.year - i64::from(self.month <= 2);
         let era = year.div_euclid(400);
         let year_of_era = year.rem_euclid(400);
@@ -46,16 +49,18 @@ impl Civil {
         era * 146_097 + of_era - 719_468
     }
 
-    /// The day, if the calendar has it.
-    pub(super) fn checked(year: i64, month: i64, day: i64) -> Option<Civil> {
-        let there = (-290_000..=290_000).contains(&year)
+    /// The day, if the calendar has it and its number is one of 32 bits or nearly so.
+    #[must_use]
+    pub fn checked(year: i64, month: i64, day: i64) -> Option<Civil> {
+        let there = (-5_900_000..=5_900_000).contains(&year)
             && (1..=12).contains(&month)
             && (1..=month_days(year, month)).contains(&day);
         there.then_some(Civil { year, month, day })
     }
 
     /// From 1.
-    pub(super) fn day_of_year(self) -> i64 {
+    #[must_use]
+    pub fn day_of_year(self) -> i64 {
         let first = Civil {
             month: 1,
             day: 1,
@@ -65,12 +70,14 @@ impl Civil {
     }
 
     /// From 1.
-    pub(super) fn quarter(self) -> i64 {
+    #[must_use]
+    pub fn quarter(self) -> i64 {
         (self.month - 1) / 3 + 1
     }
 
     /// Later by months; the day is at most the month's last.
-    pub(super) fn plus_months(self, months: i64) -> Civil {
+    #[must_use]
+    pub fn plus_months(self, months: i64) -> Civil {
         let total = self.year * 12 + self.month - 1 + months;
         let (year, month) = (total.div_euclid(12), total.rem_euclid(12) + 1);
         Civil {
@@ -81,7 +88,8 @@ impl Civil {
     }
 
     /// ISO week of the year.
-    pub(super) fn week(self) -> i64 {
+    #[must_use]
+    pub fn week(self) -> i64 {
         // The week belongs to the year that has its Thursday.
         let thursday = self.days() - weekday(self.days()) + 3;
         (Civil::from_days(thursday).day_of_year() - 1) / 7 + 1
@@ -89,7 +97,8 @@ impl Civil {
 }
 
 /// Days of a month.
-pub(super) fn month_days(year: i64, month: i64) -> i64 {
+#[must_use]
+pub fn month_days(year: i64, month: i64) -> i64 {
     match month {
         2 if year % 4 == 0 && (year % 100 != 0 || year % 400 == 0) => 29,
         2 => 28,
@@ -99,7 +108,8 @@ pub(super) fn month_days(year: i64, month: i64) -> i64 {
 }
 
 /// Monday is 0.
-pub(super) fn weekday(days: i64) -> i64 {
+#[must_use]
+pub fn weekday(days: i64) -> i64 {
     (days + 3).rem_euclid(7)
 }
 

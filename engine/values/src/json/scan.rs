@@ -1,11 +1,13 @@
 //! The JSON tokenizer: one pass over a chunk of lines, no tree, no allocation.
 //!
-//! A line ends at `\n` or at the end of the text; no state accepts a `\n` inside a record, so an
-//! error never runs into the next line. The text must be valid UTF-8: the caller checked it.
+//! Of a chunk of lines a line ends at `\n` or at the end of the text; no state accepts a `\n` inside a
+//! record, so an error never runs into the next line. A text on its own may hold line ends where it may
+//! hold blanks. The text must be valid UTF-8: the caller checked it. What Spark's options allow beyond
+//! JSON is looked for only where JSON ends, so it costs nothing where it does not occur.
 #![deny(clippy::indexing_slicing)]
 
 /// How deep values may be nested.
-pub(crate) const DEPTH_MAX: u8 = 64;
+const DEPTH_MAX: u8 = 64;
 
 /// Memory that the items of lists and maps in one record may take, without their text. An item may
 /// be `{}` and have a thousand columns; a record that needs more than this and [`UNFOLDED_FACTOR`]
@@ -16,16 +18,59 @@ const UNFOLDED_FACTOR: usize = 8;
 
 /// Why a line is not JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Syntax(pub(crate) &'static str);
+pub struct Syntax(pub &'static str);
 
-/// A position in a chunk.
+/// What is taken for JSON beyond its standard, by Spark's options.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is an option of its own, as Spark has it"
+)]
+pub struct Grammar {
+    /// `allowUnquotedFieldNames`: keys without quotes.
+    pub unquoted_names: bool,
+    /// `allowSingleQuotes`: texts in single quotes.
+    pub single_quotes: bool,
+    /// `allowNumericLeadingZeros`: `007`.
+    pub leading_zeros: bool,
+    /// `allowBackslashEscapingAnyCharacter`: a backslash before anything.
+    pub any_escape: bool,
+    /// `allowUnquotedControlChars`: control characters in texts.
+    pub control_characters: bool,
+    /// `allowComments`: `/* */` and `//`.
+    pub comments: bool,
+    /// `allowNonNumericNumbers`: `NaN`, `Infinity`, `-INF`.
+    pub special_numbers: bool,
+}
+
+impl Default for Grammar {
+    /// Spark's: single quotes and special numbers.
+    fn default() -> Grammar {
+        Grammar {
+            unquoted_names: false,
+            single_quotes: true,
+            leading_zeros: false,
+            any_escape: false,
+            control_characters: false,
+            comments: false,
+            special_numbers: true,
+        }
+    }
+}
+
+/// A position in a text.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Scan<'a> {
+pub struct Scan<'a> {
     text: &'a [u8],
     at: usize,
     start: usize,
     unfolded: usize,
     unfolded_max: usize,
+    grammar: Grammar,
+    /// Whether the text is one of lines.
+    lines: bool,
+    /// Whether a line end or a slash may be a blank.
+    rare_blanks: bool,
 }
 
 /// The inside of a string literal.
@@ -53,15 +98,47 @@ fn stops(word: u64) -> u64 {
 }
 
 impl<'a> Scan<'a> {
-    /// A scanner of the line that begins at `at`.
-    pub(crate) fn new(text: &'a [u8], at: usize) -> Scan<'a> {
+    /// A scanner of the line that begins at `at` in a text of lines.
+    #[must_use]
+    #[inline]
+    pub fn line(text: &'a [u8], at: usize, grammar: Grammar) -> Scan<'a> {
         Scan {
             text,
             at,
             start: at,
             unfolded: 0,
             unfolded_max: UNFOLDED_BYTES_MAX,
+            grammar,
+            lines: true,
+            rare_blanks: grammar.comments,
         }
+    }
+
+    /// A scanner of a text on its own.
+    #[must_use]
+    #[inline]
+    pub fn text(text: &'a [u8], grammar: Grammar) -> Scan<'a> {
+        Scan {
+            lines: false,
+            rare_blanks: true,
+            ..Scan::line(text, 0, grammar)
+        }
+    }
+
+    /// Whether a string column takes other values as they stand in the text.
+    pub(crate) fn keeps_texts(&self) -> bool {
+        self.lines
+    }
+
+    /// What it takes for JSON.
+    pub(crate) fn grammar(&self) -> Grammar {
+        self.grammar
+    }
+
+    /// Whether nothing is left.
+    #[must_use]
+    pub fn is_at_end(&self) -> bool {
+        self.at >= self.text.len()
     }
 
     /// Says that an item takes this much memory, without its text.
@@ -87,25 +164,25 @@ impl<'a> Scan<'a> {
 
     /// What the items of the record took; the next record of the line begins anew.
     #[inline(always)]
-    pub(crate) fn take_unfolded(&mut self) -> usize {
+    pub fn take_unfolded(&mut self) -> usize {
         std::mem::take(&mut self.unfolded)
     }
 
     /// Where it stands.
     #[inline(always)]
-    pub(crate) fn at(&self) -> usize {
+    pub fn at(&self) -> usize {
         self.at
     }
 
     /// The next byte; a line end at the end of the text.
     #[inline(always)]
-    pub(crate) fn peek(&self) -> u8 {
+    pub fn peek(&self) -> u8 {
         self.text.get(self.at).copied().unwrap_or(b'\n')
     }
 
     /// Goes over one byte that [`peek`](Scan::peek) has shown.
     #[inline(always)]
-    pub(crate) fn bump(&mut self) {
+    pub fn bump(&mut self) {
         self.at += 1;
     }
 
@@ -129,15 +206,49 @@ impl<'a> Scan<'a> {
 
     /// Goes over blanks.
     #[inline(always)]
-    pub(crate) fn skip_blanks(&mut self) {
+    pub fn skip_blanks(&mut self) {
         while matches!(self.peek(), b' ' | b'\t' | b'\r') {
             self.at += 1;
         }
+        if self.rare_blanks {
+            self.skip_rare_blanks();
+        }
+    }
+
+    /// Goes over line ends, comments and blanks.
+    #[cold]
+    fn skip_rare_blanks(&mut self) {
+        while matches!(self.peek(), b' ' | b'\t' | b'\r') || self.rare_blank() {
+            if matches!(self.peek(), b' ' | b'\t' | b'\r') {
+                self.at += 1;
+            }
+        }
+    }
+
+    /// Goes over a line end or a comment; `false` if it is no blank here.
+    fn rare_blank(&mut self) -> bool {
+        let rest = self.text.get(self.at..).unwrap_or(&[]);
+        let long = match rest {
+            [b'\n', ..] if !self.lines => Some(1),
+            [b'/', b'/', ..] if self.grammar.comments => {
+                Some(memchr::memchr(b'\n', rest).unwrap_or(rest.len()))
+            }
+            [b'/', b'*', inside @ ..] if self.grammar.comments => {
+                let end = memchr::memmem::find(inside, b"*/").map(|at| at + 4);
+                end.filter(|end| !self.lines || !rest.iter().take(*end).any(|b| *b == b'\n'))
+            }
+            _ => None,
+        };
+        self.at += long.unwrap_or(0);
+        long.is_some()
     }
 
     /// Goes over one byte that must come next.
+    ///
+    /// # Errors
+    /// `what`, if another one does.
     #[inline(always)]
-    pub(crate) fn expect(&mut self, byte: u8, what: &'static str) -> Result<(), Syntax> {
+    pub fn expect(&mut self, byte: u8, what: &'static str) -> Result<(), Syntax> {
         if self.peek() != byte {
             return Err(Syntax(what));
         }
@@ -162,8 +273,89 @@ impl<'a> Scan<'a> {
                     escaped = true;
                     self.escape()?;
                 }
+                _ if self.may_hold_control() => self.at += 1,
                 _ => return Err(Syntax("unterminated string or control character in it")),
             }
+        }
+    }
+
+    /// Whether the control character that comes next may stand in a text.
+    #[cold]
+    fn may_hold_control(&self) -> bool {
+        self.grammar.control_characters
+            && !self.is_at_end()
+            && !(self.lines && self.peek() == b'\n')
+    }
+
+    /// A text in single quotes; stands behind the opening one.
+    #[cold]
+    fn single_quoted(&mut self) -> Result<Quoted<'a>, Syntax> {
+        let start = self.at;
+        let mut escaped = false;
+        loop {
+            match self.peek() {
+                b'\'' => {
+                    let raw = self.since(start);
+                    self.at += 1;
+                    return Ok(Quoted { raw, escaped });
+                }
+                b'\\' => {
+                    escaped = true;
+                    self.escape()?;
+                }
+                0x20.. => self.at += 1,
+                _ if self.may_hold_control() => self.at += 1,
+                _ => return Err(Syntax("unterminated string or control character in it")),
+            }
+        }
+    }
+
+    /// A key that does not begin with a double quote, as the options allow it.
+    #[cold]
+    fn other_key(&mut self) -> Result<Quoted<'a>, Syntax> {
+        if self.peek() == b'\'' && self.grammar.single_quotes {
+            self.at += 1;
+            return self.single_quoted();
+        }
+        let start = self.at;
+        let in_name = |b: u8| b.is_ascii_alphanumeric() || b >= 0x80 || b"_$-+#*@".contains(&b);
+        if self.grammar.unquoted_names {
+            while in_name(self.peek()) {
+                self.at += 1;
+            }
+        }
+        if self.at == start {
+            return Err(Syntax("object key is no string"));
+        }
+        Ok(Quoted {
+            raw: self.since(start),
+            escaped: false,
+        })
+    }
+
+    /// A key of an object, without its colon.
+    #[inline(always)]
+    pub(crate) fn key(&mut self) -> Result<Quoted<'a>, Syntax> {
+        if self.peek() == b'"' {
+            self.at += 1;
+            return self.quoted();
+        }
+        self.other_key()
+    }
+
+    /// A text value, if one comes next.
+    #[inline(always)]
+    pub(crate) fn string(&mut self) -> Result<Option<Quoted<'a>>, Syntax> {
+        match self.peek() {
+            b'"' => {
+                self.at += 1;
+                self.quoted().map(Some)
+            }
+            b'\'' if self.grammar.single_quotes => {
+                self.at += 1;
+                self.single_quoted().map(Some)
+            }
+            _ => Ok(None),
         }
     }
 
@@ -205,6 +397,8 @@ impl<'a> Scan<'a> {
                 }
                 self.at += 6;
             }
+            Some(b'\'') if self.grammar.single_quotes => self.at += 2,
+            Some(byte) if self.grammar.any_escape && *byte >= 0x20 => self.at += 2,
             _ => return Err(wrong),
         }
         Ok(())
@@ -220,7 +414,10 @@ impl<'a> Scan<'a> {
         if self.peek() == b'0' {
             self.at += 1;
             if self.peek().is_ascii_digit() {
-                return Err(Syntax("number with a leading zero"));
+                if !self.grammar.leading_zeros {
+                    return Err(Syntax("number with a leading zero"));
+                }
+                self.digits();
             }
         } else if !self.digits() {
             return Err(wrong);
@@ -265,8 +462,8 @@ impl<'a> Scan<'a> {
             self.at += 1;
         }
         match self.since(start) {
-            word @ (b"true" | b"false" | b"null" | b"NaN" | b"INF" | b"+INF" | b"-INF"
-            | b"Infinity" | b"+Infinity" | b"-Infinity") => Ok(word),
+            word @ (b"true" | b"false" | b"null") => Ok(word),
+            word if self.grammar.special_numbers && special(word).is_some() => Ok(word),
             _ => Err(Syntax("unexpected token")),
         }
     }
@@ -293,6 +490,10 @@ impl<'a> Scan<'a> {
             b'0'..=b'9' | b'-' => self.signed().map(|_| ()),
             b'{' => self.skip_object(depth),
             b'[' => self.skip_array(depth),
+            b'\'' if self.grammar.single_quotes => {
+                self.at += 1;
+                self.single_quoted().map(|_| ())
+            }
             _ => self.word().map(|_| ()),
         }
     }
@@ -306,8 +507,7 @@ impl<'a> Scan<'a> {
             return Ok(());
         }
         loop {
-            self.expect(b'"', "object key is no string")?;
-            self.quoted()?;
+            self.key()?;
             self.skip_blanks();
             self.expect(b':', "no colon after an object key")?;
             self.skip_blanks();
@@ -335,8 +535,11 @@ impl<'a> Scan<'a> {
     }
 
     /// Behind an element: `true` after a comma (and blanks), `false` after the closing bracket.
+    ///
+    /// # Errors
+    /// Neither comes next.
     #[inline(always)]
-    pub(crate) fn more(&mut self, close: u8) -> Result<bool, Syntax> {
+    pub fn more(&mut self, close: u8) -> Result<bool, Syntax> {
         self.skip_blanks();
         let next = self.peek();
         self.at += 1;
@@ -348,6 +551,16 @@ impl<'a> Scan<'a> {
         } else {
             Err(Syntax("neither comma nor closing bracket after a value"))
         }
+    }
+}
+
+/// The numbers that have names.
+pub(crate) fn special(word: &[u8]) -> Option<f64> {
+    match word {
+        b"NaN" => Some(f64::NAN),
+        b"Infinity" | b"+Infinity" | b"+INF" => Some(f64::INFINITY),
+        b"-Infinity" | b"-INF" => Some(f64::NEG_INFINITY),
+        _ => None,
     }
 }
 

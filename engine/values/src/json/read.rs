@@ -1,38 +1,57 @@
 //! One JSON value into one column, and one object into one row of columns, by Spark's rules: a value
-//! of another type becomes null and the record counts as malformed; a string column takes any value
-//! as its text. Values go straight into their columns; what a record does not have costs nothing.
+//! of another type becomes null and the record counts as malformed; so does a list or map that holds
+//! one; a string column takes any value as its text: from lines as it stands there, from a text on its
+//! own in the form that Spark gives it. Values go straight into their columns; what a
+//! record does not have costs nothing.
 #![deny(clippy::indexing_slicing)]
 
-use super::scan::{Quoted, Scan, Syntax, deeper, unescape};
-use crate::format::{
-    Rules,
-    cell::{narrow, single, store},
+use super::{
+    copy,
+    scan::{Quoted, Scan, Syntax, deeper, special, unescape},
+};
+use crate::{
+    base64,
     column::{Column, Record, Values},
+    forms::Forms,
+    plain::{decimal, narrow, store},
     scalar,
 };
 
 /// Whether every value had the type of its column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Typed {
+pub enum Typed {
     /// They had.
     Well,
-    /// Some did not, and are null now.
+    /// Some inside did not, and are null now.
+    Partly,
+    /// The value itself has not, and is null now.
     Wrong,
 }
 
 impl Typed {
-    pub(crate) fn and(self, other: Typed) -> Typed {
-        if self == Typed::Well { other } else { self }
+    /// Of a value that has both inside.
+    #[must_use]
+    #[inline]
+    pub fn and(self, other: Typed) -> Typed {
+        if self == Typed::Well && other == Typed::Well {
+            Typed::Well
+        } else {
+            Typed::Partly
+        }
     }
 }
 
-/// Reads an object as row number `row`. On an error the caller cuts back to `row`.
-pub(crate) fn object(
+/// Reads an object as row number `row`; it stands `depth` levels deep. On an error the caller cuts the
+/// record back to `row`.
+///
+/// # Errors
+/// What follows is no object, or not JSON, or too deep, or its items need too much memory.
+pub fn object(
     record: &mut Record,
     scan: &mut Scan<'_>,
     row: usize,
     depth: u8,
-    rules: &Rules,
+    forms: &Forms,
 ) -> Result<Typed, Syntax> {
     let depth = deeper(depth)?;
     let mut typed = Typed::Well;
@@ -54,7 +73,7 @@ pub(crate) fn object(
                     // last one wins.
                     column.settle(row);
                 }
-                typed = typed.and(read(column, scan, depth, rules)?);
+                typed = typed.and(read(column, scan, depth, forms)?);
             }
         }
         if !scan.more(b'}')? {
@@ -69,7 +88,7 @@ pub(crate) fn read(
     column: &mut Column,
     scan: &mut Scan<'_>,
     depth: u8,
-    rules: &Rules,
+    forms: &Forms,
 ) -> Result<Typed, Syntax> {
     match (&mut column.values, scan.peek()) {
         (Values::Int64(values), b'0'..=b'9' | b'-') => {
@@ -104,7 +123,7 @@ pub(crate) fn read(
             column.push_null();
             Ok(Typed::Well)
         }
-        _ => other(column, scan, depth, rules),
+        _ => other(column, scan, depth, forms),
     }
 }
 
@@ -124,47 +143,54 @@ fn other(
     column: &mut Column,
     scan: &mut Scan<'_>,
     depth: u8,
-    rules: &Rules,
+    forms: &Forms,
 ) -> Result<Typed, Syntax> {
     let start = scan.at();
     let row = column.len();
     let stored = match (&mut column.values, scan.peek()) {
         (Values::Struct(_, record), b'{') => {
-            let typed = object(record, scan, row, depth, rules)?;
+            let typed = object(record, scan, row, depth, forms)?;
             column.mark_valid();
             return Ok(typed);
         }
         (Values::List { items, .. }, b'[') => {
-            let typed = list(items, scan, depth, rules)?;
-            column.close_items();
-            return Ok(typed);
+            let before = items.len();
+            let typed = list(items, scan, depth, forms)?;
+            if typed != Typed::Wrong {
+                column.close_items();
+                return Ok(typed);
+            }
+            items.truncate(before);
+            false
         }
         (Values::Map { keys, values, .. }, b'{') => {
-            let typed = map(keys, values, scan, depth, rules)?;
-            column.close_items();
-            return Ok(typed);
+            let before = keys.len();
+            let typed = map(keys, values, scan, depth, forms)?;
+            if typed != Typed::Wrong {
+                column.close_items();
+                return Ok(typed);
+            }
+            keys.truncate(before);
+            values.truncate(before);
+            false
         }
         (Values::Utf8(bytes), _) => {
-            scan.skip_value(depth)?;
-            bytes.data.extend_from_slice(scan.since(start));
+            any_text(scan, depth, &mut bytes.data)?;
             bytes.close();
             true
         }
-        (values, b'"') => {
-            scan.bump();
-            let Quoted { raw, escaped } = scan.quoted()?;
-            if escaped {
+        (values, _) => match scan.string()? {
+            Some(Quoted { raw, escaped: true }) => {
                 let mut text = Vec::with_capacity(raw.len());
                 unescape(raw, &mut text);
-                text_into(values, &text, rules)
-            } else {
-                text_into(values, raw, rules)
+                text_into(values, &text, scan, forms)
             }
-        }
-        (values, _) => {
-            scan.skip_value(depth)?;
-            token_into(values, scan.since(start))
-        }
+            Some(Quoted { raw, .. }) => text_into(values, raw, scan, forms),
+            None => {
+                scan.skip_value(depth)?;
+                token_into(values, scan.since(start))
+            }
+        },
     };
     if stored {
         column.mark_valid();
@@ -174,17 +200,38 @@ fn other(
     Ok(Typed::Wrong)
 }
 
+/// A value that is not in double quotes, into a column of texts.
+fn any_text(scan: &mut Scan<'_>, depth: u8, out: &mut Vec<u8>) -> Result<(), Syntax> {
+    if !scan.keeps_texts() {
+        return copy::text(scan, depth, out);
+    }
+    let start = scan.at();
+    match scan.string()? {
+        Some(Quoted { raw, escaped: true }) => unescape(raw, out),
+        Some(Quoted { raw, .. }) => out.extend_from_slice(raw),
+        None => {
+            scan.skip_value(depth)?;
+            out.extend_from_slice(scan.since(start));
+        }
+    }
+    Ok(())
+}
+
 /// The inside of a string literal into a column that holds no text.
-fn text_into(values: &mut Values, text: &[u8], rules: &Rules) -> bool {
+fn text_into(values: &mut Values, text: &[u8], scan: &Scan<'_>, forms: &Forms) -> bool {
     match values {
         Values::Float32(_) | Values::Float64(_) => {
-            scalar::special(text).is_some() && token_into(values, text)
+            scan.grammar().special_numbers && special(text).is_some() && token_into(values, text)
         }
-        Values::Decimal { .. } => token_into(values, text),
-        Values::Date(values) => store(values, rules.date(text)),
-        Values::Timestamp { values, zone } => store(values, rules.timestamp(text, zone.is_some())),
+        Values::Decimal {
+            values,
+            precision,
+            scale,
+        } => store(values, decimal(text, *precision, *scale)),
+        Values::Date(values) => store(values, forms.date(text)),
+        Values::Timestamp { values, zone } => store(values, forms.timestamp(text, zone.is_some())),
         Values::Binary(bytes) => {
-            let decoded = scalar::base64_decode(text, &mut bytes.data).is_some();
+            let decoded = base64::decode(text, &mut bytes.data).is_some();
             if decoded {
                 bytes.close();
             }
@@ -219,17 +266,21 @@ fn token_into(values: &mut Values, token: &[u8]) -> bool {
         Values::Int32(values) => store(values, narrow(token)),
         Values::Int64(values) => store(values, narrow(token)),
         Values::Float32(values) => store(values, single(token)),
-        Values::Float64(values) => store(values, scalar::double(token)),
+        Values::Float64(values) => store(values, special(token).or_else(|| number(token))),
         Values::Decimal {
             values,
             precision,
             scale,
         } => store(values, scalar::decimal(token, *precision, *scale)),
-        Values::Timestamp { values, .. } => {
+        Values::Timestamp {
+            values,
+            zone: Some(_),
+        } => {
             let seconds = scalar::integer(token);
             store(values, seconds.and_then(|s| s.checked_mul(1_000_000)))
         }
-        Values::Date(_)
+        Values::Timestamp { zone: None, .. }
+        | Values::Date(_)
         | Values::Utf8(_)
         | Values::Binary(_)
         | Values::Struct(..)
@@ -238,11 +289,35 @@ fn token_into(values: &mut Values, token: &[u8]) -> bool {
     }
 }
 
+/// A finite double; words were looked at before.
+fn number(token: &[u8]) -> Option<f64> {
+    std::str::from_utf8(token).ok()?.parse().ok()
+}
+
+/// A single-precision number, rounded once.
+fn single(token: &[u8]) -> Option<f32> {
+    match special(token) {
+        Some(value) if value.is_nan() => Some(f32::NAN),
+        Some(value) if value < 0.0 => Some(f32::NEG_INFINITY),
+        Some(_) => Some(f32::INFINITY),
+        None => std::str::from_utf8(token).ok()?.parse().ok(),
+    }
+}
+
+/// What becomes of a list or map: with an item that is wrong it is wrong as a whole.
+fn with_item(typed: Typed, item: Typed) -> Typed {
+    match (typed, item) {
+        (Typed::Wrong, _) | (_, Typed::Wrong) => Typed::Wrong,
+        (Typed::Partly, _) | (_, Typed::Partly) => Typed::Partly,
+        (Typed::Well, Typed::Well) => Typed::Well,
+    }
+}
+
 fn list(
     items: &mut Column,
     scan: &mut Scan<'_>,
     depth: u8,
-    rules: &Rules,
+    forms: &Forms,
 ) -> Result<Typed, Syntax> {
     let depth = deeper(depth)?;
     let mut typed = Typed::Well;
@@ -254,7 +329,7 @@ fn list(
     }
     loop {
         scan.unfold(items.width())?;
-        typed = typed.and(read(items, scan, depth, rules)?);
+        typed = with_item(typed, read(items, scan, depth, forms)?);
         if !scan.more(b']')? {
             return Ok(typed);
         }
@@ -266,7 +341,7 @@ fn map(
     values: &mut Column,
     scan: &mut Scan<'_>,
     depth: u8,
-    rules: &Rules,
+    forms: &Forms,
 ) -> Result<Typed, Syntax> {
     let depth = deeper(depth)?;
     let mut typed = Typed::Well;
@@ -277,15 +352,19 @@ fn map(
         return Ok(typed);
     }
     loop {
-        if scan.peek() != b'"' {
-            return Err(Syntax("object key is no string"));
-        }
         scan.unfold(keys.width() + values.width())?;
-        read(keys, scan, depth, rules)?;
+        let Quoted { raw, escaped } = scan.key()?;
+        if escaped {
+            let mut key = Vec::with_capacity(raw.len());
+            unescape(raw, &mut key);
+            keys.push_text(&key);
+        } else {
+            keys.push_text(raw);
+        }
         scan.skip_blanks();
         scan.expect(b':', "no colon after an object key")?;
         scan.skip_blanks();
-        typed = typed.and(read(values, scan, depth, rules)?);
+        typed = with_item(typed, read(values, scan, depth, forms)?);
         if !scan.more(b'}')? {
             return Ok(typed);
         }

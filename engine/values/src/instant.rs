@@ -1,58 +1,49 @@
-//! Dates and instants from text and to text: Spark's default forms, plus the common Java patterns.
-//! Never consults a clock or a time-zone database: the session's zone is UTC.
+//! Dates and instants from text and to text, in the forms of Spark's casts. Never reads a clock: a text
+//! without a date is no instant.
 
-const DAY_US: i64 = 86_400_000_000;
+use crate::{
+    civil::{Civil, DAY, SECOND},
+    number,
+    zone::{self, Zone},
+};
 
-/// An instant read from text.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Instant {
-    /// Microseconds since 1970 as if the text were in UTC.
-    pub(crate) local_us: i64,
-    /// The offset that the text names, in seconds east.
-    pub(crate) offset_s: Option<i64>,
+/// The zone that a text names.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Stated {
+    /// None.
+    #[default]
+    Nothing,
+    /// Seconds east.
+    Offset(i64),
+    /// A place.
+    Zone(Box<Zone>),
+}
+
+/// What a text says of an instant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Instant {
+    /// What the clock shows, in microseconds since 1970.
+    pub local: i64,
+    /// Where.
+    pub zone: Stated,
 }
 
 impl Instant {
-    /// Microseconds since 1970-01-01 UTC.
-    pub(crate) fn utc_us(self) -> Option<i64> {
-        self.local_us
-            .checked_sub(self.offset_s.unwrap_or(0) * 1_000_000)
+    /// Microseconds since 1970-01-01 in UTC; where the text names no zone, the clock is that of `zone`.
+    /// `None` beyond the range of 64 bits.
+    #[must_use]
+    #[inline]
+    pub fn micros(&self, zone: &Zone) -> Option<i64> {
+        match &self.zone {
+            Stated::Nothing => zone.instant(self.local),
+            Stated::Offset(seconds) => self.local.checked_sub(seconds * SECOND),
+            Stated::Zone(stated) => stated.instant(self.local),
+        }
     }
 }
 
-/// Days since 1970-01-01 of a date of the proleptic Gregorian calendar, checked.
-pub(crate) fn days(year: i64, month: i64, day: i64) -> Option<i64> {
-    let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
-    let last = match month {
-        1 | 3 | 5 | 7 | 8 | 10 | 12 => 31,
-        4 | 6 | 9 | 11 => 30,
-        2 if leap => 29,
-        2 => 28,
-        _ => return None,
-    };
-    if !(1..=last).contains(&day) || year.abs() > 290_000 {
-        return None;
-    }
-    // Years begin in March, so that the leap day is the last of its year.
-    let year = if month <= 2 { year - 1 } else { year };
-    let era = year.div_euclid(400);
-    let of_era = year.rem_euclid(400);
-    let of_year = (153 * (month + if month > 2 { -3 } else { 9 }) + 2) / 5 + day - 1;
-    Some(era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468)
-}
-
-/// Year, month and day of a day number.
-pub(crate) fn civil(days: i64) -> (i64, i64, i64) {
-    let shifted = days + 719_468;
-    let era = shifted.div_euclid(146_097);
-    let of_era = shifted.rem_euclid(146_097);
-    let year = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year + year / 4 - year / 100);
-    let month = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * month + 2) / 5 + 1;
-    let month = if month < 10 { month + 3 } else { month - 9 };
-    let year = year + era * 400 + i64::from(month <= 2);
-    (year, month, day)
+fn days(year: i64, month: i64, day: i64) -> Option<i64> {
+    Civil::checked(year, month, day).map(Civil::days)
 }
 
 /// Two digits of `text` at `at`, or a value beyond 99 if they are none.
@@ -83,15 +74,15 @@ fn fixed_layout(text: &[u8]) -> Option<Instant> {
         Some((b'.', tail)) => fraction(tail)?,
         _ => (0, tail),
     };
-    let offset_s = match tail {
-        [] => None,
-        [b'Z'] => Some(0),
-        _ => Some(zone(tail)?),
+    let zone = match tail {
+        [] => Stated::Nothing,
+        [b'Z'] => Stated::Offset(0),
+        _ => stated(tail)?,
     };
     let seconds = days * 86_400 + hour * 3_600 + minute * 60 + second;
     Some(Instant {
-        local_us: seconds * 1_000_000 + micros,
-        offset_s,
+        local: seconds * SECOND + micros,
+        zone,
     })
 }
 
@@ -108,40 +99,22 @@ fn fraction(text: &[u8]) -> Option<(i64, &[u8])> {
     for _ in count..6 {
         micros *= 10;
     }
-    (count <= 9).then_some((micros, text.get(count..)?))
+    Some((micros, text.get(count..)?))
 }
 
-/// Seconds east of `Z`, `UTC`, `GMT`, `+02:00`, `+0200`, `+2`, `UTC+2`.
-fn zone(text: &[u8]) -> Option<i64> {
+/// The zone behind a clock: `Z`, `+02:00`, `UTC+2`, `Europe/Berlin`.
+fn stated(text: &[u8]) -> Option<Stated> {
     let text = text.trim_ascii();
-    let rest = [&b"UTC"[..], b"GMT", b"UT"]
-        .into_iter()
-        .find_map(|name| text.strip_prefix(name))
-        .unwrap_or(text);
-    if rest.is_empty() || rest == b"Z" {
-        return (!text.is_empty()).then_some(0);
+    if let Some(seconds) = zone::offset(text) {
+        return Some(Stated::Offset(seconds));
     }
-    let (sign, rest) = match rest.split_first()? {
-        (b'+', rest) => (1, rest),
-        (b'-', rest) => (-1, rest),
-        _ => return None,
-    };
-    let mut parts = [0_i64; 3];
-    if rest.contains(&b':') || rest.len() <= 2 {
-        for (idx, part) in rest.split(|b| *b == b':').enumerate() {
-            *parts.get_mut(idx)? = number(part, 2)?;
-        }
-    } else {
-        if rest.len() != 4 && rest.len() != 6 {
-            return None;
-        }
-        for (idx, part) in rest.chunks(2).enumerate() {
-            *parts.get_mut(idx)? = number(part, 2)?;
+    match text {
+        b"Z" | b"UTC" | b"GMT" | b"UT" => Some(Stated::Offset(0)),
+        _ => {
+            let zone = std::str::from_utf8(text).ok()?.parse().ok()?;
+            Some(Stated::Zone(Box::new(zone)))
         }
     }
-    let [hours, minutes, seconds] = parts;
-    let total = hours * 3_600 + minutes * 60 + seconds;
-    (minutes < 60 && seconds < 60 && total <= 18 * 3_600).then_some(sign * total)
 }
 
 /// An unsigned number of 1 to `digits_max` digits.
@@ -156,7 +129,7 @@ fn number(text: &[u8], digits_max: usize) -> Option<i64> {
 }
 
 /// A date at the start of `text` (`2024`, `2024-1`, `2024-01-01`), and what follows it.
-fn date_prefix(text: &[u8]) -> Option<(i64, &[u8])> {
+fn date_prefix(text: &[u8], year_digits_max: usize) -> Option<(i64, &[u8])> {
     let (sign, body) = match text.split_first()? {
         (b'-', body) => (-1, body),
         (b'+', body) => (1, body),
@@ -168,7 +141,7 @@ fn date_prefix(text: &[u8]) -> Option<(i64, &[u8])> {
         .unwrap_or(body.len());
     let mut parts = body.get(..end)?.split(|b| *b == b'-');
     let year = parts.next().filter(|year| year.len() >= 4)?;
-    let year = number(year, 6)? * sign;
+    let year = number(year, year_digits_max)? * sign;
     let month = parts.next().map_or(Some(1), |text| number(text, 2))?;
     let day = parts.next().map_or(Some(1), |text| number(text, 2))?;
     if parts.next().is_some() {
@@ -178,21 +151,21 @@ fn date_prefix(text: &[u8]) -> Option<(i64, &[u8])> {
 }
 
 /// An instant in one of the forms of Spark's cast from string to timestamp.
-pub(crate) fn timestamp(text: &[u8]) -> Option<Instant> {
+#[must_use]
+pub fn timestamp(text: &[u8]) -> Option<Instant> {
     fixed_layout(text).or_else(|| loose_timestamp(text.trim_ascii()))
 }
 
 #[cold]
 fn loose_timestamp(text: &[u8]) -> Option<Instant> {
-    let (days, rest) = date_prefix(text)?;
-    let day_us = days.checked_mul(DAY_US)?;
-    let rest = rest.get(1..).unwrap_or(&[]);
+    let (days, rest) = date_prefix(text, 6)?;
     if rest.is_empty() {
         return Some(Instant {
-            local_us: day_us,
-            offset_s: None,
+            local: days.checked_mul(DAY)?,
+            zone: Stated::Nothing,
         });
     }
+    let rest = rest.get(1..)?;
     let end = rest
         .iter()
         .position(|b| !b.is_ascii_digit() && *b != b':')
@@ -212,75 +185,64 @@ fn loose_timestamp(text: &[u8]) -> Option<Instant> {
         Some((b'.', tail)) if count == 3 => fraction(tail)?,
         _ => (0, tail),
     };
-    let offset_s = if tail.is_empty() {
-        None
-    } else {
-        Some(zone(tail)?)
+    let zone = match tail {
+        [] => Stated::Nothing,
+        // A zone stands behind seconds.
+        _ if count == 3 => stated(tail)?,
+        _ => return None,
     };
-    let clock_us = (hour * 3_600 + minute * 60 + second) * 1_000_000 + micros;
+    let clock = (hour * 3_600 + minute * 60 + second) * SECOND + micros;
+    // The first day of the range begins before it.
+    let local = i128::from(days) * i128::from(DAY) + i128::from(clock);
     Some(Instant {
-        local_us: day_us.checked_add(clock_us)?,
-        offset_s,
+        local: i64::try_from(local).ok()?,
+        zone,
     })
 }
 
 /// Days since 1970 of a date; what follows a `T` or a space is ignored, as Spark does.
-pub(crate) fn date(text: &[u8]) -> Option<i32> {
-    let (days, _) = date_prefix(text.trim_ascii())?;
+#[must_use]
+pub fn date(text: &[u8]) -> Option<i32> {
+    let (days, _) = date_prefix(text.trim_ascii(), 7)?;
     i32::try_from(days).ok()
 }
 
-/// Appends `2024-01-01`.
-pub(crate) fn write_date(days: i64, out: &mut Vec<u8>) {
-    let (year, month, day) = civil(days);
-    let sign = if year < 0 {
-        "-"
+/// Appends `2024-01-01`; years of more than four digits have a sign.
+pub fn write_date(days: i64, out: &mut Vec<u8>) {
+    let Civil { year, month, day } = Civil::from_days(days);
+    if year < 0 {
+        out.push(b'-');
     } else if year > 9_999 {
-        "+"
-    } else {
-        ""
-    };
-    out.extend_from_slice(sign.as_bytes());
+        out.push(b'+');
+    }
     let year = year.unsigned_abs();
     if year > 9_999 {
-        write_number(year / 10_000, out);
+        number::unsigned(year / 10_000, out);
     }
-    let digits = [year / 1_000, year / 100, year / 10, year].map(digit);
-    out.extend_from_slice(&digits);
+    number::padded::<4>(year, out);
     out.push(b'-');
-    write_two(month, out);
+    number::padded::<2>(month.unsigned_abs(), out);
     out.push(b'-');
-    write_two(day, out);
-}
-
-fn digit(number: u64) -> u8 {
-    b'0' + u8::try_from(number % 10).unwrap_or(0)
-}
-
-fn write_number(number: u64, out: &mut Vec<u8>) {
-    if number > 9 {
-        write_number(number / 10, out);
-    }
-    out.push(digit(number));
-}
-
-/// Appends a number below 100 with two digits.
-fn write_two(number: i64, out: &mut Vec<u8>) {
-    let number = number.unsigned_abs();
-    out.extend_from_slice(&[digit(number / 10), digit(number)]);
+    number::padded::<2>(day.unsigned_abs(), out);
 }
 
 /// Appends `2024-01-01<separator>00:00:00`, and gives the microseconds that remain.
-pub(crate) fn write_seconds(micros: i64, separator: char, out: &mut Vec<u8>) -> i64 {
-    write_date(micros.div_euclid(DAY_US), out);
-    let of_day = micros.rem_euclid(DAY_US);
+pub fn write_seconds(micros: i64, separator: char, out: &mut Vec<u8>) -> i64 {
+    write_date(micros.div_euclid(DAY), out);
+    let of_day = micros.rem_euclid(DAY);
     let seconds = of_day / 1_000_000;
     let parts = [seconds / 3_600, seconds / 60 % 60, seconds % 60];
     for (number, before) in parts.into_iter().zip([separator, ':', ':']) {
         out.extend_from_slice(before.encode_utf8(&mut [0; 4]).as_bytes());
-        write_two(number, out);
+        number::padded::<2>(number.unsigned_abs(), out);
     }
     of_day % 1_000_000
+}
+
+/// Appends what a clock shows as Spark's cast to text has it: `2024-01-01 00:00:00.12`.
+pub fn write_timestamp(local: i64, out: &mut Vec<u8>) {
+    let micros = write_seconds(local, ' ', out);
+    number::fraction(micros, out);
 }
 
 #[cfg(test)]
@@ -288,7 +250,7 @@ mod tests {
     use super::*;
 
     fn us(text: &str) -> Option<i64> {
-        timestamp(text.as_bytes()).and_then(Instant::utc_us)
+        timestamp(text.as_bytes())?.micros(&Zone::utc())
     }
 
     #[test]
@@ -306,6 +268,10 @@ mod tests {
             "2024-01-01T02:00:00+0200",
             "2023-12-31T22:30:00.000-01:30",
             "2024-01-01T00",
+            "002024-01-01 0",
+            "+2024-01-01 00:00:00.",
+            "2024-01-01 01:00:00 Europe/Berlin",
+            "2024-01-01 08:00:00GMT+8",
             " 2024-01-01T00:00 ",
         ] {
             assert_eq!(us(text), Some(base), "{text}");
@@ -313,6 +279,9 @@ mod tests {
         assert_eq!(us("2024-01-01T00:00:00.123Z"), Some(base + 123_000));
         assert_eq!(us("2024-01-01 00:00:00.123456789"), Some(base + 123_456));
         assert_eq!(us("1969-12-31T23:59:59.5"), Some(-500_000));
+        assert_eq!(us("2024-01-01 00:00:00.1234567891"), Some(base + 123_456));
+        assert_eq!(us("294247-01-10T04:00:54.775807Z"), Some(i64::MAX));
+        assert_eq!(us("-290308-12-21T19:59:05.224192Z"), Some(i64::MIN));
         for bad in [
             "",
             "x",
@@ -324,18 +293,26 @@ mod tests {
             "2024-01-01T00:60",
             "2024-01-01-01",
             "2024-01-01T1:2:3:4",
+            "2024-01-01T00:00Z",
+            "2024-01-01T",
+            "2024-01-01t00:00:00",
+            "2024-01-01 3:",
+            "2024-",
+            "0002024-01-01",
+            "2024-01-01 00:00:00.1Z+1",
+            "294247-01-10T04:00:54.775808Z",
         ] {
             assert_eq!(us(bad), None, "{bad}");
         }
     }
 
     #[test]
-    fn days_and_dates_agree() {
-        for day in (-800_000..800_000).step_by(97) {
-            let (year, month, date) = civil(day);
-            assert_eq!(days(year, month, date), Some(day));
-        }
+    fn dates_and_clocks() {
         assert_eq!(date(b"2024-02-29T10:00:00 whatever"), Some(19_782));
+        assert_eq!(date(b"5881580-07-11"), Some(i32::MAX));
+        for bad in ["5881580-07-12", "2024-02-29x", "2024-1-", "24-1-1"] {
+            assert_eq!(date(bad.as_bytes()), None, "{bad}");
+        }
         let mut out = Vec::new();
         let rest = write_seconds(-500_000, 'T', &mut out);
         assert_eq!(

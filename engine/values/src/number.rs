@@ -1,12 +1,17 @@
 //! Numbers as Java writes them, straight into bytes. Allocates nothing.
 
 /// Appends an integer.
-pub(super) fn integer(value: i64, out: &mut Vec<u8>) {
+pub fn integer(value: i64, out: &mut Vec<u8>) {
+    out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
+}
+
+/// Appends an integer without a sign.
+pub(crate) fn unsigned(value: u64, out: &mut Vec<u8>) {
     out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
 }
 
 /// Appends the last `WIDTH` digits of a number, with zeros before it.
-pub(super) fn padded<const WIDTH: usize>(mut value: u64, out: &mut Vec<u8>) {
+pub(crate) fn padded<const WIDTH: usize>(mut value: u64, out: &mut Vec<u8>) {
     let mut digits = [b'0'; WIDTH];
     for digit in digits.iter_mut().rev() {
         *digit = ascii(value % 10);
@@ -23,13 +28,13 @@ fn ascii(digit: u64) -> u8 {
 }
 
 /// Appends a byte as two hexadecimal digits.
-pub(super) fn hex(byte: u8, out: &mut Vec<u8>) {
+pub(crate) fn hex(byte: u8, out: &mut Vec<u8>) {
     out.push(ascii(u64::from(byte >> 4)));
     out.push(ascii(u64::from(byte & 15)));
 }
 
 /// Appends the microseconds of a second with the point, as few digits as they need; nothing for 0.
-pub(super) fn fraction(micros: i64, out: &mut Vec<u8>) {
+pub(crate) fn fraction(micros: i64, out: &mut Vec<u8>) {
     if micros == 0 {
         return;
     }
@@ -41,7 +46,7 @@ pub(super) fn fraction(micros: i64, out: &mut Vec<u8>) {
 }
 
 /// Appends a decimal with as many digits after the point as its scale says.
-pub(super) fn decimal(value: i128, scale: i8, out: &mut Vec<u8>) {
+pub fn decimal(value: i128, scale: i8, out: &mut Vec<u8>) {
     let mut buffer = itoa::Buffer::new();
     let digits = buffer.format(value.unsigned_abs()).as_bytes();
     if value < 0 {
@@ -73,8 +78,30 @@ pub(super) fn decimal(value: i128, scale: i8, out: &mut Vec<u8>) {
     }
 }
 
+/// Appends a decimal as Java's `BigDecimal.toString` has it: with an exponent where it has more than six
+/// zeros behind the point before its first digit.
+pub fn scientific(value: i128, scale: i8, out: &mut Vec<u8>) {
+    let mut buffer = itoa::Buffer::new();
+    let digits = buffer.format(value.unsigned_abs());
+    let first = i64::try_from(digits.len()).unwrap_or(0) - 1 - i64::from(scale);
+    if first >= -6 {
+        return decimal(value, scale, out);
+    }
+    if value < 0 {
+        out.push(b'-');
+    }
+    let (whole, rest) = digits.split_at(1);
+    out.extend_from_slice(whole.as_bytes());
+    if !rest.is_empty() {
+        out.push(b'.');
+        out.extend_from_slice(rest.as_bytes());
+    }
+    out.push(b'E');
+    integer(first, out);
+}
+
 /// Appends a double as Java's `Double.toString` has it.
-pub(super) fn double(value: f64, out: &mut Vec<u8>) {
+pub fn double(value: f64, out: &mut Vec<u8>) {
     if unusual(value, out) {
         return;
     }
@@ -82,7 +109,7 @@ pub(super) fn double(value: f64, out: &mut Vec<u8>) {
 }
 
 /// Appends a float as Java's `Float.toString` has it.
-pub(super) fn single(value: f32, out: &mut Vec<u8>) {
+pub fn single(value: f32, out: &mut Vec<u8>) {
     let wide = f64::from(value);
     if unusual(wide, out) {
         return;

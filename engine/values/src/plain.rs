@@ -1,8 +1,10 @@
 //! One piece of plain text (a CSV field, a value in a directory name) into a column.
 
-use super::{
-    Rules,
+use std::borrow::Cow;
+
+use crate::{
     column::{Column, Values},
+    forms::Forms,
     scalar,
 };
 
@@ -31,8 +33,18 @@ pub(crate) fn single(text: &[u8]) -> Option<f32> {
     }
 }
 
+/// A decimal, in which commas count for nothing.
+pub(crate) fn decimal(text: &[u8], precision: u8, scale: i8) -> Option<i128> {
+    let text = if text.contains(&b',') {
+        Cow::Owned(text.iter().copied().filter(|b| *b != b',').collect())
+    } else {
+        Cow::Borrowed(text)
+    };
+    scalar::decimal(&text, precision, scale)
+}
+
 /// Appends exactly one row: the value of `text`, or null and `false` if the type has no such value.
-pub(crate) fn push(column: &mut Column, text: &[u8], rules: &Rules) -> bool {
+pub fn push(column: &mut Column, text: &[u8], forms: &Forms) -> bool {
     let stored = match &mut column.values {
         Values::Utf8(bytes) | Values::Binary(bytes) => {
             bytes.data.extend_from_slice(text);
@@ -56,9 +68,9 @@ pub(crate) fn push(column: &mut Column, text: &[u8], rules: &Rules) -> bool {
             values,
             precision,
             scale,
-        } => store(values, scalar::decimal(text, *precision, *scale)),
-        Values::Date(values) => store(values, rules.date(text)),
-        Values::Timestamp { values, zone } => store(values, rules.timestamp(text, zone.is_some())),
+        } => store(values, decimal(text, *precision, *scale)),
+        Values::Date(values) => store(values, forms.date(text)),
+        Values::Timestamp { values, zone } => store(values, forms.timestamp(text, zone.is_some())),
         Values::Struct(..) | Values::List { .. } | Values::Map { .. } => false,
     };
     if stored {

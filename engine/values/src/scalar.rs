@@ -1,8 +1,9 @@
-//! Numbers and bytes from text, without allocation. Owns the grammar of scalars that JSON and CSV
+//! Numbers from text, without allocation. Owns the grammar of scalars that JSON and CSV
 //! share; never decides what a failure means for the record.
 
 /// A decimal integer with an optional sign, as Java's `parseLong` takes it.
-pub(crate) fn integer(text: &[u8]) -> Option<i64> {
+#[must_use]
+pub fn integer(text: &[u8]) -> Option<i64> {
     let (negative, digits) = match text.split_first()? {
         (b'-', digits) => (true, digits),
         (b'+', digits) => (false, digits),
@@ -41,7 +42,8 @@ pub(crate) fn integer(text: &[u8]) -> Option<i64> {
 }
 
 /// A double in decimal or scientific notation, or one of the names of the special values.
-pub(crate) fn double(text: &[u8]) -> Option<f64> {
+#[must_use]
+pub fn double(text: &[u8]) -> Option<f64> {
     match text.first()? {
         b'0'..=b'9' | b'.' => finite(text),
         b'-' | b'+'
@@ -60,7 +62,8 @@ fn finite(text: &[u8]) -> Option<f64> {
 }
 
 /// `NaN` and the spellings of infinity that Spark reads.
-pub(crate) fn special(text: &[u8]) -> Option<f64> {
+#[must_use]
+pub fn special(text: &[u8]) -> Option<f64> {
     match text {
         b"NaN" => Some(f64::NAN),
         b"INF" | b"+INF" | b"Inf" | b"+Inf" | b"Infinity" | b"+Infinity" => Some(f64::INFINITY),
@@ -71,7 +74,8 @@ pub(crate) fn special(text: &[u8]) -> Option<f64> {
 
 /// The unscaled value of a decimal, rounded half up to `scale`; `None` if it needs more than
 /// `precision` digits or is no number.
-pub(crate) fn decimal(text: &[u8], precision: u8, scale: i8) -> Option<i128> {
+#[must_use]
+pub fn decimal(text: &[u8], precision: u8, scale: i8) -> Option<i128> {
     let (negative, text) = match text.split_first()? {
         (b'-', rest) => (true, rest),
         (b'+', rest) => (false, rest),
@@ -121,75 +125,14 @@ pub(crate) fn decimal(text: &[u8], precision: u8, scale: i8) -> Option<i128> {
 }
 
 /// `true` and `false` in any case.
-pub(crate) fn boolean(text: &[u8]) -> Option<bool> {
+#[must_use]
+pub fn boolean(text: &[u8]) -> Option<bool> {
     if text.eq_ignore_ascii_case(b"true") {
         Some(true)
     } else if text.eq_ignore_ascii_case(b"false") {
         Some(false)
     } else {
         None
-    }
-}
-
-const BASE64: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-
-/// Appends the bytes that base64 text stands for; `None` (and `out` as it was) if it is none.
-pub(crate) fn base64_decode(text: &[u8], out: &mut Vec<u8>) -> Option<()> {
-    let start = out.len();
-    let body = text.strip_suffix(b"==").or(text.strip_suffix(b"="));
-    let body = match body {
-        Some(_) if !text.len().is_multiple_of(4) => return None,
-        Some(body) => body,
-        None => text,
-    };
-    let decoded = base64_body(body, out);
-    if decoded.is_none() {
-        out.truncate(start);
-    }
-    decoded
-}
-
-fn base64_body(body: &[u8], out: &mut Vec<u8>) -> Option<()> {
-    for group in body.chunks(4) {
-        let mut word: u32 = 0;
-        for byte in group {
-            let value = match byte {
-                b'A'..=b'Z' => byte - b'A',
-                b'a'..=b'z' => byte - b'a' + 26,
-                b'0'..=b'9' => byte - b'0' + 52,
-                b'+' => 62,
-                b'/' => 63,
-                _ => return None,
-            };
-            word = word << 6 | u32::from(value);
-        }
-        let bytes = (word << (6 * (4 - group.len()))).to_be_bytes();
-        match group.len() {
-            4 => out.extend_from_slice(bytes.get(1..4)?),
-            3 => out.extend_from_slice(bytes.get(1..3)?),
-            2 => out.extend_from_slice(bytes.get(1..2)?),
-            _ => return None,
-        }
-    }
-    Some(())
-}
-
-/// Base64 text of bytes, padded.
-pub(crate) fn base64_encode(bytes: &[u8], out: &mut Vec<u8>) {
-    for group in bytes.chunks(3) {
-        let mut word: u32 = 0;
-        for idx in 0..3 {
-            word = word << 8 | u32::from(group.get(idx).copied().unwrap_or(0));
-        }
-        for idx in 0..4_usize {
-            if idx <= group.len() {
-                let six = (word >> (18 - 6 * idx)) & 63;
-                let letter = BASE64.get(usize::try_from(six).unwrap_or(0));
-                out.push(letter.copied().unwrap_or(b'A'));
-            } else {
-                out.push(b'=');
-            }
-        }
     }
 }
 
@@ -218,21 +161,5 @@ mod tests {
         assert_eq!(decimal(b"1e999999999", 10, 2), None);
         assert_eq!(decimal(b"0e999999999", 10, 2), Some(0));
         assert_eq!(decimal(b".", 10, 2), None);
-    }
-
-    #[test]
-    fn base64_goes_both_ways() {
-        for len in 0..20_u8 {
-            let bytes: Vec<u8> = (0..len).map(|i| i.wrapping_mul(37)).collect();
-            let mut text = Vec::new();
-            base64_encode(&bytes, &mut text);
-            let mut back = Vec::new();
-            assert_eq!(base64_decode(&text, &mut back), Some(()));
-            assert_eq!(back, bytes);
-        }
-        let mut out = vec![7];
-        assert_eq!(base64_decode(b"ab!d", &mut out), None);
-        assert_eq!(base64_decode(b"abc==", &mut out), None);
-        assert_eq!(out, [7]);
     }
 }

@@ -3,8 +3,8 @@
 //! A column can be cut back to a length, so that a record that turns out to be malformed, or a key
 //! that occurs twice, leaves nothing behind; and it may lag behind the others of its table until
 //! [`settle`](Column::settle) fills it up with nulls. It grows with what is stored in it, so that
-//! what nobody fills takes no memory. Never reads a text format; a record remembers the order of keys
-//! in which its values came.
+//! what nobody fills takes no memory. Never reads a text; a record remembers the order of keys in which
+//! its values came.
 
 use std::sync::Arc;
 
@@ -21,8 +21,10 @@ use arrow::{
     error::ArrowError,
 };
 
-use super::{BATCH_ROWS_MAX, json::keys::Keys};
+use crate::json::keys::Keys;
 
+/// Rows that a new batch expects at most, and that an array without values is kept for.
+const ROWS_EXPECTED_MAX: usize = 8_192;
 /// Text that a new batch expects at most; more of it makes the column grow.
 const TEXT_BYTES_EXPECTED_MAX: usize = 1 << 20;
 
@@ -178,7 +180,7 @@ impl Values {
 
 /// A column under construction.
 #[derive(Debug)]
-pub(crate) struct Column {
+pub struct Column {
     pub(crate) values: Values,
     nulls: NullBufferBuilder,
     data_type: DataType,
@@ -188,7 +190,7 @@ pub(crate) struct Column {
 }
 
 /// The type that no format can fill, if `data_type` is or contains one.
-pub(crate) fn unsupported(data_type: &DataType) -> Option<DataType> {
+pub fn unsupported(data_type: &DataType) -> Option<DataType> {
     if let Some(fields) = children(data_type) {
         return fields
             .iter()
@@ -217,7 +219,7 @@ pub(crate) fn unsupported(data_type: &DataType) -> Option<DataType> {
     clippy::wildcard_enum_match_arm,
     reason = "Arrow's type list is long and grows"
 )]
-pub(crate) fn children(data_type: &DataType) -> Option<Vec<FieldRef>> {
+pub fn children(data_type: &DataType) -> Option<Vec<FieldRef>> {
     match data_type {
         DataType::Struct(fields) => Some(fields.iter().cloned().collect()),
         DataType::List(field) => Some(vec![Arc::clone(field)]),
@@ -237,7 +239,7 @@ pub(crate) fn children(data_type: &DataType) -> Option<Vec<FieldRef>> {
 
 impl Column {
     /// An empty column; `None` for types that [`unsupported`] names.
-    pub(crate) fn new(data_type: &DataType) -> Option<Column> {
+    pub fn new(data_type: &DataType) -> Option<Column> {
         let values = Values::new(data_type)?;
         Some(Column {
             width: values.width() + 1,
@@ -250,14 +252,21 @@ impl Column {
 
     /// Bytes that a row takes, without text and items.
     #[inline(always)]
-    pub(crate) fn width(&self) -> usize {
+    pub fn width(&self) -> usize {
         self.width
     }
 
     /// Rows so far.
     #[inline(always)]
-    pub(crate) fn len(&self) -> usize {
+    #[must_use]
+    pub fn len(&self) -> usize {
         self.nulls.len()
+    }
+
+    /// Whether it has no row.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
     }
 
     /// Says that the value just stored in `values` counts.
@@ -267,7 +276,7 @@ impl Column {
     }
 
     /// Appends a null.
-    pub(crate) fn push_null(&mut self) {
+    pub fn push_null(&mut self) {
         self.push_nulls(1);
     }
 
@@ -294,7 +303,7 @@ impl Column {
 
     /// Brings the column to `rows` rows: nulls for what is missing, and what is too much goes.
     #[inline(never)]
-    pub(crate) fn settle(&mut self, rows: usize) {
+    pub fn settle(&mut self, rows: usize) {
         match rows.checked_sub(self.len()) {
             Some(missing) => self.push_nulls(missing),
             None => self.truncate(rows),
@@ -302,7 +311,7 @@ impl Column {
     }
 
     /// Appends text; only for columns of type `Utf8`.
-    pub(crate) fn push_text(&mut self, text: &[u8]) {
+    pub fn push_text(&mut self, text: &[u8]) {
         if let Values::Utf8(bytes) = &mut self.values {
             bytes.data.extend_from_slice(text);
             bytes.close();
@@ -311,7 +320,7 @@ impl Column {
     }
 
     /// Cuts the column back to `len` rows, also where a value was begun and not ended.
-    pub(crate) fn truncate(&mut self, len: usize) {
+    pub fn truncate(&mut self, len: usize) {
         match &mut self.values {
             Values::Boolean(values) => values.truncate(len),
             Values::Int8(values) => values.truncate(len),
@@ -343,6 +352,14 @@ impl Column {
         }
     }
 
+    /// The items of a list of structs.
+    pub(crate) fn structs(&mut self) -> Option<&mut Column> {
+        let Values::List { items, .. } = &mut self.values else {
+            return None;
+        };
+        matches!(items.values, Values::Struct(..)).then_some(items)
+    }
+
     /// Ends the list or map whose items were appended.
     pub(crate) fn close_items(&mut self) {
         match &mut self.values {
@@ -366,8 +383,11 @@ impl Column {
     }
 
     /// Takes `rows` rows out as an Arrow array; the column is empty afterwards.
-    pub(crate) fn finish(&mut self, rows: usize) -> Result<ArrayRef, ArrowError> {
-        if self.len() == 0 {
+    ///
+    /// # Errors
+    /// Arrow refuses the values: a field inside a nested type does not allow nulls.
+    pub fn finish(&mut self, rows: usize) -> Result<ArrayRef, ArrowError> {
+        if self.is_empty() {
             return Ok(self.all_null(rows));
         }
         self.settle(rows);
@@ -438,7 +458,7 @@ impl Column {
             return empty.slice(0, rows);
         }
         let empty = new_null_array(&self.data_type, rows);
-        if rows <= BATCH_ROWS_MAX {
+        if rows <= ROWS_EXPECTED_MAX {
             self.empty = Some(Arc::clone(&empty));
         }
         empty
@@ -446,12 +466,15 @@ impl Column {
 }
 
 /// Bytes that a row of these columns takes, without text and items.
-pub(crate) fn width(columns: &[Column]) -> usize {
+pub fn width(columns: &[Column]) -> usize {
     columns.iter().map(Column::width).sum()
 }
 
 /// Takes `rows` rows out of columns that stand side by side.
-pub(crate) fn finish(columns: &mut [Column], rows: usize) -> Result<Vec<ArrayRef>, ArrowError> {
+///
+/// # Errors
+/// Those of [`Column::finish`].
+pub fn finish(columns: &mut [Column], rows: usize) -> Result<Vec<ArrayRef>, ArrowError> {
     columns
         .iter_mut()
         .map(|column| column.finish(rows))
@@ -482,7 +505,7 @@ fn map_array(
 
 /// The values; the next batch expects as many, if they were those of a batch and not of a long line.
 fn taken<T: arrow::datatypes::ArrowNativeType>(values: &mut Vec<T>) -> ScalarBuffer<T> {
-    let capacity = values.len().min(BATCH_ROWS_MAX);
+    let capacity = values.len().min(ROWS_EXPECTED_MAX);
     ScalarBuffer::from(std::mem::replace(values, Vec::with_capacity(capacity)))
 }
 
@@ -506,15 +529,15 @@ fn primitive<T: ArrowPrimitiveType>(
 
 /// The columns of an object.
 #[derive(Debug)]
-pub(crate) struct Record {
-    pub(super) keys: Keys,
-    pub(super) columns: Vec<Column>,
+pub struct Record {
+    pub(crate) keys: Keys,
+    pub(crate) columns: Vec<Column>,
     corrupt: Option<usize>,
 }
 
 impl Record {
     /// Columns for `fields`; `corrupt` is the one that takes the text of malformed records.
-    pub(crate) fn new(fields: &Fields, corrupt: Option<usize>) -> Option<Record> {
+    pub fn new(fields: &Fields, corrupt: Option<usize>) -> Option<Record> {
         let columns = fields
             .iter()
             .map(|field| Column::new(field.data_type()))
@@ -529,19 +552,19 @@ impl Record {
     }
 
     /// Bytes that a row takes, without text and items.
-    pub(crate) fn width(&self) -> usize {
+    pub fn width(&self) -> usize {
         width(&self.columns)
     }
 
     /// Cuts all columns back to `rows`.
-    pub(crate) fn truncate(&mut self, rows: usize) {
+    pub fn truncate(&mut self, rows: usize) {
         for column in &mut self.columns {
             column.truncate(rows);
         }
     }
 
     /// Replaces the last value of the corrupt-record column, if there is one, by `text`.
-    pub(crate) fn keep_corrupt(&mut self, row: usize, text: &[u8]) {
+    pub fn keep_corrupt(&mut self, row: usize, text: &[u8]) {
         if let Some(column) = self.corrupt.and_then(|idx| self.columns.get_mut(idx)) {
             column.settle(row);
             column.push_text(text);
@@ -549,7 +572,10 @@ impl Record {
     }
 
     /// Takes `rows` rows out.
-    pub(crate) fn finish(&mut self, rows: usize) -> Result<Vec<ArrayRef>, ArrowError> {
+    ///
+    /// # Errors
+    /// Those of [`Column::finish`].
+    pub fn finish(&mut self, rows: usize) -> Result<Vec<ArrayRef>, ArrowError> {
         finish(&mut self.columns, rows)
     }
 }
