@@ -47,7 +47,7 @@ def spark_python(options):
 
 def part_of(data, target, files):
     """The first files of each stream, as links, which take no room."""
-    for stream in ("bids", "words"):
+    for stream in ("bids", "words", "lines"):
         parts = sorted((data / stream).glob("part-*"))[:files]
         if parts:
             (target / stream).mkdir(parents=True)
@@ -154,8 +154,8 @@ def table(queries, data, warm, scratch, options):
         ratios[query["query"]] = ratio
         cells += [f"{theirs['wall_s']:.2f}", f"{theirs['cpu_s']:.2f}", f"{theirs['peak_mb']:.0f}"]
         row([*cells, *mine, *(f"{value:.1f}" for value in ratio)])
-    light = [ratios[name] for name in ("w1", "q0", "q1", "q2") if name in ratios]
-    others = [ratio for name, ratio in ratios.items() if name not in ("w1", "q0", "q1", "q2")]
+    light = [ratios[name] for name in ("w1", "w1s", "q0", "q1", "q2") if name in ratios]
+    others = [ratio for name, ratio in ratios.items() if name not in ("w1", "w1s", "q0", "q1", "q2")]
     print()
     for name, some in (("w1, q0, q1, q2", light), ("the others", others)):
         if some:

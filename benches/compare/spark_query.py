@@ -112,8 +112,8 @@ def session(options):
 
 def run(spark, query, data, sink, name):
     """Runs the query over a data directory to its end."""
-    if query["input"] == "words":
-        spark.readStream.text(f"{data}/words").createOrReplaceTempView("words")
+    if query["input"] in ("words", "lines"):
+        spark.readStream.text(f"{data}/{query['input']}").createOrReplaceTempView(query["input"])
     else:
         bids = spark.readStream.schema(BIDS).json(f"{data}/bids")
         bids.withWatermark("date_time", "10 seconds").createOrReplaceTempView("bids")

@@ -44,7 +44,11 @@ pub(crate) fn run(query: &str, dir: &Path, threads: usize) -> Result<Outcome> {
         .replace("{mark}", &format!("to_timestamp_millis({mark_ms})"));
     let mut outcome = runtime.block_on(ask(&text, dir, threads)).map_err(failed)?;
     let held = data::marker(dir)?;
-    outcome.events = if query == "w1" { held.words } else { held.bids } as u64;
+    outcome.events = match query {
+        "w1" => held.words,
+        "w1s" => held.lines,
+        _ => held.bids,
+    } as u64;
     Ok(outcome)
 }
 
@@ -73,15 +77,16 @@ async fn ask(text: &str, dir: &Path, threads: usize) -> Result<Outcome, DataFusi
         .schema(&schema)
         .file_extension(".json");
     context.register_json("bids", folder("bids"), json).await?;
-    if text.contains("FROM words") {
-        let words = Schema::new(vec![Field::new("value", DataType::Utf8, true)]);
+    for table in ["words", "lines"] {
+        if !text.contains(&format!("FROM {table}")) {
+            continue;
+        }
+        let columns = Schema::new(vec![Field::new("value", DataType::Utf8, true)]);
         let lines = CsvReadOptions::new()
             .has_header(false)
-            .schema(&words)
+            .schema(&columns)
             .file_extension(".txt");
-        context
-            .register_csv("words", folder("words"), lines)
-            .await?;
+        context.register_csv(table, folder(table), lines).await?;
     }
     let plan = context.sql(text).await?.create_physical_plan().await?;
     let streams = execute_stream_partitioned(plan, context.task_ctx())?;

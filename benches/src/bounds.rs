@@ -44,10 +44,14 @@ where
 }
 
 /// All that are written, by the names of the suite.
-pub(crate) const BOUNDS: [(&str, Bound); 13] = [
+pub(crate) const BOUNDS: [(&str, Bound); 14] = [
     ("w1", |dir, workers, parser| {
         let folder = dir.join("words");
         flow::grouped::<words::WordCount, words::WordTotals>(folder, workers, parser)
+    }),
+    ("w1s", |dir, workers, parser| {
+        let folder = dir.join("lines");
+        flow::grouped::<words::LineWords, words::WordTotals>(folder, workers, parser)
     }),
     (
         "w2",

@@ -34,6 +34,8 @@ const EVENTS: usize = 10_000_000;
 const EVENTS_SMALL: usize = 1_000_000;
 const WORDS: usize = 40_000_000;
 const WORDS_SMALL: usize = 4_000_000;
+/// Words in a line of text.
+const WORDS_A_LINE: usize = 8;
 /// Distinct words.
 const VOCABULARY: u64 = 50_000;
 /// Changes when the same parameters give other bytes.
@@ -48,6 +50,9 @@ pub(crate) struct Marker {
     pub(crate) auctions: usize,
     pub(crate) persons: usize,
     pub(crate) words: usize,
+    /// Lines of eight words each.
+    #[serde(default)]
+    pub(crate) lines: usize,
 }
 
 /// Directory that `--dir` and `--small` name.
@@ -65,7 +70,9 @@ pub(crate) fn directory(arguments: &Arguments) -> PathBuf {
 pub(crate) fn tiny(dir: &Path) -> Result<()> {
     let mut held = nexmark_files(dir, 5_000, 100)?;
     held.words = 2_000;
-    word_files(&dir.join("words"), held.words)?;
+    held.lines = held.words / WORDS_A_LINE;
+    word_files(&dir.join("words"), held.words, 1)?;
+    word_files(&dir.join("lines"), held.words, WORDS_A_LINE)?;
     write_marker(dir, &held)
 }
 
@@ -106,21 +113,24 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Vec<String>> {
     }
     if arguments.has("words") {
         let words = if small { WORDS_SMALL } else { WORDS };
-        if held.words == words {
+        if held.words == words && held.lines == words / WORDS_A_LINE {
             lines.push(format!("{} has {words} words already", dir.display()));
         } else {
-            word_files(&dir.join("words"), words)?;
+            word_files(&dir.join("words"), words, 1)?;
+            word_files(&dir.join("lines"), words, WORDS_A_LINE)?;
             held.words = words;
+            held.lines = words / WORDS_A_LINE;
             write_marker(&dir, &held)?;
         }
     }
     lines.push(format!(
-        "{}: {} bids, {} auctions, {} persons, {} words",
+        "{}: {} bids, {} auctions, {} persons, {} words, also in {} lines",
         dir.display(),
         held.bids,
         held.auctions,
         held.persons,
-        held.words
+        held.words,
+        held.lines
     ));
     Ok(lines)
 }
@@ -251,21 +261,22 @@ fn person_line(line: &mut Vec<u8>, person: &Person) -> std::io::Result<()> {
     line.write_all(b"}\n")
 }
 
-/// A word a line; the word of rank r comes about 1/r as often as the first.
-fn word_files(folder: &Path, words: usize) -> Result<()> {
+/// Lines of some words; the word of rank r comes about 1/r as often as the first.
+fn word_files(folder: &Path, words: usize, a_line: usize) -> Result<()> {
+    let all_lines = words / a_line;
     empty_folder(folder)?;
     let ranks = zipf_bounds();
     let names: Vec<String> = (0..VOCABULARY).map(word).collect();
     let mut numbers = Numbers::new(1);
     for number in 0..FILES {
         let mut file = create(folder, number, "txt")?;
-        let share = words * (number + 1) / FILES - words * number / FILES;
-        for _ in 0..share {
+        let lines = all_lines * (number + 1) / FILES - all_lines * number / FILES;
+        for nth in 1..=lines * a_line {
             let drawn = numbers.next();
             let rank = ranks.partition_point(|bound| *bound < drawn);
             let name = names.get(rank).map_or("", String::as_str);
             file.write_all(name.as_bytes())
-                .and_then(|()| file.write_all(b"\n"))
+                .and_then(|()| file.write_all(if nth % a_line == 0 { b"\n" } else { b" " }))
                 .map_err(BenchError::io(folder))?;
         }
         file.flush().map_err(BenchError::io(folder))?;

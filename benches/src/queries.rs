@@ -13,6 +13,8 @@ const BIDS: &str = "CREATE TABLE bids (auction BIGINT, bidder BIGINT, price BIGI
 
 const WORDS: &str = "CREATE TABLE words (value STRING) WITH (connector = 'file', format = 'text', path = '{dir}/words')";
 
+const LINES: &str = "CREATE TABLE lines (value STRING) WITH (connector = 'file', format = 'text', path = '{dir}/lines')";
+
 /// A query in both languages.
 #[derive(Debug)]
 pub(crate) struct Query {
@@ -71,13 +73,22 @@ macro_rules! sliding_batch {
 }
 
 /// All queries, in the order in which they run.
-pub(crate) const SUITE: [Query; 13] = [
+pub(crate) const SUITE: [Query; 14] = [
     Query {
         name: "w1",
         table: WORDS,
         sql: "SELECT value, count(*) AS n FROM words GROUP BY value",
         mode: OutputMode::Update,
         batch: "SELECT value, count(*) AS n FROM words GROUP BY value",
+    },
+    Query {
+        name: "w1s",
+        table: LINES,
+        sql: "SELECT word, count(*) AS n FROM (SELECT explode(split(value, ' ')) AS word FROM lines)
+              GROUP BY word",
+        mode: OutputMode::Update,
+        batch: "SELECT word, count(*) AS n
+                FROM (SELECT unnest(string_to_array(value, ' ')) AS word FROM lines) GROUP BY word",
     },
     Query {
         name: "w2",
@@ -249,10 +260,10 @@ pub(crate) const SUITE: [Query; 13] = [
 /// The command `queries`: one JSON line a query, for programs that run the same texts elsewhere.
 pub(crate) fn print(print: &mut dyn FnMut(String)) {
     for query in &SUITE {
-        let input = if query.table == WORDS {
-            "words"
-        } else {
-            "bids"
+        let input = match query.table {
+            WORDS => "words",
+            LINES => "lines",
+            _ => "bids",
         };
         let line = serde_json::json!({
             "query": query.name,
@@ -263,6 +274,11 @@ pub(crate) fn print(print: &mut dyn FnMut(String)) {
         });
         print(line.to_string());
     }
+}
+
+/// Whether a query reads text and not bids.
+pub(crate) fn is_of_words(name: &str) -> bool {
+    find(name).is_some_and(|query| query.table != BIDS)
 }
 
 /// The query of a name.

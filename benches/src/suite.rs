@@ -44,7 +44,7 @@ impl Engine {
         match self {
             Engine::Bound => bounds::find(query).is_some(),
             // Words are no JSON: there is nothing to compare.
-            Engine::BoundSerde => query != "w1" && bounds::find(query).is_some(),
+            Engine::BoundSerde => !queries::is_of_words(query) && bounds::find(query).is_some(),
             Engine::DataFusion | Engine::Millstream => queries::find(query).is_some(),
         }
     }
@@ -110,7 +110,7 @@ pub(crate) fn run(arguments: &Arguments, print: &mut dyn FnMut(String)) -> Resul
     let all: Vec<String> = bounds::BOUNDS
         .iter()
         .map(|(query, _)| (*query).to_owned())
-        .filter(|query| query != "w1" || held.words > 0)
+        .filter(|query| !queries::is_of_words(query) || held.lines > 0)
         .collect();
     let queries = match arguments.words() {
         [] => &all[..],

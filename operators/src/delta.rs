@@ -9,10 +9,16 @@ use arrow::{
 };
 use timely::Accountable;
 
-use crate::error::{OperatorError, Result};
+use crate::{
+    error::{OperatorError, Result},
+    width::width,
+};
 
 /// Rows a batch holds at most; larger ones are cut where they are made.
 pub const BATCH_ROWS_MAX: usize = 8192;
+
+/// Bytes a batch holds about, where rows may be wide: a row that is wider goes alone.
+pub const BATCH_BYTES_MAX: usize = 4 << 20;
 
 /// Some rows of one epoch, with a sign where something upstream retracts.
 ///
@@ -130,9 +136,7 @@ impl Delta {
     #[must_use]
     pub fn bytes(&self) -> usize {
         let columns = self.batch.columns().iter();
-        columns
-            .map(|column| column.to_data().get_slice_memory_size().unwrap_or(0))
-            .sum()
+        columns.map(|column| width(column, 0..column.len())).sum()
     }
 
     /// Rows and signs.

@@ -132,10 +132,15 @@ impl Emitter {
     /// Emits rows in the current epoch.
     pub fn give(&mut self, delta: Delta) {
         if delta.rows() > 0 {
-            self.rows += delta.rows();
-            self.bytes += delta.bytes();
+            self.count(&delta);
             self.deltas.push(delta);
         }
+    }
+
+    /// Counts rows that left in another way.
+    pub(crate) fn count(&mut self, delta: &Delta) {
+        self.rows += delta.rows();
+        self.bytes += delta.bytes();
     }
 
     /// Whether so much was emitted that the operator should say [`Progress::More`] and let others have
@@ -215,6 +220,9 @@ pub struct OperatorEnvironment {
     pub drivers: Rc<Cell<u32>>,
     /// Whether the sink is behind.
     pub pressure: Arc<Pressure>,
+    /// How many chains of this worker have lists that did not become rows yet. While there are any,
+    /// sources and closing operators of the worker wait: what they give would pile up there. [INV-07]
+    pub unfolding: Rc<Cell<usize>>,
     /// Where events go.
     pub reporter: Reporter,
 }
@@ -474,6 +482,7 @@ impl<O: EpochOperator> Driver<O> {
         self.held_back = closing && self.environment.pressure.is_high();
         if !closing
             || self.held_back
+            || self.environment.unfolding.get() > 0
             || self.operator.on_close(context, &mut self.emitter)? == Progress::More
         {
             return Ok(Progress::More);

@@ -24,5 +24,7 @@ pub mod rows;
 pub mod sort;
 pub mod state;
 pub mod top;
+pub mod unnest;
 pub mod watermark;
+pub mod width;
 pub mod wire;

@@ -1,6 +1,6 @@
-//! w1: word count, one line of result for each word.
+//! w1 and w1s: word count, one line of result for each word.
 
-use memchr::memchr2_iter;
+use memchr::{memchr_iter, memchr2_iter};
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -163,6 +163,33 @@ impl Scan for WordCount {
         for (to, part) in parts.into_iter().enumerate() {
             give(to, part);
         }
+    }
+}
+
+/// w1s: the same over lines of words; its rows are the lines.
+#[derive(Debug)]
+pub(crate) struct LineWords(WordCount);
+
+impl Scan for LineWords {
+    type Part = Counts;
+
+    fn new(parser: Parser) -> LineWords {
+        LineWords(WordCount::new(parser))
+    }
+
+    fn read(
+        &mut self,
+        lines: &[u8],
+        workers: usize,
+        give: &mut dyn FnMut(usize, Counts),
+    ) -> Result<Seen> {
+        let seen = self.0.read(lines, workers, give)?;
+        let rows = memchr_iter(b'\n', lines).count() as u64;
+        Ok(Seen { rows, ..seen })
+    }
+
+    fn finish(&mut self, workers: usize, give: &mut dyn FnMut(usize, Counts)) {
+        self.0.finish(workers, give);
     }
 }
 

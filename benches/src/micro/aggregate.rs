@@ -184,6 +184,7 @@ fn ours(keys: u64, epoch_rows: u64, taps: bool) -> Result<f64> {
             start: Epoch::FIRST,
             board: Arc::new(EpochBoard::default()),
             pressure: Arc::default(),
+            unfolding: Rc::default(),
             reporter: Rc::new(move |event| {
                 if let OperatorEvent::Failed(fault) = event {
                     *theirs.borrow_mut() = Some(format!("{fault:?}"));

@@ -9,7 +9,7 @@ use millstream_operators::{
         SessionAggregate, SlidingAggregate, TimeKey, TotalAggregate,
     },
     board::EpochBoard,
-    chain::{Chain, chain_operator},
+    chain::{Chain, operator::chain_operator},
     draw::DrawSource,
     driver::{
         DeltaStream, EpochOperator, MarkStream, OperatorEnvironment, OperatorEvent, Routing,
@@ -108,6 +108,7 @@ pub(crate) fn build(
     let start = blueprint.start;
     let ports = 1 + usize::from(blueprint.plan.late.is_some());
     let drivers = Rc::<Cell<u32>>::default();
+    let unfolding = Rc::<Cell<usize>>::default();
     worker.dataflow::<u64, _, _>(|scope| {
         let builder = Builder {
             environment: OperatorEnvironment {
@@ -115,6 +116,7 @@ pub(crate) fn build(
                 board: blueprint.board.clone(),
                 drivers: drivers.clone(),
                 pressure: blueprint.shared.pressure(),
+                unfolding: unfolding.clone(),
                 reporter: reporter(start, speaker.clone()),
             },
             blueprint: blueprint.clone(),
@@ -301,6 +303,7 @@ impl<'s> Builder<'s> {
             decoder,
             intake: self.blueprint.intakes[at].clone(),
             shared: self.blueprint.shared.clone(),
+            unfolding: self.environment.unfolding.clone(),
             speaker: self.speaker.clone(),
             is_ordered: self.blueprint.plan.wants_origins(),
         };

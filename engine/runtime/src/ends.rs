@@ -1,6 +1,10 @@
 //! The two ends of a worker's dataflow: chunks become rows, rows become words to the committer.
 
-use std::{cell::RefCell, rc::Rc, sync::Arc};
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+    sync::Arc,
+};
 
 use arrow::array::UInt64Array;
 use millstream_connectors_api::{Decoder, SinkEncoder, SinkRows, WriteBody};
@@ -32,6 +36,8 @@ pub(crate) struct Input {
     pub(crate) decoder: Box<dyn Decoder>,
     pub(crate) intake: Arc<Intake>,
     pub(crate) shared: Arc<Shared>,
+    /// How many chains of the worker have rows left to make of what they were given.
+    pub(crate) unfolding: Rc<Cell<usize>>,
     pub(crate) speaker: Rc<Speaker>,
     /// Whether an operator asks where in the input its rows stood.
     pub(crate) is_ordered: bool,
@@ -63,6 +69,11 @@ pub(crate) fn source<'s>(
                 return;
             };
             if input.shared.is_backlogged() {
+                return;
+            }
+            if input.unfolding.get() > 0 {
+                // They are at work in each turn until they are done.
+                activator.activate();
                 return;
             }
             let polled = input.intake.poll();

@@ -208,13 +208,11 @@ fn steps(plan: &StreamPlan, chain: &ChainSpec) -> Vec<String> {
                     .collect();
                 format!("project: {}", columns.join(", "))
             }
-            Step::Unnest {
-                column,
-                outer,
-                schema,
-            } => {
-                let outer = if *outer { " outer" } else { "" };
-                format!("unnest{outer}: {}", schema.field(*column).name())
+            Step::Unnest(unnest) => {
+                let list = |column: &usize| *column == unnest.column;
+                let place = unnest.columns.iter().position(list);
+                let name = place.map_or("", |place| unnest.schema.field(place).name());
+                format!("unnest: {name}")
             }
             Step::Mark { definition, .. } => format!("mark: {}", mark(plan, *definition)),
         })

@@ -49,6 +49,7 @@ mod several;
 pub(crate) mod simple;
 mod sort_by;
 pub(crate) mod spans;
+mod split;
 pub(crate) mod statistics;
 mod strings;
 mod subscript;
@@ -258,6 +259,7 @@ impl Registry {
             zones::functions(),
             buckets::functions(),
             vec![hash::function(), json_tuple::function()],
+            split::functions(),
             rounding::functions(),
             several::functions(),
             datetime::functions(),

@@ -59,6 +59,7 @@ use crate::{
 mod aggregate;
 mod constants;
 mod late;
+mod narrow;
 mod refuse;
 mod sets;
 mod sort;
@@ -140,7 +141,7 @@ pub(crate) fn lower(
     };
     let stream = lowering.node(plan, Above::Nothing)?;
     let schema = shown_schema(stream.schema.as_arrow());
-    let output = lowering.seal(stream);
+    let output = lowering.seal(stream)?;
     let late = late.map(|plan| lowering.late_output(plan)).transpose()?;
     let (marks, policy) = (lowering.marks.len(), settings.mark_policy);
     let identity = identity::identity(&lowering.sources, &lowering.nodes, marks, policy);
@@ -231,18 +232,17 @@ impl Lowering<'_> {
     }
 
     /// Makes one node of a stream.
-    fn seal(&mut self, stream: Stream) -> NodeId {
+    fn seal(&mut self, stream: Stream) -> Result<NodeId, SqlError> {
         if stream.steps.is_empty() {
-            return stream.base;
+            return Ok(stream.base);
         }
         let output = arrow_schema(&stream.schema);
-        self.push(Node::Chain {
+        let mut steps = stream.steps;
+        narrow::narrow(&mut steps).map_err(from_datafusion)?;
+        Ok(self.push(Node::Chain {
             input: stream.base,
-            spec: ChainSpec {
-                steps: stream.steps,
-                output,
-            },
-        })
+            spec: ChainSpec { steps, output },
+        }))
     }
 
     fn push(&mut self, node: Node) -> NodeId {
@@ -357,7 +357,7 @@ impl Lowering<'_> {
             if *stream.schema.as_arrow() != *schema {
                 stream.rename(&union.schema, &schema)?;
             }
-            inputs.push(self.seal(stream));
+            inputs.push(self.seal(stream)?);
         }
         let base = self.push(Node::Union { inputs });
         Ok(Stream {

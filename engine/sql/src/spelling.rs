@@ -100,12 +100,14 @@ impl<'a> Speller<'a> {
                 Some(expression) => self.expression(expression, node, last),
                 None => format!("?.{idx}"),
             },
-            Some((last, Step::Unnest { column, .. })) if *column == idx => {
-                format!("explode({})", self.before(node, last, idx))
-            }
-            Some((last, Step::Unnest { .. } | Step::Filter(_) | Step::Mark { .. })) => {
-                self.before(node, last, idx)
-            }
+            Some((last, Step::Unnest(unnest))) => match unnest.columns.get(idx) {
+                Some(column) if *column == unnest.column => {
+                    format!("explode({})", self.before(node, last, *column))
+                }
+                Some(column) => self.before(node, last, *column),
+                None => format!("?.{idx}"),
+            },
+            Some((last, Step::Filter(_) | Step::Mark { .. })) => self.before(node, last, idx),
         };
         let text = short(text);
         self.known.borrow_mut().insert(place, text.clone());

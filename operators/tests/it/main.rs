@@ -8,6 +8,7 @@ mod extremes;
 mod harness;
 mod memory;
 mod sessions;
+mod unnest;
 mod windows;
 
 #[global_allocator]

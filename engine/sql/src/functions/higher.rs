@@ -1,7 +1,7 @@
 //! Functions that take lambdas: `transform`, `filter`, `zip_with`, `aggregate`, and those of maps.
 //!
-//! A lambda is computed once a batch, over the elements of all rows; `aggregate` computes it once for
-//! each position, over the rows that have an element there.
+//! A lambda is computed over the elements of all rows of a batch, in portions where it captures wide columns;
+//! `aggregate` computes it once for each position, over the rows that have an element there.
 
 #![expect(
     clippy::wildcard_enum_match_arm,
@@ -15,7 +15,7 @@ use arrow::{
         Array, ArrayRef, AsArray, Int32Array, ListArray, MapArray, UInt32Array, new_null_array,
     },
     buffer::{NullBuffer, OffsetBuffer},
-    compute::{cast, concat, interleave, take},
+    compute::{cast, concat, take},
     datatypes::{DataType, Field, FieldRef},
 };
 use datafusion::{
@@ -440,37 +440,52 @@ fn zip_with(
     elements.list(&values, gives)
 }
 
+/// Goes through all lists at once, position by position. The longest stand in front, so that those which
+/// go on are the first.
 fn aggregate(values: &[ArrayRef], lambdas: &[&LambdaArgument]) -> Result<ArrayRef> {
     let list = as_list(&values[0])?;
-    let mut so_far = Arc::clone(&values[1]);
-    let data_type = so_far.data_type().clone();
-    let longest = (0..list.len()).filter(|row| list.is_valid(*row));
-    let longest = longest.map(|row| list.value_length(row)).max().unwrap_or(0);
-    for at in 0..longest {
-        let rows: Vec<usize> = (0..list.len())
-            .filter(|row| list.is_valid(*row) && at < list.value_length(*row))
-            .collect();
-        let place = |row: &usize| u32::try_from(list.value_offsets()[*row] + at).unwrap_or(0);
-        let picks: UInt32Array = rows.iter().map(place).collect();
-        let numbers: UInt32Array = rows.iter().map(|row| u32::try_from(*row).ok()).collect();
-        let arguments = [
-            take(&so_far, &numbers, None)?,
-            take(list.values(), &picks, None)?,
-        ];
-        let merged = cast(&call(lambdas[0], &arguments, &numbers)?, &data_type)?;
-        let mut sources: Vec<(usize, usize)> = (0..list.len()).map(|row| (0, row)).collect();
-        for (position, row) in rows.iter().enumerate() {
-            sources[*row] = (1, position);
+    let data_type = values[1].data_type().clone();
+    let rows = 0..u32::try_from(list.len()).map_err(|_| failed("too many rows"))?;
+    let mut order: Vec<u32> = rows.filter(|row| list.is_valid(*row as usize)).collect();
+    order.sort_by_key(|row| std::cmp::Reverse(list.value_length(*row as usize)));
+    let all = UInt32Array::from(order.clone());
+    let mut so_far = take(&values[1], &all, None)?;
+    let mut ended = Vec::new();
+    let mut going = order.len();
+    for at in 0.. {
+        let goes_on = |row: &u32| list.value_length(*row as usize) > at;
+        let left = order[..going].partition_point(goes_on);
+        if left < going {
+            // Copied: a slice would keep all others alive.
+            let places = u32::try_from(left).unwrap_or(0)..u32::try_from(going).unwrap_or(0);
+            ended.push(take(&so_far, &UInt32Array::from_iter_values(places), None)?);
+            so_far = so_far.slice(0, left);
+            going = left;
         }
-        so_far = interleave(&[so_far.as_ref(), merged.as_ref()], &sources)?;
+        if going == 0 {
+            break;
+        }
+        let place =
+            |row: &u32| u32::try_from(list.value_offsets()[*row as usize] + at).unwrap_or(0);
+        let picks = UInt32Array::from_iter_values(order[..going].iter().map(place));
+        let arguments = [so_far, take(list.values(), &picks, None)?];
+        let merged = call(lambdas[0], &arguments, &all.slice(0, going))?;
+        so_far = cast(&merged, &data_type)?;
     }
-    let number = |row: usize| u32::try_from(row).ok().filter(|_| list.is_valid(row));
-    let there: UInt32Array = (0..list.len()).map(number).collect();
+    // The longest ended last.
+    let ended: Vec<&dyn Array> = ended.iter().rev().map(AsRef::as_ref).collect();
+    let mut results = match ended.as_slice() {
+        [] => so_far,
+        ended => concat(ended)?,
+    };
     if let Some(finish) = lambdas.get(1) {
-        let all: UInt32Array = (0..list.len()).map(|row| u32::try_from(row).ok()).collect();
-        so_far = call(finish, &[so_far], &all)?;
+        results = call(finish, &[results], &all)?;
     }
-    Ok(take(&so_far, &there, None)?)
+    let mut places: Vec<Option<u32>> = vec![None; list.len()];
+    for (place, row) in (0u32..).zip(&order) {
+        places[*row as usize] = Some(place);
+    }
+    Ok(take(&results, &UInt32Array::from(places), None)?)
 }
 
 fn map_filter(map: &MapArray, lambda: &LambdaArgument) -> Result<ArrayRef> {

@@ -1,4 +1,4 @@
-//! Spark's functions of texts: regular expressions as Java's split, extract and replace use them.
+//! Spark's functions of texts: regular expressions as Java's extract and replace use them.
 
 use std::sync::Arc;
 
@@ -21,9 +21,6 @@ const TWO: &[Want] = &[Want::Text, Want::Text];
 const TWO_AND_NUMBER: &[Want] = &[Want::Text, Want::Text, Want::Int];
 
 const TABLE: &[Simple] = &[
-    Simple::new("split", TWO_AND_NUMBER, Gives::Texts, split)
-        .optional(1)
-        .checked(check_regex),
     Simple::new("regexp_extract", TWO_AND_NUMBER, Gives::Text, extract)
         .optional(1)
         .checked(check_regex),
@@ -71,13 +68,21 @@ pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
     TABLE.iter().map(|simple| simple.udf()).collect()
 }
 
-fn compile(pattern: &str) -> Result<Regex, SqlError> {
+/// A pattern, ready to run.
+///
+/// # Errors
+/// When it is none.
+pub(super) fn compile(pattern: &str) -> Result<Regex, SqlError> {
     Regex::new(pattern).map_err(|_| SqlError::Types {
         message: format!("[INVALID_PARAMETER_VALUE.PATTERN] not a regular expression: {pattern:?}"),
     })
 }
 
-fn check_regex(literals: &[Option<&ScalarValue>]) -> Result<(), SqlError> {
+/// Refuses a second argument that is no pattern.
+///
+/// # Errors
+/// When it is a literal and no pattern.
+pub(super) fn check_regex(literals: &[Option<&ScalarValue>]) -> Result<(), SqlError> {
     text_of(literals, 1).map_or(Ok(()), |pattern| compile(pattern).map(|_| ()))
 }
 
@@ -123,32 +128,6 @@ fn lists(rows: Vec<Option<Vec<String>>>) -> ArrayRef {
         }
     }
     Arc::new(out.finish())
-}
-
-/// Java's split: a match without width makes no empty part in front, and with a limit the last
-/// part is the rest.
-fn split(call: &Call<'_>) -> Result<ArrayRef> {
-    let rows = with_regex(call, |text, regex, row| {
-        let Some(limit) = number(call, row, -1) else {
-            return Ok(None);
-        };
-        let most = usize::try_from(limit).ok().filter(|most| *most > 0);
-        let mut parts = Vec::new();
-        let mut from = 0;
-        for found in regex.find_iter(text) {
-            if most.is_some_and(|most| parts.len() + 1 >= most) {
-                break;
-            }
-            if found.is_empty() && (found.start() == 0 || found.start() == text.len()) {
-                continue;
-            }
-            parts.push(text.get(from..found.start()).unwrap_or_default().to_owned());
-            from = found.end();
-        }
-        parts.push(text.get(from..).unwrap_or_default().to_owned());
-        Ok(Some(parts))
-    })?;
-    Ok(lists(rows))
 }
 
 /// The group that a call names, checked against the pattern.
@@ -281,11 +260,6 @@ mod tests {
 
     #[test]
     fn as_java_has_it() {
-        assert_eq!(run("split", &["a1b2c3", "[0-9]"], None), "[a, b, c, ]");
-        assert_eq!(run("split", &["a,b,c", ","], Some(2)), "[a, b,c]");
-        assert_eq!(run("split", &["abc", ""], None), "[a, b, c]");
-        assert_eq!(run("split", &["", ","], None), "[]");
-        assert_eq!(run("split", &["a..b", "\\."], None), "[a, , b]");
         assert_eq!(
             run("regexp_extract", &["100-200", "(\\d+)-(\\d+)"], Some(2)),
             "200"

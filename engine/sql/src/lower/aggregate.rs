@@ -81,7 +81,7 @@ impl Lowering<'_> {
         let barrier = late::below(&aggregate.input);
         let mut stream = self.node(barrier.unwrap_or(&aggregate.input), Above::State)?;
         if barrier.is_some() {
-            stream = self.shared(stream);
+            stream = self.shared(stream)?;
         }
         let sets = Sets::of(&aggregate.group_expr)?;
         let groups = sets
@@ -116,7 +116,7 @@ impl Lowering<'_> {
             datafusion::common::DFSchema::try_from(input.as_ref().clone())
                 .map_err(from_datafusion)?,
         );
-        let mut below = self.seal(stream);
+        let mut below = self.seal(stream)?;
         let mut input = input;
         if let Some(sets) = &sets {
             let others = sets.without(time.as_ref().map(|time| time.position));

@@ -18,7 +18,7 @@ impl Lowering<'_> {
     pub(super) fn late_output(&mut self, plan: &LogicalPlan) -> Result<LateOutput, SqlError> {
         let stream = self.node(plan, Above::Nothing)?;
         let schema = arrow_schema(&stream.schema);
-        let node = self.seal(stream);
+        let node = self.seal(stream)?;
         let stateless = self.state_below(node).is_none();
         stateless
             .then_some(LateOutput { node, schema })
@@ -41,14 +41,14 @@ impl Lowering<'_> {
     }
 
     /// The same rows, so that two readers can have them.
-    pub(super) fn shared(&mut self, stream: Stream) -> Stream {
+    pub(super) fn shared(&mut self, stream: Stream) -> Result<Stream, SqlError> {
         let (schema, marks) = (Arc::clone(&stream.schema), stream.marks.clone());
-        Stream {
-            base: self.seal(stream),
+        Ok(Stream {
+            base: self.seal(stream)?,
             steps: Vec::new(),
             schema,
             marks,
-        }
+        })
     }
 
     /// The rows of a stream that an aggregation with this time key drops, as they are.
@@ -100,7 +100,7 @@ impl Lowering<'_> {
             datafusion::common::DFSchema::try_from(wide_schema.as_ref().clone())
                 .map_err(from_datafusion)?,
         );
-        let decided = self.seal(decided);
+        let decided = self.seal(decided)?;
         let mut late = Stream {
             base: self.push(Node::Late {
                 input: decided,

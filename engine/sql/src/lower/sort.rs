@@ -49,7 +49,7 @@ impl Lowering<'_> {
         let (order, computed) = self.sort_columns(&sort.expr, &stream)?;
         let schema = arrow_schema(&stream.schema);
         if computed.is_empty() {
-            return Ok(self.ordered(stream, order, sort.fetch));
+            return self.ordered(stream, order, sort.fetch);
         }
         // Sort keys that are no columns stand beside the columns until the rows are in order.
         let columns = stream.schema.fields().len();
@@ -72,7 +72,7 @@ impl Lowering<'_> {
             datafusion::common::DFSchema::try_from(wide.as_ref().clone())
                 .map_err(from_datafusion)?,
         );
-        let mut stream = self.ordered(stream, order, sort.fetch);
+        let mut stream = self.ordered(stream, order, sort.fetch)?;
         let narrow = stream.columns().into_iter().take(columns).collect();
         stream.project(narrow, schema)?;
         stream.schema = logical;
@@ -109,7 +109,12 @@ impl Lowering<'_> {
     }
 
     /// ORDER BY, and LIMIT if it goes with it.
-    fn ordered(&mut self, stream: Stream, order: Vec<SortColumn>, limit: Option<usize>) -> Stream {
+    fn ordered(
+        &mut self,
+        stream: Stream,
+        order: Vec<SortColumn>,
+        limit: Option<usize>,
+    ) -> Result<Stream, SqlError> {
         match limit {
             Some(rows) if self.mode == OutputMode::Changes => self.top(stream, order, (0, rows)),
             limit => self.sorted(stream, order, limit),
@@ -122,17 +127,17 @@ impl Lowering<'_> {
         stream: Stream,
         order: Vec<SortColumn>,
         (skip, rows): (usize, usize),
-    ) -> Stream {
+    ) -> Result<Stream, SqlError> {
         let schema = Arc::clone(&stream.schema);
         let marks = stream.marks.clone();
-        let input = self.seal(stream);
+        let input = self.seal(stream)?;
         let node = self.top_node(input, arrow_schema(&schema), order, (skip, rows));
-        Stream {
+        Ok(Stream {
             base: self.push(node),
             steps: Vec::new(),
             schema,
             marks,
-        }
+        })
     }
 
     fn top_node(
@@ -182,7 +187,7 @@ impl Lowering<'_> {
                 self.nodes[stream.base.0] = top;
                 Ok(stream)
             }
-            _ => Ok(self.top(stream, Vec::new(), (skip, rows))),
+            _ => self.top(stream, Vec::new(), (skip, rows)),
         }
     }
 
@@ -191,21 +196,26 @@ impl Lowering<'_> {
         columns_of(&self.sources, &self.nodes, node)
     }
 
-    fn sorted(&mut self, stream: Stream, order: Vec<SortColumn>, limit: Option<usize>) -> Stream {
+    fn sorted(
+        &mut self,
+        stream: Stream,
+        order: Vec<SortColumn>,
+        limit: Option<usize>,
+    ) -> Result<Stream, SqlError> {
         let schema = Arc::clone(&stream.schema);
         let marks = stream.marks.clone();
-        let input = self.seal(stream);
+        let input = self.seal(stream)?;
         let base = self.push(Node::Sort {
             input,
             order,
             limit,
         });
-        Stream {
+        Ok(Stream {
             base,
             steps: Vec::new(),
             schema,
             marks,
-        }
+        })
     }
 
     pub(super) fn limit(&mut self, limit: &Limit, above: Above) -> Result<Stream, SqlError> {
@@ -236,7 +246,7 @@ impl Lowering<'_> {
         let stream = self.node(&limit.input, above)?;
         let schema = Arc::clone(&stream.schema);
         let marks = stream.marks.clone();
-        let input = self.seal(stream);
+        let input = self.seal(stream)?;
         let operator = OperatorId(self.operators);
         self.operators += 1;
         let base = self.push(Node::Limit {
@@ -267,7 +277,7 @@ impl Lowering<'_> {
             Some(Node::Sort { .. }) => Err(SqlError::unsupported(
                 "LIMIT above a condition above ORDER BY",
             )),
-            _ => Ok(self.sorted(stream, Vec::new(), Some(rows))),
+            _ => self.sorted(stream, Vec::new(), Some(rows)),
         }
     }
 
@@ -295,12 +305,14 @@ impl Lowering<'_> {
         if list.depth != 1 || !is_list || !in_place || !unnest.struct_type_columns.is_empty() {
             return Err(SqlError::unsupported("unnesting several levels at once"));
         }
-        stream.steps.push(Step::Unnest {
-            column: *column,
-            // `explode_outer` gives its rows in the list already.
-            outer: false,
-            schema,
-        });
+        // `explode_outer` gives its rows in the list already.
+        stream
+            .steps
+            .push(Step::Unnest(millstream_operators::unnest::Unnest {
+                column: *column,
+                columns: (0..schema.fields().len()).collect(),
+                schema,
+            }));
         stream.schema = Arc::clone(&unnest.schema);
         // The elements of a list have its mark: only lists of windows have one.
         Ok(stream)

@@ -47,7 +47,7 @@ fn column(expr: &Arc<dyn PhysicalExpr>, batch: &RecordBatch) -> Result<ArrayRef,
 fn step(batch: RecordBatch, step: &Step) -> Result<RecordBatch, Failure> {
     match step {
         Step::Mark { .. } => Ok(batch),
-        Step::Unnest { .. } => Err("unnesting is shown by scripts".into()),
+        Step::Unnest(_) => Err("unnesting is shown by scripts".into()),
         Step::Filter(predicate) => {
             let keep = column(predicate, &batch)?;
             Ok(filter_record_batch(
