@@ -339,8 +339,13 @@ impl Format {
     }
 }
 
+/// Digits behind the point of a formatted number.
+const FRACTION_DIGITS_MAX: usize = 340;
+
 /// The digits before and behind the point, rounded to so many behind it, a half to the even neighbour.
 fn half_even(digits: &str, most: usize) -> (String, String) {
+    // As many as Java shows at most.
+    let most = most.min(FRACTION_DIGITS_MAX);
     let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
     let mut all: Vec<u8> = whole.bytes().chain(fraction.bytes().take(most)).collect();
     let kept = fraction.len().min(most);
@@ -364,4 +369,15 @@ fn half_even(digits: &str, most: usize) -> (String, String) {
     let text: String = all.into_iter().map(char::from).collect();
     let (whole, fraction) = text.split_at(text.len() - kept);
     (whole.to_owned(), format!("{fraction:0<most$}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::half_even;
+
+    #[test]
+    fn digits_behind_the_point_have_a_limit() {
+        let (whole, fraction) = half_even("1.5", 70_000);
+        assert_eq!((whole.as_str(), fraction.len()), ("1", 340));
+    }
 }
