@@ -1,10 +1,5 @@
 //! `CREATE TABLE`: columns, WATERMARK and options.
 
-#![expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "enums of other crates, with many variants and more to come"
-)]
-
 use arrow::datatypes::Fields;
 use datafusion::sql::sqlparser::{
     ast::{BinaryOperator, Expr, Interval as SqlInterval, Value},

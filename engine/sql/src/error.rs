@@ -359,10 +359,6 @@ impl Coded for SqlError {
         })
     }
 
-    #[expect(
-        clippy::wildcard_enum_match_arm,
-        reason = "the conditions of the rest have one part"
-    )]
     fn sub_condition(&self) -> Option<SubCondition> {
         match self {
             SqlError::At { error, .. } => error.sub_condition(),
@@ -375,10 +371,6 @@ impl Coded for SqlError {
         }
     }
 
-    #[expect(
-        clippy::wildcard_enum_match_arm,
-        reason = "the rest says it all in its message"
-    )]
     fn hint(&self) -> Option<String> {
         match self {
             SqlError::At { error, .. } => error.hint(),
@@ -516,10 +508,6 @@ fn ours(error: Box<dyn Error + Send + Sync>) -> SqlError {
 
 /// DataFusion's error in our words.
 #[must_use]
-#[expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "an open enum of another crate"
-)]
 pub fn from_datafusion(error: DataFusionError) -> SqlError {
     match error {
         DataFusionError::SQL(error, _) => from_parser(*error),

@@ -4,11 +4,6 @@
 //! into the plan. This rule comes first: it computes what it can, and what fails becomes a call that
 //! fails when a row reaches it, as Spark does: `CASE WHEN x THEN 1/0 END` fails for no row without `x`.
 
-#![expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "an enum of another crate, with many variants and more to come"
-)]
-
 use std::sync::Arc;
 
 use arrow::{

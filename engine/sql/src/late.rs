@@ -5,11 +5,6 @@
 //! every column of its input for whoever wants the late rows, and a second, stateless plan over the
 //! table `late_rows` becomes the steps between that place and the second sink.
 
-#![expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "enums of other crates, with many variants and more to come"
-)]
-
 use std::{collections::HashSet, fmt, sync::Arc};
 
 use arrow::datatypes::SchemaRef;

@@ -4,11 +4,6 @@
 //! Everything here changes tokens and keeps their places. What a number's letter means is decided
 //! where the syntax tree is rewritten. Tests: below, and `tests/stream/functions/literals.stream`.
 
-#![expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "enums of another crate, with many variants and more to come"
-)]
-
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Word};
 
 use crate::words::is_word;

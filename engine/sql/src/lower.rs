@@ -5,11 +5,6 @@
 //! which of them carry a watermark. Each refusal stands where the node would be built: to support
 //! a node is to replace its refusal.
 
-#![expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "enums of other crates, with many variants and more to come"
-)]
-
 use std::sync::Arc;
 
 use arrow::{

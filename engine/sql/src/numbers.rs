@@ -5,11 +5,6 @@
 //! decimal beside a double is a double.
 //! [`narrow_literals`] is for SQL texts only: there, `1` is an INT.
 
-#![expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "enums of other crates, with many variants and more to come"
-)]
-
 use arrow::datatypes::DataType;
 use datafusion::{
     common::{

@@ -4,11 +4,6 @@
 //! planned in two steps that can be used apart: [`Planner::logical`] makes a logical plan of a
 //! text, [`Planner::plan_query`] a stream plan of any logical plan, such as a DataFrame's.
 
-#![expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "enums of other crates, with many variants and more to come"
-)]
-
 use std::sync::Arc;
 
 use arrow::{array::RecordBatch, datatypes::SchemaRef};

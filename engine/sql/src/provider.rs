@@ -1,10 +1,5 @@
 //! What DataFusion's SQL planner asks for: tables, functions, options.
 
-#![expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "enums of other crates, with many variants and more to come"
-)]
-
 use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
 use arrow::datatypes::{DataType, SchemaRef};

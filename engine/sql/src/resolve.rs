@@ -12,11 +12,6 @@
 //!
 //! Why it is so: [decision 0013](../../../docs/adr/0013-one-tree-one-resolver.md).
 
-#![expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "enums of another crate, with many variants and more to come"
-)]
-
 mod expression;
 pub(crate) mod from;
 pub(crate) mod scope;

@@ -3,11 +3,6 @@
 //! [`expression`] is one step of the resolver's visit: it looks at one expression whose parts are still
 //! as the user wrote them. `first(x, true)` ignores nulls; `1e3` is a double.
 
-#![expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "enums of other crates, with many variants and more to come"
-)]
-
 use datafusion::sql::sqlparser::ast::{
     AccessExpr, BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList,
     FunctionArguments, Ident, NullTreatment, ObjectName, Value,

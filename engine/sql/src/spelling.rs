@@ -9,11 +9,6 @@
 //! - `7`, `'it''s'`, `2.50`, `NULL` literals; others with their type before them: `DATE 19723`;
 //! - `~0123456789abcdef` the hash of a spelling of more than a thousand bytes.
 
-#![expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "an enum of another crate, with many variants and more to come"
-)]
-
 use std::{cell::RefCell, collections::HashMap, sync::Arc};
 
 use datafusion::{

@@ -3,11 +3,6 @@
 //! Rewriting tokens instead of text keeps the user's positions: every token remembers where it
 //! stood, so every error can say so.
 
-#![expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "enums of other crates, with many variants and more to come"
-)]
-
 use datafusion::sql::sqlparser::{
     ast::Expr,
     dialect::Dialect,

@@ -4,11 +4,6 @@
 //! a blank in its middle and no zone; beside an instant a date or a local time is the instant of it in
 //! UTC. DataFusion would make a time in nanoseconds without a zone of the two, and those end in 2262.
 
-#![expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "enums of other crates, with many variants and more to come"
-)]
-
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, TimeUnit};

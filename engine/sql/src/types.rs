@@ -260,10 +260,6 @@ impl Reader {
 }
 
 /// The type of an array's elements.
-#[expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "every other type is no array"
-)]
 pub(crate) fn item_of(data_type: &DataType) -> Result<DataType, SqlError> {
     match data_type {
         DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => {
@@ -324,10 +320,6 @@ fn decimal(arguments: &[i64]) -> Result<DataType, SqlError> {
 
 /// The type in Spark's words.
 #[must_use]
-#[expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "the rest keeps arrow's names"
-)]
 pub fn spark_name(data_type: &DataType) -> String {
     match data_type {
         DataType::Boolean => "BOOLEAN".into(),

@@ -3,11 +3,6 @@
 //! Before the optimizer, because what stands above a projection must see as many rows as there are
 //! windows, whether it uses the window or not.
 
-#![expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "enums of other crates, with many variants and more to come"
-)]
-
 use std::sync::Arc;
 
 use arrow::{

@@ -5,11 +5,6 @@
 //! not use the time column below the mark, so that a row it drops does not advance the mark, and
 //! leaves all others above. [`PushFilterBelowWatermark`] does exactly this.
 
-#![expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "enums of other crates, with many variants and more to come"
-)]
-
 use std::{collections::HashSet, fmt, sync::Arc};
 
 use datafusion::{

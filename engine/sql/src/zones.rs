@@ -4,11 +4,6 @@
 //! comes when types are known, puts what that clock shows in place of each instant whose fields are
 //! looked at, and the instant in place of each time that was made of fields.
 
-#![expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "enums of other crates, with many variants and more to come"
-)]
-
 use arrow::datatypes::{DataType, IntervalMonthDayNano, TimeUnit};
 use datafusion::{
     common::{DFSchema, Result, ScalarValue, tree_node::Transformed},

@@ -1,11 +1,6 @@
 //! Functions of arrays where DataFusion's give other answers than Spark's: nulls in arrays and for
 //! arrays, positions from zero, every element and not the first only.
 
-#![expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "enums of other crates, with many variants and more to come"
-)]
-
 use std::{cmp::Ordering, collections::HashSet, sync::Arc};
 
 use arrow::{

@@ -1,10 +1,5 @@
 //! `time_bucket(width, time [, origin])`: the start of the bucket that a time is in.
 
-#![expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "enums of other crates, with many variants and more to come"
-)]
-
 use std::sync::Arc;
 
 use arrow::{

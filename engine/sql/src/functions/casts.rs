@@ -5,11 +5,6 @@
 //! planner refuses what arrow cannot do. Once types are known, a call that arrow would answer alike is
 //! a cast again, which the optimizer knows more of.
 
-#![expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "enums of other crates, with many variants and more to come"
-)]
-
 use std::{fmt::Write, sync::Arc};
 
 use arrow::{

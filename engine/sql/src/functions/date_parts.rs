@@ -1,10 +1,5 @@
 //! `date_part(field, x)`, which EXTRACT is written with: fields of dates, timestamps and intervals.
 
-#![expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "enums of other crates, with many variants and more to come"
-)]
-
 use std::sync::Arc;
 
 use arrow::{

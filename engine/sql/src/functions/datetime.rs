@@ -1,10 +1,5 @@
 //! Spark's functions of dates and timestamps, in UTC and with Java's patterns.
 
-#![expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "enums of other crates, with many variants and more to come"
-)]
-
 use std::sync::Arc;
 
 use arrow::{

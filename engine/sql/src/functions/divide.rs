@@ -1,11 +1,6 @@
 //! Spark's `/`: doubles for integers, exact decimals with Spark's scale, an error for zero; and the
 //! other operations where a decimal would get more digits than there are.
 
-#![expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "enums of other crates, with many variants and more to come"
-)]
-
 use std::sync::Arc;
 
 use arrow::{

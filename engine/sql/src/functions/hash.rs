@@ -1,10 +1,5 @@
 //! `hash`: Murmur3 over columns as Spark computes it, so that keys keep their buckets.
 
-#![expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "an enum of another crate, with many variants and more to come"
-)]
-
 use std::sync::Arc;
 
 use arrow::{

@@ -3,11 +3,6 @@
 //! A lambda is computed over the elements of all rows of a batch, in portions where it captures wide columns;
 //! `aggregate` computes it once for each position, over the rows that have an element there.
 
-#![expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "enums of other crates, with many variants and more to come"
-)]
-
 use std::sync::Arc;
 
 use arrow::{

@@ -3,11 +3,6 @@
 //! While types are learnt, because DataFusion refuses most of these then. A literal beside a date or a
 //! timestamp becomes DataFusion's own, so that a plan says the same as without these types.
 
-#![expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "enums of other crates, with many variants and more to come"
-)]
-
 use arrow::datatypes::{DataType, IntervalMonthDayNano};
 use datafusion::{
     common::{DFSchema, Result, ScalarValue},

@@ -4,11 +4,6 @@
 //! interval of `make_interval` has both and days between. Spark's types also say which fields were
 //! written; here each is written with all of its fields.
 
-#![expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "enums of other crates, with many variants and more to come"
-)]
-
 use std::{fmt::Write as _, sync::Arc};
 
 use arrow::{

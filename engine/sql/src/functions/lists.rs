@@ -1,10 +1,5 @@
 //! Lists made ready for unnesting, which knows one way only: a row for each element.
 
-#![expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "enums of other crates, with many variants and more to come"
-)]
-
 use std::sync::Arc;
 
 use arrow::{

@@ -1,10 +1,5 @@
 //! Functions of numbers: logarithms that are null where there is none, `conv`, `format_number`.
 
-#![expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "an enum of another crate, with many variants and more to come"
-)]
-
 use std::sync::Arc;
 
 use arrow::{

@@ -4,11 +4,6 @@
 //! exact while there are at most sixteen times its accuracy of different values; behind that it tells
 //! values apart by their leading bits only ([`digest`]).
 
-#![expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "enums of other crates, with many variants and more to come"
-)]
-
 mod digest;
 
 use std::{mem::size_of_val, sync::Arc};

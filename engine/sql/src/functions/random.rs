@@ -4,11 +4,6 @@
 //! call gets a number, so that rules may copy an expression without making a second draw of it; the
 //! lowering puts a [`Draw`] in its place, which gives a row the same value whenever it runs again.
 
-#![expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "enums of other crates, with many variants and more to come"
-)]
-
 use std::sync::Arc;
 
 use arrow::datatypes::DataType;

@@ -1,11 +1,6 @@
 //! `round`, `bround`, and `ceil` and `floor` to a number of digits, with Spark's types: a decimal has as
 //! many digits behind the point as are left.
 
-#![expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "an enum of another crate, with many variants and more to come"
-)]
-
 use std::sync::Arc;
 
 use arrow::{

@@ -1,10 +1,5 @@
 //! `sequence(start, stop [, step])` of whole numbers, dates and timestamps.
 
-#![expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "enums of other crates, with many variants and more to come"
-)]
-
 use std::sync::Arc;
 
 use arrow::{

@@ -2,11 +2,6 @@
 //!
 //! Arguments are cast to the wanted types before; a null argument gives null.
 
-#![expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "enums of other crates, with many variants and more to come"
-)]
-
 use std::{
     hash::{Hash, Hasher},
     sync::Arc,

@@ -4,11 +4,6 @@
 //! nor on the number of workers; where Spark takes any of several most frequent values, the least is
 //! taken, and a histogram is made of all values at once.
 
-#![expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "enums of other crates, with many variants and more to come"
-)]
-
 use std::{collections::HashMap, mem::size_of_val, sync::Arc};
 
 use arrow::{

@@ -1,11 +1,6 @@
 //! `array[0]` is the first element for Spark, and an index outside fails; DataFusion counts from one.
 //! A text beside a number in arithmetic is a number.
 
-#![expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "enums of other crates, with many variants and more to come"
-)]
-
 use arrow::datatypes::DataType;
 use datafusion::{
     common::{DFSchema, Result},

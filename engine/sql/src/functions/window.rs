@@ -3,11 +3,6 @@
 //! In GROUP BY the first three become the time key of an aggregation; the lowering reads their
 //! arguments with [`time_window`]. Elsewhere a tumbling `window` is a plain function of one row.
 
-#![expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "enums of other crates, with many variants and more to come"
-)]
-
 use std::sync::Arc;
 
 use arrow::{

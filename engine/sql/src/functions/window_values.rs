@@ -1,10 +1,5 @@
 //! What windows are as values: a struct of two timestamps, in the zone of its column.
 
-#![expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "an enum of another crate, with many variants and more to come"
-)]
-
 use std::sync::Arc;
 
 use arrow::{

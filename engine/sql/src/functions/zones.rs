@@ -1,10 +1,5 @@
 //! Times between places: what a clock shows at an instant, and when it shows a time.
 
-#![expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "enums of other crates, with many variants and more to come"
-)]
-
 use std::sync::Arc;
 
 use arrow::{

@@ -4,11 +4,6 @@
 //! ([`rewrite::expression`]); on the way up, each name takes the spelling of the column that it means,
 //! or the expression of the alias that it means, or is an error at its place.
 
-#![expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "enums of other crates, with many variants and more to come"
-)]
-
 use std::ops::ControlFlow;
 
 use arrow::datatypes::DataType;

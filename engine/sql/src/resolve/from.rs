@@ -1,10 +1,5 @@
 //! FROM: every relation is planned, and a name takes its place.
 
-#![expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "enums of another crate, with many variants and more to come"
-)]
-
 use std::sync::Arc;
 
 use datafusion::{

@@ -1,10 +1,5 @@
 //! One SELECT: stars, generators, aliases and the scopes of its clauses.
 
-#![expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "enums of other crates, with many variants and more to come"
-)]
-
 use arrow::datatypes::DataType;
 use datafusion::{
     common::Column,

@@ -1,10 +1,5 @@
 //! A bare `window` in SELECT, HAVING and ORDER BY is the grouping expression of that name.
 
-#![expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "enums of other crates, with many variants and more to come"
-)]
-
 use std::{collections::HashMap, ops::ControlFlow};
 
 use datafusion::sql::sqlparser::ast::{

@@ -3,11 +3,6 @@
 //! `explode_outer` and `posexplode` change the list first, so that only one way of unnesting is left for
 //! the planner. What a generator makes depends on the type of its argument.
 
-#![expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "enums of other crates, with many variants and more to come"
-)]
-
 use arrow::datatypes::DataType;
 use datafusion::sql::sqlparser::{
     ast::{

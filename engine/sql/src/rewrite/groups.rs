@@ -1,10 +1,5 @@
 //! Aggregates with clauses of their own: WITHIN GROUP, and `grouping_id`.
 
-#![expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "enums of another crate, with many variants and more to come"
-)]
-
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{

@@ -1,10 +1,5 @@
 //! Literals of intervals: `INTERVAL '1-2' YEAR TO MONTH` is of months, `INTERVAL '1' DAY` of times.
 
-#![expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "enums of another crate, with many variants and more to come"
-)]
-
 use datafusion::sql::sqlparser::ast::{
     Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Interval, UnaryOperator, Value,
 };

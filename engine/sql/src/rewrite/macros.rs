@@ -2,11 +2,6 @@
 //!
 //! [`DEFINITIONS`] is written in SQL; a call's arguments take the places of the parameters.
 
-#![expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "enums of another crate, with many variants and more to come"
-)]
-
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::{

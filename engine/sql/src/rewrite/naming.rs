@@ -1,10 +1,5 @@
 //! The names that Spark gives to columns without one.
 
-#![expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "enums of other crates, with many variants and more to come"
-)]
-
 use std::collections::HashMap;
 
 use datafusion::sql::sqlparser::ast::{

@@ -1,11 +1,6 @@
 //! Units of time that stand where an expression would: `dateadd(DAY, 1, t)`, `timestampdiff(MONTH, a, b)`,
 //! `EXTRACT(SECOND FROM t)`.
 
-#![expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "an enum of another crate, with many variants and more to come"
-)]
-
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, CastKind, DataType, Expr, FunctionArguments, TimezoneInfo, Value,
 };

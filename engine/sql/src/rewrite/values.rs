@@ -1,10 +1,5 @@
 //! Literals, and operators whose meaning another expression has.
 
-#![expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "enums of another crate, with many variants and more to come"
-)]
-
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, CastKind, CeilFloorKind, DataType, ExactNumberInfo, Expr, TrimWhereField,
     UnaryOperator, Value,

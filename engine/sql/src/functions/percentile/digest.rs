@@ -34,10 +34,6 @@ const ALL_BITS: u32 = 64;
 const DOUBLE_BITS: u32 = 53;
 
 impl Numbering {
-    #[expect(
-        clippy::wildcard_enum_match_arm,
-        reason = "an enum of another crate, with many variants and more to come"
-    )]
     pub(super) fn of(data_type: &DataType) -> Numbering {
         match data_type {
             DataType::Int8
