@@ -16,7 +16,7 @@ use datafusion::sql::sqlparser::ast::{
 };
 use millstream_types::{Coded, Fault};
 
-use crate::{QueryText, SqlError, error::from_parser, rewrite::called, text};
+use crate::{QueryText, SqlError, calls::called, error::from_parser, text};
 use literal::value;
 pub use literal::{Literal, lit};
 

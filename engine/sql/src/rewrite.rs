@@ -4,11 +4,11 @@
 //! as the user wrote them. `first(x, true)` ignores nulls; `1e3` is a double.
 
 use datafusion::sql::sqlparser::ast::{
-    AccessExpr, BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList,
-    FunctionArguments, Ident, NullTreatment, ObjectName, Value,
+    AccessExpr, BinaryOperator, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident,
+    NullTreatment, ObjectName, Value,
 };
 
-use crate::{SqlError, functions::arrays::ZIP};
+use crate::{SqlError, calls::called, functions::arrays::ZIP};
 
 pub(crate) mod bare_windows;
 pub(crate) mod clauses;
@@ -272,26 +272,4 @@ fn zipped_names(expr: &mut Expr) {
         parts.extend([Expr::Value(name), value.clone()]);
     }
     *expr = called(ZIP, parts);
-}
-
-/// A call.
-pub(crate) fn called(name: &str, arguments: Vec<Expr>) -> Expr {
-    let args = arguments
-        .into_iter()
-        .map(|argument| FunctionArg::Unnamed(FunctionArgExpr::Expr(argument)))
-        .collect();
-    Expr::Function(Function {
-        name: ObjectName::from(vec![Ident::new(name)]),
-        uses_odbc_syntax: false,
-        parameters: FunctionArguments::None,
-        args: FunctionArguments::List(FunctionArgumentList {
-            duplicate_treatment: None,
-            args,
-            clauses: Vec::new(),
-        }),
-        filter: None,
-        null_treatment: None,
-        over: None,
-        within_group: Vec::new(),
-    })
 }

@@ -3,7 +3,7 @@
 use datafusion::sql::sqlparser::ast::{Expr, UnaryOperator, Value};
 
 use super::Column;
-use crate::rewrite::called;
+use crate::calls::called;
 
 /// A constant.
 #[must_use]

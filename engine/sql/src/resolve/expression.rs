@@ -19,12 +19,7 @@ use super::{
     Resolver,
     scope::{Found, Scope, field_named, same_name},
 };
-use crate::{
-    SqlError,
-    functions::fields::FIELDS,
-    rewrite::{self, called},
-    text::place,
-};
+use crate::{SqlError, calls::called, functions::fields::FIELDS, rewrite, text::place};
 
 /// A column of a SELECT that others may name.
 #[derive(Clone, Debug)]

@@ -17,7 +17,8 @@ use super::{
 };
 use crate::{
     SqlError,
-    rewrite::{bare_windows, called, clauses, generate, groups, naming, windows},
+    calls::called,
+    rewrite::{bare_windows, clauses, generate, groups, naming, windows},
     text::place,
     types::spark_name,
 };

@@ -100,7 +100,7 @@ fn generator(name: &str, mut arguments: Vec<Expr>) -> Option<Generated> {
         "stack" => stack(&arguments),
         "json_tuple" => {
             let fields = 0..arguments.len().checked_sub(1)?;
-            let tuple = super::called("json_tuple", arguments);
+            let tuple = crate::calls::called("json_tuple", arguments);
             let field = |nth: usize| field_of(tuple.clone(), &format!("c{nth}"));
             Some(Generated::Columns(fields.map(field).collect()))
         }
@@ -141,10 +141,10 @@ fn stack(arguments: &[Expr]) -> Option<Generated> {
             let name = Value::SingleQuotedString(name.clone()).with_empty_span();
             [Expr::Value(name), value.unwrap_or_else(null)]
         });
-        super::called("named_struct", parts.collect())
+        crate::calls::called("named_struct", parts.collect())
     };
     Some(Generated::Structs {
-        list: super::called("array", (0..rows).map(row).collect()),
+        list: crate::calls::called("array", (0..rows).map(row).collect()),
         fields,
         outer: false,
     })
@@ -248,16 +248,16 @@ fn with_type(expr: &mut Expr, type_of: &dyn Fn(&Expr) -> Option<DataType>) {
         ("explode" | "posexplode", DataType::Map(..)) => {}
         _ => return,
     }
-    *expr = super::called(&format!("{of_map}{outer}"), arguments);
+    *expr = crate::calls::called(&format!("{of_map}{outer}"), arguments);
 }
 
 fn call(name: &str, argument: Expr) -> Expr {
-    super::called(name, vec![argument])
+    crate::calls::called(name, vec![argument])
 }
 
 fn field_of(value: Expr, name: &str) -> Expr {
     let name = Value::SingleQuotedString(name.to_owned()).with_empty_span();
-    super::called("get_field", vec![value, Expr::Value(name)])
+    crate::calls::called("get_field", vec![value, Expr::Value(name)])
 }
 
 /// The columns that a generator makes, by these names if there are any.
@@ -397,13 +397,16 @@ fn list_view(factor: &TableFactor) -> Option<View> {
         }
         TableFactor::Function {
             name, args, alias, ..
-        } => (super::called(&name.to_string(), plain(args)?), alias),
+        } => (crate::calls::called(&name.to_string(), plain(args)?), alias),
         TableFactor::Table {
             name,
             args: Some(args),
             alias,
             ..
-        } => (super::called(&name.to_string(), plain(&args.args)?), alias),
+        } => (
+            crate::calls::called(&name.to_string(), plain(&args.args)?),
+            alias,
+        ),
         _ => return None,
     };
     if !is_generator(&generator) {

@@ -8,7 +8,7 @@ use datafusion::sql::sqlparser::ast::{
     VisitorMut,
 };
 
-use super::called;
+use crate::calls::called;
 use crate::{
     SqlError,
     functions::{ordered::ORDERED, percentile::DISC_DESC, statistics::GREATEST_MODE},

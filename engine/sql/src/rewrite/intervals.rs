@@ -4,7 +4,7 @@ use datafusion::sql::sqlparser::ast::{
     Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Interval, UnaryOperator, Value,
 };
 
-use super::called;
+use crate::calls::called;
 use crate::{
     ddl::parse_interval,
     functions::{

@@ -5,7 +5,8 @@ use datafusion::sql::sqlparser::ast::{
     BinaryOperator, CastKind, DataType, Expr, FunctionArguments, TimezoneInfo, Value,
 };
 
-use super::{called, generate};
+use super::generate;
+use crate::calls::called;
 use crate::functions::{
     date_parts::DATE_PART,
     intervals::{MICROS, TIMES},

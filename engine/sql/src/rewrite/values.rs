@@ -5,7 +5,7 @@ use datafusion::sql::sqlparser::ast::{
     UnaryOperator, Value,
 };
 
-use super::called;
+use crate::calls::called;
 use crate::{
     SqlError,
     functions::{

@@ -10,7 +10,7 @@ use datafusion::sql::sqlparser::ast::{
     ObjectName, Select, SelectItem, TableFactor, VisitMut, VisitorMut,
 };
 
-use super::called;
+use crate::calls::called;
 use crate::{SqlError, text::SparkSql};
 
 /// Takes the functions out of FROM.

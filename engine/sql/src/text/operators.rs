@@ -8,7 +8,7 @@ use datafusion::sql::sqlparser::{
     tokenizer::Token,
 };
 
-use crate::rewrite::called;
+use crate::calls::called;
 
 /// `trim(s)`, `trim(x, s)`, `trim([BOTH | LEADING | TRAILING] [x] FROM s)`: sqlparser has not all of them.
 pub(super) fn trim(parser: &mut Parser<'_>) -> Option<Result<Expr, ParserError>> {
