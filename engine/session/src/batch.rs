@@ -177,6 +177,8 @@ impl Session {
             mode: OutputMode::Append,
         })?;
         let epoch = sink.last_committed()?.map_or(Epoch(0), |last| last.next());
+        // What an INSERT that failed has left is discarded.
+        sink.begin(epoch)?;
         let mut encoder = sink.encoder();
         let mut count = 0;
         self.run_batch(plan, |rows| {
