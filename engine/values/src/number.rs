@@ -256,13 +256,16 @@ mod tests {
             }
         }
 
+        // Arrow writes a zero whose scale is negative with zeros behind it: `00`. Ours is `0`.
         #[test]
         fn decimals_are_those_of_arrow(value in -10_i128.pow(38) + 1..10_i128.pow(38), zeros in 0_u32..38, scale in -5_i8..=38) {
             for value in [value, value / 10_i128.pow(zeros)] {
                 let array = Decimal128Array::from(vec![value])
                     .with_precision_and_scale(38, scale)
                     .expect("a type");
-                prop_assert_eq!(text(|out| decimal(value, scale, out)), array.value_as_string(0));
+                let arrow = array.value_as_string(0);
+                let expected = if value == 0 && scale < 0 { "0" } else { &arrow };
+                prop_assert_eq!(text(|out| decimal(value, scale, out)), expected);
             }
         }
     }
