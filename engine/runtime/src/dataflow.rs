@@ -16,15 +16,19 @@ use millstream_operators::{
         epoch_operator,
     },
     error::OperatorError,
+    join::{ChangingJoin, Join, JoinSpec},
     late::LateRows,
     sort::{Limit, Sort},
     state::{Ownership, Snapshots},
     top::Top,
     watermark::{MarkRules, MarkState, StatisticsStream, watermark},
 };
-use millstream_types::{Epoch, OperatorId, SourceId};
+use millstream_types::{Epoch, OperatorId, SourceId, Watermark};
 use timely::{
-    dataflow::{Scope, operators::Concatenate},
+    dataflow::{
+        Scope,
+        operators::{Concatenate, vec::Map},
+    },
     worker::Worker,
 };
 
@@ -32,7 +36,7 @@ use crate::{
     ends::{self, Closing, Input, Output},
     intake::Intake,
     message::Said,
-    plan::{MarkPolicy, Node, NodeId, StreamPlan, columns_of, retracts},
+    plan::{MarkPolicy, Node, NodeId, StreamPlan, columns_of, mark_delay, retracts},
     restore::Seeds,
     shared::Shared,
     sinks::{Encoders, Port},
@@ -202,7 +206,16 @@ impl<'s> Builder<'s> {
                 spec,
             } => {
                 let input = parts.stream(*input)?;
-                self.aggregate(*operator, spec, input, marks.cloned())?
+                self.aggregate(*operator, spec, input, self.marks_of(node, marks))?
+            }
+            Node::Join {
+                inputs,
+                operator,
+                spec,
+            } => {
+                let [left, right] = *inputs;
+                let inputs = [parts.stream(left)?, parts.stream(right)?];
+                self.join(*operator, spec, inputs, self.marks_of(node, marks))?
             }
             Node::Sort {
                 input,
@@ -236,7 +249,8 @@ impl<'s> Builder<'s> {
                 let id = (OperatorId(u32::MAX), "LateRows");
                 let environment = &self.environment;
                 let late = LateRows::new(*time);
-                epoch_operator(id, self.scope, inputs, marks.cloned(), environment, late)
+                let marks = self.marks_of(node, marks);
+                epoch_operator(id, self.scope, inputs, marks, environment, late)
             }
             Node::Source(_) | Node::Chain { .. } | Node::Union { .. } => {
                 return self.stateless(node, parts);
@@ -278,6 +292,7 @@ impl<'s> Builder<'s> {
                 inputs.map(|inputs| self.scope.concatenate(inputs))
             }
             Node::Aggregate { .. }
+            | Node::Join { .. }
             | Node::Sort { .. }
             | Node::Limit { .. }
             | Node::Late { .. }
@@ -384,7 +399,7 @@ impl<'s> Builder<'s> {
             vec![(input, Routing::Local)],
             None,
             environment,
-            KeyRows::new(spec),
+            KeyRows::new(&spec.keys),
         );
         let (inputs, spec) = (vec![(rows, Routing::ByKey)], spec.clone());
         let (owned, snapshots) = (self.ownership, self.blueprint.snapshots);
@@ -400,6 +415,58 @@ impl<'s> Builder<'s> {
             let sessions = SessionAggregate::new(spec, seed, owned, snapshots)?;
             let id = (id, "SessionAggregate");
             epoch_operator(id, self.scope, inputs, marks, environment, sessions)
+        })
+    }
+
+    /// The marks that an operator goes by: those of the query, less what joins below it keep back.
+    fn marks_of(&self, node: &Node, marks: Option<&MarkStream<'s>>) -> Option<MarkStream<'s>> {
+        let nodes = &self.blueprint.plan.nodes;
+        let inputs: &[NodeId] = match node {
+            Node::Join { inputs, .. } => inputs,
+            Node::Union { inputs } => inputs,
+            Node::Chain { input, .. }
+            | Node::Sort { input, .. }
+            | Node::Limit { input, .. }
+            | Node::Late { input, .. }
+            | Node::Aggregate { input, .. }
+            | Node::Top { input, .. } => std::slice::from_ref(input),
+            Node::Source(_) => &[],
+        };
+        let delays = inputs.iter().map(|input| mark_delay(nodes, *input));
+        let delay = delays.max().unwrap_or(0);
+        let marks = marks.cloned()?;
+        if delay == 0 {
+            return Some(marks);
+        }
+        let behind = move |ms: i64| Watermark::from_ms(ms.saturating_sub(delay)).ms();
+        Some(marks.map(move |(evict, late)| (behind(evict), behind(late))))
+    }
+
+    fn join(
+        &self,
+        id: OperatorId,
+        spec: &JoinSpec,
+        inputs: [DeltaStream<'s>; 2],
+        marks: Option<MarkStream<'s>>,
+    ) -> Result<DeltaStream<'s>, OperatorError> {
+        let environment = &self.environment;
+        let keyed = inputs.into_iter().zip(&spec.sides).map(|(input, side)| {
+            let keys = KeyRows::new(&side.keys);
+            let inputs = vec![(input, Routing::Local)];
+            let name = (id, "KeyRows");
+            let rows = epoch_operator(name, self.scope, inputs, None, environment, keys);
+            (rows, Routing::ByKey)
+        });
+        let inputs: Vec<_> = keyed.collect();
+        let (seed, owned) = (self.seeds.get(&id), self.ownership);
+        let snapshots = self.blueprint.snapshots;
+        Ok(if spec.takes_back() {
+            let join = ChangingJoin::new(spec.clone(), seed, owned, snapshots)?;
+            let id = (id, "ChangingJoin");
+            epoch_operator(id, self.scope, inputs, marks, environment, join)
+        } else {
+            let join = Join::new(spec.clone(), seed, owned, snapshots)?;
+            epoch_operator((id, "Join"), self.scope, inputs, marks, environment, join)
         })
     }
 

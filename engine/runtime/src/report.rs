@@ -243,6 +243,7 @@ fn state_operators(plan: &StreamPlan, counted: &Counted) -> Vec<StateOperatorPro
                 Node::Limit { operator, .. } | Node::Top { operator, .. } => {
                     (operator, "globalLimit")
                 }
+                Node::Join { operator, .. } => (operator, "symmetricHashJoin"),
                 Node::Source(_)
                 | Node::Chain { .. }
                 | Node::Union { .. }

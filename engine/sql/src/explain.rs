@@ -9,6 +9,7 @@ use arrow::datatypes::{Schema, SchemaRef};
 use millstream_operators::{
     aggregate::{AggregateSpec, TimeKey},
     chain::{ChainSpec, Step},
+    join::JoinSpec,
     sort::SortColumn,
     top::TopSpec,
 };
@@ -115,6 +116,15 @@ fn describe(plan: &StreamPlan, node: NodeId) -> Description {
             details: top(spec),
             inputs: vec![*input],
         },
+        Node::Join {
+            inputs,
+            operator,
+            spec,
+        } => Description {
+            title: format!("{:?}Join #{}", spec.kind, operator.0),
+            details: join(spec),
+            inputs: inputs.to_vec(),
+        },
         Node::Aggregate {
             input,
             operator,
@@ -153,6 +163,49 @@ fn top(spec: &TopSpec) -> Vec<String> {
         "state: the first rows, in order"
     };
     details.push(held.to_owned());
+    details
+}
+
+fn join(spec: &JoinSpec) -> Vec<String> {
+    let name = |side: usize, column: usize| spec.sides[side].schema.field(column).name().clone();
+    let [left, right] = &spec.sides;
+    let keys: Vec<String> = left
+        .keys
+        .iter()
+        .zip(&right.keys)
+        .map(|(l, r)| format!("{} = {}", name(0, *l), name(1, *r)))
+        .collect();
+    let mut details = Vec::new();
+    if keys.is_empty() {
+        details.push(
+            "keys: none, so one worker compares every row with every other that is kept".to_owned(),
+        );
+    } else {
+        details.push(format!("keys: {}", keys.join(", ")));
+    }
+    if let Some(residual) = &spec.residual {
+        details.push(format!("condition: {}", residual.predicate));
+    }
+    for (number, (side, of)) in spec.sides.iter().zip(["left", "right"]).enumerate() {
+        if let Some(alone) = &side.alone {
+            details.push(format!("condition on the {of} side: {alone}"));
+        }
+        let until = match &side.expiry {
+            _ if spec.is_once => "until the end".to_owned(),
+            None => "never removed".to_owned(),
+            Some(expiry) => {
+                let time = name(number, expiry.column);
+                match expiry.shift_ms {
+                    0 => format!("removed when {time} <= watermark"),
+                    ms if ms < 0 => {
+                        format!("removed when {time} <= watermark - {}", delay(-ms))
+                    }
+                    ms => format!("removed when {time} <= watermark + {}", delay(ms)),
+                }
+            }
+        };
+        details.push(format!("state: rows of the {of} side, {until}"));
+    }
     details
 }
 

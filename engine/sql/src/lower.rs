@@ -53,6 +53,7 @@ use crate::{
 
 mod aggregate;
 mod constants;
+mod join;
 mod late;
 mod narrow;
 mod refuse;
@@ -188,6 +189,7 @@ impl Lowering<'_> {
             }
             LogicalPlan::Union(union) => self.union(union, above),
             LogicalPlan::Aggregate(aggregate) => self.aggregate(aggregate, above),
+            LogicalPlan::Join(join) => self.join(join),
             LogicalPlan::Sort(sort) => self.sort(sort, above),
             LogicalPlan::Limit(limit) => self.limit(limit, above),
             LogicalPlan::Unnest(unnest) => self.unnest(unnest, above),
@@ -415,6 +417,7 @@ impl Lowering<'_> {
             Node::Source(_) | Node::Late { .. } => None,
             Node::Chain { input, .. } | Node::Sort { input, .. } => self.state_below(*input),
             Node::Union { inputs } => inputs.iter().find_map(|input| self.state_below(*input)),
+            Node::Join { inputs, .. } => inputs.iter().find_map(|input| self.state_below(*input)),
         }
     }
 
@@ -465,6 +468,20 @@ fn refuse_lone_windows(expr: &Expr) -> Result<(), SqlError> {
     })
     .map_err(from_datafusion)?;
     refusal.map_or(Ok(()), Err)
+}
+
+/// An expression over the columns at some places, as one over those alone.
+fn moved(expr: Arc<dyn PhysicalExpr>, places: &[usize]) -> Result<Arc<dyn PhysicalExpr>, SqlError> {
+    expr.transform(|part| {
+        let column = part.downcast_ref::<Column>();
+        let place = column.and_then(|column| {
+            let place = places.iter().position(|place| *place == column.index())?;
+            Some(Arc::new(Column::new(column.name(), place)) as Arc<dyn PhysicalExpr>)
+        });
+        Ok(place.map_or_else(|| Transformed::no(Arc::clone(&part)), Transformed::yes))
+    })
+    .data()
+    .map_err(from_datafusion)
 }
 
 /// A column to carry the number of rows when no column is needed.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use datafusion::{
-    common::config::ConfigOptions,
+    common::{config::ConfigOptions, tree_node::TreeNode},
     logical_expr::LogicalPlan,
     optimizer::{
         Analyzer, Optimizer, OptimizerContext, OptimizerRule,
@@ -18,10 +18,12 @@ use datafusion::{
         decorrelate_predicate_subquery::DecorrelatePredicateSubquery,
         eliminate_duplicated_expr::EliminateDuplicatedExpr,
         extract_equijoin_predicate::ExtractEquijoinPredicate,
+        filter_null_join_keys::FilterNullJoinKeys,
         optimize_projections::OptimizeProjections,
         optimize_unions::OptimizeUnions,
         push_down_filter::PushDownFilter,
         replace_distinct_aggregate::ReplaceDistinctWithAggregate,
+        scalar_subquery_to_join::ScalarSubqueryToJoin,
         simplify_expressions::SimplifyExpressions,
     },
 };
@@ -319,9 +321,7 @@ impl Planner {
         first: u32,
         zone: &Zone,
     ) -> Result<LogicalPlan, SqlError> {
-        let context = OptimizerContext::new()
-            .without_query_execution_start_time()
-            .with_max_passes(PASSES_MAX);
+        let context = optimizer_context().with_max_passes(PASSES_MAX);
         number(logical, first)
             .and_then(|plan| {
                 self.analyzer
@@ -330,7 +330,26 @@ impl Planner {
             .and_then(|plan| on_clock(plan, zone))
             .and_then(guard)
             .and_then(|plan| self.optimizer.optimize(plan, &context, |_, _| {}))
+            .and_then(|plan| self.without_null_keys(plan, &context))
             .map_err(from_datafusion)
+    }
+
+    /// A row with a null key matches nothing: as in Spark it goes before it can move a watermark. Once,
+    /// when the keys of joins are known: the rule adds its filter each time that it runs.
+    fn without_null_keys(
+        &self,
+        plan: LogicalPlan,
+        context: &OptimizerContext,
+    ) -> datafusion::common::Result<LogicalPlan> {
+        if !plan.exists(|node| Ok(matches!(node, LogicalPlan::Join(_))))? {
+            return Ok(plan);
+        }
+        let once = optimizer_context()
+            .filter_null_keys(true)
+            .with_max_passes(1);
+        let filter = Optimizer::with_rules(vec![Arc::new(FilterNullJoinKeys::default())]);
+        let plan = filter.optimize(plan, &once, |_, _| {})?;
+        self.optimizer.optimize(plan, context, |_, _| {})
     }
 
     /// Gives an error its place, and its near names.
@@ -374,6 +393,16 @@ impl Planner {
     }
 }
 
+/// Subqueries become joins, and the clock is that of an epoch.
+fn optimizer_context() -> OptimizerContext {
+    let mut options = ConfigOptions::new();
+    options
+        .optimizer
+        .enable_physical_uncorrelated_scalar_subquery = false;
+    OptimizerContext::new_with_config_options(Arc::new(options))
+        .without_query_execution_start_time()
+}
+
 /// The rules, in their order. Left out on purpose: those that assume a finite input (limits,
 /// empty relations), common subexpressions (they would cross aggregations) and leaf extraction.
 fn rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
@@ -383,6 +412,7 @@ fn rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
         Arc::new(SimplifyExpressions::new()),
         Arc::new(ReplaceDistinctWithAggregate::new()),
         Arc::new(DecorrelatePredicateSubquery::new()),
+        Arc::new(ScalarSubqueryToJoin::new()),
         Arc::new(ExtractEquijoinPredicate::new()),
         Arc::new(EliminateDuplicatedExpr::new()),
         Arc::new(PushDownFilter::new()),

@@ -61,7 +61,9 @@ impl<'a> Speller<'a> {
                 None => format!("?.{idx}"),
             },
             Some(Node::Chain { spec, .. }) => self.before(node, spec.steps.len(), idx),
-            Some(Node::Aggregate { operator, .. }) => format!("#{}.{idx}", operator.0),
+            Some(Node::Aggregate { operator, .. } | Node::Join { operator, .. }) => {
+                format!("#{}.{idx}", operator.0)
+            }
             Some(
                 Node::Sort { input, .. }
                 | Node::Limit { input, .. }
@@ -127,7 +129,11 @@ impl<'a> Speller<'a> {
                 .flat_map(|input| self.conditions(*input))
                 .collect(),
             Some(
-                Node::Source(_) | Node::Late { .. } | Node::Top { .. } | Node::Aggregate { .. },
+                Node::Source(_)
+                | Node::Late { .. }
+                | Node::Top { .. }
+                | Node::Join { .. }
+                | Node::Aggregate { .. },
             )
             | None => Vec::new(),
         }
