@@ -5,11 +5,13 @@
 //! by slices of event time, and an index over them by key. When the watermark says that a row cannot
 //! match any more it goes, and, if the join owes it one, leaves with nulls beside it.
 //!
-//! Two operators share that: [`Join`] emits what is final, for rows that only come; [`ChangingJoin`]
-//! emits every change, for rows that may be taken back.
+//! Three operators share that: [`Join`] emits what is final, for rows that only come; [`ChangingJoin`]
+//! emits every change, for rows that may be taken back; [`Lookup`] keeps no rows of its stream, because
+//! the other side is a table that stands still.
 
 mod changing;
 mod joining;
+mod lookup;
 mod pairs;
 mod side;
 mod slots;
@@ -20,4 +22,5 @@ mod tests;
 
 pub use changing::ChangingJoin;
 pub use joining::Join;
+pub use lookup::{Lookup, StaticRows, StaticTable};
 pub use spec::{Expiry, JoinKind, JoinSpec, Residual, SideColumn, SideSpec};

@@ -1,6 +1,6 @@
 //! From a plan to one timely dataflow, the same on every worker.
 
-use std::{cell::Cell, rc::Rc, sync::Arc};
+use std::{cell::Cell, collections::BTreeMap, rc::Rc, sync::Arc};
 
 use millstream_connectors_api::{Decoder, SinkEncoder};
 use millstream_operators::{
@@ -16,7 +16,7 @@ use millstream_operators::{
         epoch_operator,
     },
     error::OperatorError,
-    join::{ChangingJoin, Join, JoinSpec},
+    join::{ChangingJoin, Join, JoinSpec, Lookup, StaticRows},
     late::LateRows,
     sort::{Limit, Sort},
     state::{Ownership, Snapshots},
@@ -58,6 +58,8 @@ pub(crate) struct Blueprint {
     pub(crate) query_seed: u64,
     /// Whether state will be asked for.
     pub(crate) snapshots: Snapshots,
+    /// Tables that stand still, by the place of the node that joins them.
+    pub(crate) statics: BTreeMap<usize, Arc<dyn StaticRows>>,
 }
 
 /// What a worker is built with and does not keep: decoders, one a source, encoders, one a sink, and
@@ -170,13 +172,13 @@ impl<'s> Builder<'s> {
         // All definitions make one mark, which stateful operators need: everything below them is
         // built first, whatever branch it is in.
         for (index, node) in plan.nodes.iter().enumerate() {
-            parts.streams[index] = self.stateless(node, &mut parts)?;
+            parts.streams[index] = self.stateless((index, node), &mut parts)?;
         }
         let marks = (!parts.statistics.is_empty())
             .then(|| self.marks(std::mem::take(&mut parts.statistics)));
         for (index, node) in plan.nodes.iter().enumerate() {
             if parts.streams[index].is_none() {
-                parts.streams[index] = self.stateful(node, &mut parts, marks.as_ref())?;
+                parts.streams[index] = self.stateful((index, node), &mut parts, marks.as_ref())?;
             }
         }
         if !parts.statistics.is_empty() {
@@ -194,7 +196,7 @@ impl<'s> Builder<'s> {
     /// Builds a node whose inputs are all there.
     fn stateful(
         &self,
-        node: &Node,
+        (index, node): (usize, &Node),
         parts: &mut Parts<'s>,
         marks: Option<&MarkStream<'s>>,
     ) -> Result<Option<DeltaStream<'s>>, OperatorError> {
@@ -252,8 +254,8 @@ impl<'s> Builder<'s> {
                 let marks = self.marks_of(node, marks);
                 epoch_operator(id, self.scope, inputs, marks, environment, late)
             }
-            Node::Source(_) | Node::Chain { .. } | Node::Union { .. } => {
-                return self.stateless(node, parts);
+            Node::Source(_) | Node::Chain { .. } | Node::Union { .. } | Node::Lookup { .. } => {
+                return self.stateless((index, node), parts);
             }
         }))
     }
@@ -261,7 +263,7 @@ impl<'s> Builder<'s> {
     /// Builds a node without state, if all its inputs are there.
     fn stateless(
         &self,
-        node: &Node,
+        (index, node): (usize, &Node),
         parts: &mut Parts<'s>,
     ) -> Result<Option<DeltaStream<'s>>, OperatorError> {
         Ok(match node {
@@ -290,6 +292,18 @@ impl<'s> Builder<'s> {
                     .map(|input| parts.streams[input.0].clone())
                     .collect();
                 inputs.map(|inputs| self.scope.concatenate(inputs))
+            }
+            Node::Lookup { input, spec, .. } => {
+                let rows = self.blueprint.statics.get(&index).cloned();
+                let rows =
+                    rows.ok_or_else(|| OperatorError::contract("a join has no static table"))?;
+                parts.streams[input.0].clone().map(|input| {
+                    let lookup = Lookup::new(spec.clone(), rows);
+                    // It holds nothing between epochs, so its name is of no account.
+                    let id = (OperatorId(u32::MAX), "Lookup");
+                    let inputs = vec![(input, Routing::Local)];
+                    epoch_operator(id, self.scope, inputs, None, &self.environment, lookup)
+                })
             }
             Node::Aggregate { .. }
             | Node::Join { .. }
@@ -428,6 +442,7 @@ impl<'s> Builder<'s> {
             | Node::Sort { input, .. }
             | Node::Limit { input, .. }
             | Node::Late { input, .. }
+            | Node::Lookup { input, .. }
             | Node::Aggregate { input, .. }
             | Node::Top { input, .. } => std::slice::from_ref(input),
             Node::Source(_) => &[],

@@ -127,6 +127,16 @@ pub enum Node {
         /// Which rows, and what leaves.
         spec: JoinSpec,
     },
+    /// Rows of a stream with those of a table that stands still: read at the start of the query, and again
+    /// in each epoch that finds it changed.
+    Lookup {
+        /// Where the rows of the stream come from: the left side of the join.
+        input: NodeId,
+        /// Which rows, and what leaves.
+        spec: JoinSpec,
+        /// What gives the right side, in one epoch.
+        table: Box<StreamPlan>,
+    },
     /// Groups and functions: partial aggregation, exchange, final aggregation.
     Aggregate {
         /// Where its rows come from.
@@ -187,6 +197,7 @@ impl StreamPlan {
             | Node::Sort { .. }
             | Node::Late { .. }
             | Node::Join { .. }
+            | Node::Lookup { .. }
             | Node::Top { .. } => false,
         })
     }
@@ -205,6 +216,7 @@ impl StreamPlan {
             | Node::Sort { .. }
             | Node::Limit { .. }
             | Node::Late { .. }
+            | Node::Lookup { .. }
             | Node::Top { .. } => false,
         })
     }
@@ -218,7 +230,7 @@ pub fn columns_of(sources: &[SourceNode], nodes: &[Node], node: NodeId) -> Schem
         Node::Chain { spec, .. } => spec.output.clone(),
         Node::Aggregate { spec, .. } => spec.output.clone(),
         Node::Top { spec, .. } => spec.schema.clone(),
-        Node::Join { spec, .. } => spec.output.clone(),
+        Node::Join { spec, .. } | Node::Lookup { spec, .. } => spec.output.clone(),
         Node::Limit { schema, .. } => schema.clone(),
         Node::Sort { input, .. } | Node::Late { input, .. } => columns_of(sources, nodes, *input),
         Node::Union { inputs } => inputs.first().map_or_else(
@@ -233,9 +245,10 @@ pub fn columns_of(sources: &[SourceNode], nodes: &[Node], node: NodeId) -> Schem
 pub fn retracts(nodes: &[Node], node: NodeId) -> bool {
     match &nodes[node.0] {
         Node::Source(_) | Node::Late { .. } => false,
-        Node::Chain { input, .. } | Node::Sort { input, .. } | Node::Limit { input, .. } => {
-            retracts(nodes, *input)
-        }
+        Node::Chain { input, .. }
+        | Node::Sort { input, .. }
+        | Node::Limit { input, .. }
+        | Node::Lookup { input, .. } => retracts(nodes, *input),
         Node::Union { inputs } => inputs.iter().any(|input| retracts(nodes, *input)),
         Node::Top { .. } => true,
         Node::Join { spec, .. } => spec.takes_back(),
@@ -257,6 +270,7 @@ pub fn mark_delay(nodes: &[Node], node: NodeId) -> i64 {
         | Node::Sort { input, .. }
         | Node::Limit { input, .. }
         | Node::Late { input, .. }
+        | Node::Lookup { input, .. }
         | Node::Aggregate { input, .. }
         | Node::Top { input, .. } => mark_delay(nodes, *input),
         Node::Union { inputs } => slowest(inputs),

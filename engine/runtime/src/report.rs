@@ -248,6 +248,7 @@ fn state_operators(plan: &StreamPlan, counted: &Counted) -> Vec<StateOperatorPro
                 | Node::Chain { .. }
                 | Node::Union { .. }
                 | Node::Late { .. }
+                | Node::Lookup { .. }
                 | Node::Sort { .. } => return None,
             };
             let report = counted.operators.get(operator).copied().unwrap_or_default();

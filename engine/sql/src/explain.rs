@@ -125,6 +125,11 @@ fn describe(plan: &StreamPlan, node: NodeId) -> Description {
             details: join(spec),
             inputs: inputs.to_vec(),
         },
+        Node::Lookup { input, spec, table } => Description {
+            title: format!("{:?}Join with a static table", spec.kind),
+            details: lookup(spec, table),
+            inputs: vec![*input],
+        },
         Node::Aggregate {
             input,
             operator,
@@ -166,7 +171,8 @@ fn top(spec: &TopSpec) -> Vec<String> {
     details
 }
 
-fn join(spec: &JoinSpec) -> Vec<String> {
+/// What must hold of the rows of a pair.
+fn pairing(spec: &JoinSpec) -> Vec<String> {
     let name = |side: usize, column: usize| spec.sides[side].schema.field(column).name().clone();
     let [left, right] = &spec.sides;
     let keys: Vec<String> = left
@@ -177,19 +183,42 @@ fn join(spec: &JoinSpec) -> Vec<String> {
         .collect();
     let mut details = Vec::new();
     if keys.is_empty() {
-        details.push(
-            "keys: none, so one worker compares every row with every other that is kept".to_owned(),
-        );
+        details.push("keys: none, so every row is compared with every other".to_owned());
     } else {
         details.push(format!("keys: {}", keys.join(", ")));
     }
     if let Some(residual) = &spec.residual {
         details.push(format!("condition: {}", residual.predicate));
     }
-    for (number, (side, of)) in spec.sides.iter().zip(["left", "right"]).enumerate() {
+    for (side, of) in spec.sides.iter().zip(["left", "right"]) {
         if let Some(alone) = &side.alone {
             details.push(format!("condition on the {of} side: {alone}"));
         }
+    }
+    details
+}
+
+fn lookup(spec: &JoinSpec, table: &StreamPlan) -> Vec<String> {
+    let mut details = pairing(spec);
+    let tables: Vec<&str> = table
+        .sources
+        .iter()
+        .map(|source| source.table.as_str())
+        .collect();
+    details.push(format!(
+        "static: {}, read again in an epoch that finds it changed",
+        tables.join(", ")
+    ));
+    details
+}
+
+fn join(spec: &JoinSpec) -> Vec<String> {
+    let name = |side: usize, column: usize| spec.sides[side].schema.field(column).name().clone();
+    let mut details = pairing(spec);
+    if spec.sides[0].keys.is_empty() {
+        details.push("state: all of it on one worker".to_owned());
+    }
+    for (number, (side, of)) in spec.sides.iter().zip(["left", "right"]).enumerate() {
         let until = match &side.expiry {
             _ if spec.is_once => "until the end".to_owned(),
             None => "never removed".to_owned(),

@@ -69,6 +69,7 @@ pub(crate) fn identity(
             | Node::Chain { .. }
             | Node::Union { .. }
             | Node::Late { .. }
+            | Node::Lookup { .. }
             | Node::Sort { .. } => {}
         }
     }

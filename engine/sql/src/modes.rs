@@ -91,6 +91,7 @@ fn refusal(plan: &StreamPlan, mode: OutputMode, check_chains: bool) -> Option<Re
             | Node::Limit { .. }
             | Node::Late { .. }
             | Node::Join { .. }
+            | Node::Lookup { .. }
             | Node::Top { .. } => None,
         })
         .collect();
@@ -147,6 +148,8 @@ fn is_refused_below(plan: &StreamPlan, mode: OutputMode) -> bool {
         }
         // Made for `changes`: what is not final there may never be elsewhere.
         Node::Join { spec, .. } => mode != OutputMode::Changes && !is_final(spec),
+        // In `changes` a table that stands still has nothing above rows that are taken back.
+        Node::Lookup { input, .. } => mode == OutputMode::Changes && may_change(plan, *input),
         Node::Source(_) | Node::Chain { .. } | Node::Union { .. } | Node::Late { .. } => false,
     })
 }
@@ -170,6 +173,7 @@ fn outer_join(plan: &StreamPlan, mode: OutputMode) -> Option<&'static str> {
         | Node::Sort { .. }
         | Node::Limit { .. }
         | Node::Late { .. }
+        | Node::Lookup { .. }
         | Node::Aggregate { .. }
         | Node::Top { .. } => false,
     });
@@ -192,6 +196,7 @@ fn is_chained(plan: &StreamPlan) -> bool {
         | Node::Sort { .. }
         | Node::Limit { .. }
         | Node::Late { .. }
+        | Node::Lookup { .. }
         | Node::Top { .. } => false,
     })
 }
@@ -209,6 +214,7 @@ fn reads_clock_above_changes(plan: &StreamPlan) -> bool {
         | Node::Limit { .. }
         | Node::Late { .. }
         | Node::Join { .. }
+        | Node::Lookup { .. }
         | Node::Top { .. } => false,
     })
 }
@@ -221,9 +227,10 @@ fn may_change(plan: &StreamPlan, node: NodeId) -> bool {
             spec.kind != JoinKind::Inner || inputs.iter().any(|input| may_change(plan, *input))
         }
         Node::Source(_) | Node::Late { .. } => false,
-        Node::Chain { input, .. } | Node::Sort { input, .. } | Node::Limit { input, .. } => {
-            may_change(plan, *input)
-        }
+        Node::Chain { input, .. }
+        | Node::Sort { input, .. }
+        | Node::Limit { input, .. }
+        | Node::Lookup { input, .. } => may_change(plan, *input),
         Node::Union { inputs } => inputs.iter().any(|input| may_change(plan, *input)),
     }
 }
@@ -236,6 +243,7 @@ fn reaches_state(plan: &StreamPlan, node: NodeId) -> bool {
         | Node::Sort { input, .. }
         | Node::Limit { input, .. }
         | Node::Late { input, .. }
+        | Node::Lookup { input, .. }
         | Node::Top { input, .. } => reaches_state(plan, *input),
         Node::Union { inputs } => inputs.iter().any(|input| reaches_state(plan, *input)),
         Node::Join { inputs, .. } => inputs.iter().any(|input| reaches_state(plan, *input)),

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use arrow::{array::RecordBatch, datatypes::SchemaRef};
+use arrow::datatypes::SchemaRef;
 use datafusion::{
     common::{config::ConfigOptions, tree_node::TreeNode},
     logical_expr::LogicalPlan,
@@ -33,7 +33,7 @@ use millstream_values::zone::Zone;
 
 use crate::{
     Catalog, QueryText, SqlError, Table,
-    catalog::Entry,
+    catalog::{Entry, RowsTable},
     error::from_datafusion,
     folding::FoldArithmetic,
     functions::{
@@ -72,6 +72,7 @@ pub struct Planner {
     options: ConfigOptions,
     analyzer: Analyzer,
     optimizer: Optimizer,
+    rows: RowsTable,
 }
 
 impl Default for Planner {
@@ -97,7 +98,15 @@ impl Planner {
                 Arc::new(TypeCoercion::new()),
             ]),
             optimizer: Optimizer::with_rules(rules()),
+            rows: |_rows| Err(SqlError::unsupported("a table of constant rows")),
         }
+    }
+
+    /// The same planner, with what makes tables of the constant rows in batches and beside streams.
+    #[must_use]
+    pub fn with_rows(mut self, rows: RowsTable) -> Planner {
+        self.rows = rows;
+        self
     }
 
     /// All functions, for `millstream functions`.
@@ -272,7 +281,7 @@ impl Planner {
         };
         let optimized = self.optimize_from(logical, 0, &settings.zone)?;
         let lowered = |mode| {
-            let reads = (settings, lower::Reads::Streams);
+            let reads = (settings, lower::Reads::Streams(self.rows));
             let plan = lower::lower(&optimized, late.as_ref(), mode, reads)?;
             modes::check(&plan, settings.check_correctness)?;
             Ok(plan)
@@ -281,8 +290,8 @@ impl Planner {
         lowered(mode)
     }
 
-    /// Plans a query over what is there now: tables of mode batch, and constant rows, of which `rows` makes
-    /// tables. It is to run in one epoch, after which all that it gave is its result, in order if it has one.
+    /// Plans a query over what is there now: tables of mode batch, and constant rows. It is
+    /// to run in one epoch, after which all that it gave is its result, in order if it has one.
     ///
     /// # Errors
     /// Types that do not fit, and what operators cannot do.
@@ -290,10 +299,9 @@ impl Planner {
         &self,
         logical: LogicalPlan,
         settings: &PlanSettings,
-        rows: &dyn Fn(RecordBatch) -> Result<Arc<Table>, SqlError>,
     ) -> Result<StreamPlan, SqlError> {
         let optimized = self.optimize(logical)?;
-        let reads = (settings, lower::Reads::Batches(rows));
+        let reads = (settings, lower::Reads::Batches(self.rows));
         lower::lower(&optimized, None, OutputMode::Changes, reads)
     }
 

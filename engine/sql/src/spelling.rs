@@ -24,6 +24,7 @@ use datafusion::{
 use millstream_operators::{
     chain::Step,
     draw::{Draw, DrawSeed},
+    join::SideColumn,
 };
 use millstream_runtime::plan::{Node, NodeId, SourceNode};
 use xxhash_rust::xxh3::xxh3_64;
@@ -77,6 +78,14 @@ impl<'a> Speller<'a> {
                     .collect();
                 short(format!("union({})", all.join(", ")))
             }
+            Some(Node::Lookup { input, spec, table }) => match spec.columns.get(idx) {
+                Some(SideColumn { side: 0, column }) => self.column(*input, *column),
+                Some(SideColumn { column, .. }) => {
+                    let of = Speller::new(&table.sources, &table.nodes);
+                    format!("static.{}", of.column(table.output, *column))
+                }
+                None => format!("?.{idx}"),
+            },
             None => format!("?.{idx}"),
         }
     }
@@ -123,7 +132,9 @@ impl<'a> Speller<'a> {
                 }
                 all
             }
-            Some(Node::Sort { input, .. } | Node::Limit { input, .. }) => self.conditions(*input),
+            Some(
+                Node::Sort { input, .. } | Node::Limit { input, .. } | Node::Lookup { input, .. },
+            ) => self.conditions(*input),
             Some(Node::Union { inputs }) => inputs
                 .iter()
                 .flat_map(|input| self.conditions(*input))

@@ -84,7 +84,7 @@ impl Identity {
     }
 
     /// The slots of some rows, which are taken out; none for a row that is not kept.
-    fn take(&mut self, rows: &RecordBatch, side: &mut Side) -> Result<Vec<u32>> {
+    fn take(&mut self, rows: &RecordBatch, side: &Side) -> Result<Vec<u32>> {
         let encoded = self.codec.encode(rows.columns())?;
         let mut found = Vec::with_capacity(rows.num_rows());
         for row in &encoded {
@@ -359,7 +359,7 @@ impl ChangingJoin {
         let identity = self.identities[port].as_mut().ok_or_else(|| {
             OperatorError::contract("a row is taken back of a side where rows only come")
         })?;
-        let mut gone = identity.take(&rows, &mut self.sides[port])?;
+        let mut gone = identity.take(&rows, &self.sides[port])?;
         if gone.contains(&NONE) {
             // One that the watermark has closed before is no longer there to go.
             if self.spec.sides[port].expiry.is_none() {

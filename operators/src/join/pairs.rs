@@ -89,7 +89,7 @@ impl Pairs {
         &self,
         port: usize,
         (batch, mut rows): (&RecordBatch, Vec<u32>),
-        (other, mut slots): (&mut Side, Vec<u32>),
+        (other, mut slots): (&Side, Vec<u32>),
     ) -> Result<Matched> {
         let mut columns = gather(&self.deciding, port, (batch, &rows), (other, &slots))?;
         let mut mask = self.equal_keys(&columns, rows.len())?;
@@ -123,7 +123,7 @@ impl Pairs {
         &self,
         port: usize,
         batch: &RecordBatch,
-        other: &mut Side,
+        other: &Side,
         matched: &Matched,
     ) -> Result<RecordBatch> {
         let known = |wanted: &SideColumn| self.deciding.iter().position(|known| known == wanted);
@@ -187,7 +187,7 @@ fn gather(
     wanted: &[SideColumn],
     port: usize,
     (batch, rows): (&RecordBatch, &[u32]),
-    (other, slots): (&mut Side, &[u32]),
+    (other, slots): (&Side, &[u32]),
 ) -> Result<Vec<ArrayRef>> {
     let of_other: Vec<usize> = wanted
         .iter()

@@ -98,8 +98,6 @@ pub(super) struct Side {
     saved: Vec<u32>,
     piece_schema: SchemaRef,
     bytes: usize,
-    /// Scratch: the number of a batch among those that are gathered from.
-    ordinal: Vec<u32>,
 }
 
 impl std::fmt::Debug for Side {
@@ -135,7 +133,6 @@ impl Side {
             saved: Vec::new(),
             piece_schema: Arc::new(Schema::new(fields)),
             bytes: 0,
-            ordinal: Vec::new(),
         }
     }
 
@@ -381,21 +378,18 @@ impl Side {
     }
 
     /// Some columns of the rows at some slots.
-    pub(super) fn gather(&mut self, columns: &[usize], slots: &[u32]) -> Result<Vec<ArrayRef>> {
-        self.ordinal.resize(self.batches.len(), NONE);
+    pub(super) fn gather(&self, columns: &[usize], slots: &[u32]) -> Result<Vec<ArrayRef>> {
+        let mut ordinals = vec![NONE; self.batches.len()];
         let mut from: Vec<u32> = Vec::new();
         let mut places: Vec<(usize, usize)> = Vec::with_capacity(slots.len());
         for slot in slots {
             let Place { batch, row } = self.slots.place(*slot);
-            let ordinal = &mut self.ordinal[batch as usize];
+            let ordinal = &mut ordinals[batch as usize];
             if *ordinal == NONE {
                 *ordinal = u32::try_from(from.len()).unwrap_or(NONE);
                 from.push(batch);
             }
             places.push((*ordinal as usize, row as usize));
-        }
-        for batch in &from {
-            self.ordinal[*batch as usize] = NONE;
         }
         let gone = || OperatorError::contract("a slot of a join is of a batch that is gone");
         let batches = from
@@ -427,7 +421,7 @@ impl Side {
     }
 
     /// Whole rows at some slots.
-    pub(super) fn rows(&mut self, slots: &[u32]) -> Result<RecordBatch> {
+    pub(super) fn rows(&self, slots: &[u32]) -> Result<RecordBatch> {
         let all: Vec<usize> = (0..self.spec.schema.fields().len()).collect();
         let columns = self.gather(&all, slots)?;
         let options = RecordBatchOptions::new().with_row_count(Some(slots.len()));
@@ -594,14 +588,15 @@ impl Side {
 
     /// The key hashes of some rows.
     pub(super) fn hashes(&self, rows: &RecordBatch) -> Result<Vec<u64>> {
-        let keys: Vec<ArrayRef> = self
-            .spec
-            .keys
-            .iter()
-            .map(|key| rows.column(*key).clone())
-            .collect();
-        hash_keys(0, &keys, rows.num_rows())
+        hashes(rows, &self.spec.keys)
     }
+}
+
+/// The hashes of some rows by their key columns.
+pub(super) fn hashes(rows: &RecordBatch, keys: &[usize]) -> Result<Vec<u64>> {
+    let columns = keys.iter().map(|key| rows.column(*key).clone());
+    let keys: Vec<ArrayRef> = columns.collect();
+    hash_keys(0, &keys, rows.num_rows())
 }
 
 /// The rows of a batch that are left.

@@ -10,7 +10,7 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use datafusion::{
     common::{DFSchema, JoinType, NullEquality, ScalarValue, tree_node::TreeNode},
     logical_expr::{
-        BinaryExpr, Expr, Join, Operator,
+        BinaryExpr, Expr, Join, LogicalPlan, Operator,
         utils::{conjunction, split_conjunction_owned},
     },
     physical_expr::{PhysicalExpr, expressions::Column},
@@ -20,7 +20,10 @@ use millstream_runtime::plan::{Node, NodeId, retracts};
 use millstream_types::{OperatorId, OutputMode};
 
 use super::{Above, Lowering, Mark, Reads, Stream, arrow_schema, refuse};
-use crate::{SqlError, error::from_datafusion, functions::window::window_end};
+use crate::{
+    PlanSettings, SqlError, catalog::RowsTable, error::from_datafusion,
+    functions::window::window_end, provider::is_streaming,
+};
 
 /// Microseconds of event time that are kept together, at least.
 const SLICE_MIN: i64 = 1_000_000;
@@ -59,72 +62,155 @@ impl Half {
     }
 }
 
-impl Lowering<'_> {
-    pub(super) fn join(&mut self, join: &Join) -> Result<Stream, SqlError> {
-        let (kind, is_swapped) = kind(join)?;
-        let mut sides = [&join.left, &join.right];
-        let (left_keys, right_keys): (Vec<Expr>, Vec<Expr>) = join.on.iter().cloned().unzip();
-        let mut keys = [left_keys, right_keys];
+/// A join with its sides in the order of the operator: a table that stands still is on the right.
+struct Sides<'j> {
+    kind: JoinKind,
+    plans: [&'j LogicalPlan; 2],
+    keys: [Vec<Expr>; 2],
+    /// The sides whose columns leave, in the order of the query.
+    given: Vec<usize>,
+}
+
+impl Sides<'_> {
+    fn new(join: &Join, kind: JoinKind, is_swapped: bool) -> Sides<'_> {
+        let mut plans = [join.left.as_ref(), join.right.as_ref()];
+        let (left, right) = join.on.iter().cloned().unzip();
+        let mut keys = [left, right];
+        let mut given = if kind.gives_pairs() {
+            vec![0, 1]
+        } else {
+            vec![0]
+        };
         if is_swapped {
-            sides.reverse();
+            plans.reverse();
             keys.reverse();
+            given.reverse();
         }
-        let [left_keys, right_keys] = keys;
-        let left = self.node(sides[0], Above::State)?;
-        let right = self.node(sides[1], Above::State)?;
-        let both = left.schema.join(&right.schema).map_err(from_datafusion)?;
-        let conditions = Conditions::new(join.filter.as_ref(), [&left.schema, &right.schema])?;
-        let [alone_left, alone_right] = conditions.alone;
-        let halves = [
-            Half::new(left, left_keys, alone_left),
-            Half::new(right, right_keys, alone_right),
-        ];
-        let expiries = self.expiries(&halves, &conditions.both)?;
+        Sides {
+            kind,
+            plans,
+            keys,
+            given,
+        }
+    }
+}
+
+impl Lowering {
+    pub(super) fn join(&mut self, join: &Join) -> Result<Stream, SqlError> {
+        if join.null_aware {
+            return Err(refuse::not_in());
+        }
+        let streams = [&join.left, &join.right].map(|side| is_streaming(side));
+        match (self.reads, streams) {
+            (Reads::Streams(rows), [true, false] | [false, true]) => {
+                let (kind, is_swapped) = static_kind(join, streams[0])?;
+                self.lookup(join, Sides::new(join, kind, is_swapped), rows)
+            }
+            (Reads::Streams(_) | Reads::Batches(_), _) => {
+                let (kind, is_swapped) = kind(join)?;
+                self.both(join, Sides::new(join, kind, is_swapped))
+            }
+        }
+    }
+
+    /// A join whose sides both come row by row.
+    fn both(&mut self, join: &Join, sides: Sides<'_>) -> Result<Stream, SqlError> {
+        let kind = sides.kind;
+        let left = self.node(sides.plans[0], Above::State)?;
+        let right = self.node(sides.plans[1], Above::State)?;
+        let Parts { halves, both } = Parts::new(join, left, right, sides.keys)?;
+        let expiries = self.expiries(&halves, &both)?;
         let is_once = matches!(self.reads, Reads::Batches(_));
         let changes = self.mode == OutputMode::Changes && !is_once;
         if !is_once && !changes {
             check_final(join, kind, &expiries)?;
         }
-        let widths = [0, 1].map(|side: usize| halves[side].stream.schema.fields().len());
-        let marks: Vec<Vec<Option<Mark>>> = halves
-            .iter()
-            .map(|half| half.stream.marks.clone())
-            .collect();
-        let residual = self.residual(conditions.both, &both, widths[0])?;
+        let marks = halves.each_ref().map(|half| half.stream.marks.clone());
+        let residual = self.residual(both, &halves)?;
         let [left, right] = halves;
         let [left_expiry, right_expiry] = expiries;
         let (left, left_side) = self.half(left, left_expiry)?;
         let (right, right_side) = self.half(right, right_expiry)?;
-        let given: &[usize] = if kind.gives_pairs() { &[0, 1] } else { &[0] };
-        let columns = given.iter().flat_map(|side| {
-            (0..widths[*side]).map(|column| SideColumn {
-                side: *side,
-                column,
-            })
-        });
         let spec = JoinSpec {
             kind,
             sides: [left_side, right_side],
             nulls_match: join.null_equality == NullEquality::NullEqualsNull,
             residual,
-            columns: columns.collect(),
+            columns: given(&sides.given, &marks),
             output: arrow_schema(&join.schema),
             changes,
             is_once,
         };
         let operator = OperatorId(self.operators);
         self.operators += 1;
-        let base = self.push(Node::Join {
-            inputs: [left, right],
+        let inputs = [left, right];
+        let node = Node::Join {
+            inputs,
             operator,
             spec,
-        });
-        Ok(Stream {
-            base,
+        };
+        Ok(self.joined(join, node, &sides.given, &marks))
+    }
+
+    /// A join of a stream, on the left, with a table that stands still.
+    fn lookup(
+        &mut self,
+        join: &Join,
+        sides: Sides<'_>,
+        rows: RowsTable,
+    ) -> Result<Stream, SqlError> {
+        let left = self.node(sides.plans[0], Above::State)?;
+        let mut table = Lowering::new(Reads::Batches(rows), OutputMode::Changes);
+        let right = table.node(sides.plans[1], Above::Nothing)?;
+        let Parts { halves, both } = Parts::new(join, left, right, sides.keys)?;
+        let marks = halves.each_ref().map(|half| half.stream.marks.clone());
+        let residual = self.residual(both, &halves)?;
+        let [left, right] = halves;
+        let (input, left_side) = self.half(left, None)?;
+        if left_side.retracting {
+            return Err(refuse::static_changes());
+        }
+        let (output, right_side) = table.half(right, None)?;
+        let schema = Arc::clone(&right_side.schema);
+        let table = table.finish(output, None, schema, &PlanSettings::default());
+        let spec = JoinSpec {
+            kind: sides.kind,
+            sides: [
+                SideSpec {
+                    late: None,
+                    ..left_side
+                },
+                right_side,
+            ],
+            nulls_match: join.null_equality == NullEquality::NullEqualsNull,
+            residual,
+            columns: given(&sides.given, &marks),
+            output: arrow_schema(&join.schema),
+            changes: false,
+            is_once: false,
+        };
+        let node = Node::Lookup {
+            input,
+            spec,
+            table: Box::new(table),
+        };
+        Ok(self.joined(join, node, &sides.given, &marks))
+    }
+
+    /// The rows that leave a join.
+    fn joined(
+        &mut self,
+        join: &Join,
+        node: Node,
+        given: &[usize],
+        marks: &[Vec<Option<Mark>>; 2],
+    ) -> Stream {
+        Stream {
+            base: self.push(node),
             steps: Vec::new(),
             schema: Arc::clone(&join.schema),
             marks: given.iter().flat_map(|side| marks[*side].clone()).collect(),
-        })
+        }
     }
 
     /// The chain of one side, which computes its keys and its times, and the side itself.
@@ -279,12 +365,10 @@ impl Lowering<'_> {
     }
 
     /// The condition on pairs, over the columns that it names.
-    fn residual(
-        &self,
-        both: Vec<Expr>,
-        schema: &DFSchema,
-        left: usize,
-    ) -> Result<Option<Residual>, SqlError> {
+    fn residual(&self, both: Vec<Expr>, halves: &[Half; 2]) -> Result<Option<Residual>, SqlError> {
+        let [left, right] = halves.each_ref().map(|half| &half.stream.schema);
+        let schema = &left.join(right).map_err(from_datafusion)?;
+        let left = left.fields().len();
         let Some(condition) = conjunction(both) else {
             return Ok(None);
         };
@@ -337,40 +421,49 @@ fn check_final(
     Err(refuse::unbounded_join(join.join_type))
 }
 
-/// Conditions of a join beside its keys.
-struct Conditions {
-    /// Those on one side alone.
-    alone: [Option<Expr>; 2],
-    /// Those on both.
+/// The columns that leave, of sides with so many.
+fn given(sides: &[usize], columns: &[Vec<Option<Mark>>; 2]) -> Vec<SideColumn> {
+    let of = |side: usize| (0..columns[side].len()).map(move |column| SideColumn { side, column });
+    sides.iter().flat_map(|side| of(*side)).collect()
+}
+
+/// The sides of a join with their keys and conditions.
+struct Parts {
+    halves: [Half; 2],
+    /// Conditions on both sides, beside the keys.
     both: Vec<Expr>,
 }
 
-impl Conditions {
-    fn new(filter: Option<&Expr>, schemas: [&DFSchema; 2]) -> Result<Conditions, SqlError> {
+impl Parts {
+    fn new(
+        join: &Join,
+        left: Stream,
+        right: Stream,
+        [left_keys, right_keys]: [Vec<Expr>; 2],
+    ) -> Result<Parts, SqlError> {
         let mut alone: [Vec<Expr>; 2] = [Vec::new(), Vec::new()];
         let mut both = Vec::new();
-        for condition in filter
-            .cloned()
-            .map(split_conjunction_owned)
-            .unwrap_or_default()
-        {
+        let conditions = join.filter.clone().map(split_conjunction_owned);
+        for condition in conditions.unwrap_or_default() {
             let columns = condition.column_refs();
-            let is_of = |side: usize| {
-                !columns.is_empty()
-                    && columns
-                        .iter()
-                        .all(|column| schemas[side].index_of_column(column).is_ok())
+            let is_of = |schema: &DFSchema| {
+                let mut columns = columns.iter();
+                columns.len() > 0 && columns.all(|column| schema.index_of_column(column).is_ok())
             };
-            if is_of(0) {
+            if is_of(&left.schema) {
                 alone[0].push(condition);
-            } else if is_of(1) {
+            } else if is_of(&right.schema) {
                 alone[1].push(condition);
             } else {
                 both.push(condition);
             }
         }
-        Ok(Conditions {
-            alone: alone.map(conjunction),
+        let [alone_left, alone_right] = alone.map(conjunction);
+        Ok(Parts {
+            halves: [
+                Half::new(left, left_keys, alone_left),
+                Half::new(right, right_keys, alone_right),
+            ],
             both,
         })
     }
@@ -445,9 +538,6 @@ fn micros(value: &ScalarValue) -> Option<i64> {
 
 /// What kind of join, and whether its sides change places.
 fn kind(join: &Join) -> Result<(JoinKind, bool), SqlError> {
-    if join.null_aware {
-        return Err(refuse::not_in());
-    }
     Ok(match join.join_type {
         JoinType::Inner => (JoinKind::Inner, false),
         JoinType::Left => (JoinKind::Left, false),
@@ -457,10 +547,21 @@ fn kind(join: &Join) -> Result<(JoinKind, bool), SqlError> {
         JoinType::LeftAnti => (JoinKind::LeftAnti, false),
         JoinType::RightSemi => (JoinKind::LeftSemi, true),
         JoinType::RightAnti => (JoinKind::LeftAnti, true),
-        JoinType::LeftMark | JoinType::RightMark => {
-            return Err(SqlError::unsupported(
-                "EXISTS or IN with a subquery inside OR or CASE",
-            ));
-        }
+        JoinType::LeftMark | JoinType::RightMark => return Err(refuse::mark_join()),
+    })
+}
+
+/// The same where one side stands still: no row of it can be known to match nothing.
+fn static_kind(join: &Join, streams_left: bool) -> Result<(JoinKind, bool), SqlError> {
+    Ok(match (join.join_type, streams_left) {
+        (JoinType::Inner, streams_left) => (JoinKind::Inner, !streams_left),
+        (JoinType::Left, true) => (JoinKind::Left, false),
+        (JoinType::Right, false) => (JoinKind::Left, true),
+        (JoinType::LeftSemi, true) => (JoinKind::LeftSemi, false),
+        (JoinType::RightSemi, false) => (JoinKind::LeftSemi, true),
+        (JoinType::LeftAnti, true) => (JoinKind::LeftAnti, false),
+        (JoinType::RightAnti, false) => (JoinKind::LeftAnti, true),
+        (JoinType::LeftMark | JoinType::RightMark, _) => return Err(refuse::mark_join()),
+        (other, streams_left) => return Err(refuse::static_join(other, streams_left)),
     })
 }

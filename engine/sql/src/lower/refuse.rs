@@ -114,6 +114,48 @@ pub(super) fn set_join(join: JoinType) -> SqlError {
     }
 }
 
+/// EXISTS or IN that is not a condition of its own.
+pub(super) fn mark_join() -> SqlError {
+    SqlError::unsupported("EXISTS or IN with a subquery inside OR or CASE")
+}
+
+/// A join that would have to say which rows of a static table match nothing, before the stream ends.
+pub(super) fn static_join(join: JoinType, streams_left: bool) -> SqlError {
+    let name = match join {
+        JoinType::Inner => "Inner",
+        JoinType::Left => "LeftOuter",
+        JoinType::Right => "RightOuter",
+        JoinType::Full => "FullOuter",
+        JoinType::LeftSemi | JoinType::RightSemi | JoinType::LeftMark | JoinType::RightMark => {
+            "LeftSemi"
+        }
+        JoinType::LeftAnti | JoinType::RightAnti => "LeftAnti",
+    };
+    let (left, right) = if streams_left {
+        ("streaming", "static")
+    } else {
+        ("static", "streaming")
+    };
+    SqlError::NotOnStream {
+        what: format!(
+            "{name} join with a {left} DataFrame/Dataset on the left and a {right} DataFrame/DataSet \
+             on the right is not supported"
+        ),
+        hint: "read the static table as a stream, with output mode changes",
+    }
+}
+
+/// A static table beside rows that are taken back.
+pub(super) fn static_changes() -> SqlError {
+    SqlError::NotOnStream {
+        what:
+            "a table with mode = 'batch' may be another when a row is taken back, so rows that are \
+               taken back cannot be joined with it"
+                .to_owned(),
+        hint: "join below the aggregation, or read the table as a stream",
+    }
+}
+
 /// A static table where a stream is needed.
 pub(super) fn batch_scan(table: &str) -> SqlError {
     SqlError::unsupported(format!(

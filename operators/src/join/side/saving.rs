@@ -18,7 +18,7 @@ use crate::{
 
 impl Side {
     /// Rows as a snapshot has them, or takes them back.
-    pub(super) fn piece(&mut self, slots: &[u32], takes_back: bool) -> Result<RecordBatch> {
+    pub(super) fn piece(&self, slots: &[u32], takes_back: bool) -> Result<RecordBatch> {
         let all: Vec<usize> = (0..self.spec.schema.fields().len()).collect();
         let mut columns = self.gather(&all, slots)?;
         if self.counts {
