@@ -16,7 +16,7 @@ use millstream_operators::{
         epoch_operator,
     },
     error::OperatorError,
-    join::{ChangingJoin, Join, JoinSpec, Lookup, StaticRows},
+    join::{ChangingJoin, Dedup, Join, JoinSpec, Lookup, StaticRows},
     late::LateRows,
     sort::{Limit, Sort},
     state::{Ownership, Snapshots},
@@ -219,6 +219,23 @@ impl<'s> Builder<'s> {
                 let inputs = [parts.stream(left)?, parts.stream(right)?];
                 self.join(*operator, spec, inputs, self.marks_of(node, marks))?
             }
+            Node::Dedup {
+                input,
+                operator,
+                spec,
+            } => {
+                let environment = &self.environment;
+                let keys = KeyRows::new(&spec.keys);
+                let inputs = vec![(parts.stream(*input)?, Routing::Local)];
+                let id = (*operator, "KeyRows");
+                let rows = epoch_operator(id, self.scope, inputs, None, environment, keys);
+                let (owned, snapshots) = (self.ownership, self.blueprint.snapshots);
+                let dedup = Dedup::new(spec.clone(), seed(operator), owned, snapshots)?;
+                let inputs = vec![(rows, Routing::ByKey)];
+                let marks = self.marks_of(node, marks);
+                let id = (*operator, "Dedup");
+                epoch_operator(id, self.scope, inputs, marks, environment, dedup)
+            }
             Node::Sort {
                 input,
                 order,
@@ -307,6 +324,7 @@ impl<'s> Builder<'s> {
             }
             Node::Aggregate { .. }
             | Node::Join { .. }
+            | Node::Dedup { .. }
             | Node::Sort { .. }
             | Node::Limit { .. }
             | Node::Late { .. }
@@ -443,6 +461,7 @@ impl<'s> Builder<'s> {
             | Node::Limit { input, .. }
             | Node::Late { input, .. }
             | Node::Lookup { input, .. }
+            | Node::Dedup { input, .. }
             | Node::Aggregate { input, .. }
             | Node::Top { input, .. } => std::slice::from_ref(input),
             Node::Source(_) => &[],

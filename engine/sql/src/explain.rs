@@ -9,7 +9,7 @@ use arrow::datatypes::{Schema, SchemaRef};
 use millstream_operators::{
     aggregate::{AggregateSpec, TimeKey},
     chain::{ChainSpec, Step},
-    join::JoinSpec,
+    join::{DedupSpec, JoinSpec, KeyLife},
     sort::SortColumn,
     top::TopSpec,
 };
@@ -125,6 +125,15 @@ fn describe(plan: &StreamPlan, node: NodeId) -> Description {
             details: join(spec),
             inputs: inputs.to_vec(),
         },
+        Node::Dedup {
+            input,
+            operator,
+            spec,
+        } => Description {
+            title: format!("Dedup #{}", operator.0),
+            details: dedup(spec),
+            inputs: vec![*input],
+        },
         Node::Lookup { input, spec, table } => Description {
             title: format!("{:?}Join with a static table", spec.kind),
             details: lookup(spec, table),
@@ -196,6 +205,24 @@ fn pairing(spec: &JoinSpec) -> Vec<String> {
         }
     }
     details
+}
+
+fn dedup(spec: &DedupSpec) -> Vec<String> {
+    let name = |idx: usize| spec.schema.field(idx).name().clone();
+    let keys: Vec<String> = spec.keys.iter().map(|key| name(*key)).collect();
+    let until = match spec.life {
+        KeyLife::Forever => "never removed".to_owned(),
+        KeyLife::Time { column } => format!("removed when the watermark reaches {}", name(column)),
+        KeyLife::Within { column, delay } => format!(
+            "removed when the watermark reaches {} + {}",
+            name(column),
+            Interval::from_micros(delay)
+        ),
+    };
+    vec![
+        format!("keys: {}", keys.join(", ")),
+        format!("state: the keys that were seen, {until}"),
+    ]
 }
 
 fn lookup(spec: &JoinSpec, table: &StreamPlan) -> Vec<String> {

@@ -471,7 +471,7 @@ impl Parts {
 
 impl Stream {
     /// The time by which rows are late: a marked instant, or the end of a marked window.
-    fn marked(&self) -> Option<Expr> {
+    pub(super) fn marked(&self) -> Option<Expr> {
         let column = |wanted: Mark| {
             let place = self.marks.iter().position(|mark| *mark == Some(wanted))?;
             Some(Expr::Column(self.schema.columns()[place].clone()))
