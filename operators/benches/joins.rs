@@ -82,7 +82,7 @@ fn spec(case: &Case) -> JoinSpec {
         expiry: case.horizon.map(|horizon| Expiry {
             column: 1,
             shift_ms: shift * 1000 - 1,
-            slice: (horizon * 1_000_000 / 8).max(1_000_000),
+            bucket: (horizon * 1_000_000 / 8).max(1_000_000),
             is_compared: true,
         }),
         retracting: false,

@@ -2,7 +2,7 @@
 //!
 //! A row that arrives is matched with what is kept of the other side, then kept itself; so every pair is
 //! found once, whichever of its rows came first. What a side keeps stands in [`side`]: batches of columns
-//! by slices of event time, and an index over them by key. When the watermark says that a row cannot
+//! by buckets of event time, and an index over them by key. When the watermark says that a row cannot
 //! match any more it goes, and, if the join owes it one, leaves with nulls beside it.
 //!
 //! Four operators share that: [`Join`] emits what is final, for rows that only come; [`ChangingJoin`]

@@ -59,7 +59,7 @@ pub struct DedupSpec {
     /// How long a key is kept.
     pub life: KeyLife,
     /// Microseconds of event time that are kept together.
-    pub slice: i64,
+    pub bucket: i64,
 }
 
 impl DedupSpec {
@@ -102,7 +102,7 @@ impl DedupSpec {
         let expiry = Expiry {
             column: ends,
             shift_ms: 0,
-            slice: self.slice,
+            bucket: self.bucket,
             is_compared: false,
         };
         let goes = self.life != KeyLife::Forever;
@@ -195,7 +195,7 @@ impl Dedup {
     }
 
     /// What the watermark had closed before the start is in the snapshot still, where only a part of its
-    /// slice was.
+    /// bucket was.
     fn settle(&mut self, context: &EpochContext) {
         if std::mem::replace(&mut self.is_settled, true) {
             return;

@@ -81,10 +81,10 @@ fn side(expiry: Option<(i64, i64)>, retracting: bool) -> SideSpec {
         keys: vec![0],
         alone: None,
         late: expiry.map(|_| 1),
-        expiry: expiry.map(|(shift_ms, slice)| Expiry {
+        expiry: expiry.map(|(shift_ms, bucket)| Expiry {
             column: 1,
             shift_ms,
-            slice,
+            bucket,
             is_compared: true,
         }),
         retracting,
@@ -407,7 +407,7 @@ fn dedup_spec(life: KeyLife) -> DedupSpec {
             KeyLife::Forever | KeyLife::Within { .. } => vec![0],
         },
         life,
-        slice: 3_000_000,
+        bucket: 3_000_000,
     }
 }
 

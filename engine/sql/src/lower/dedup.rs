@@ -12,7 +12,7 @@ use super::{Above, Lowering, Mark, Reads, Stream, arrow_schema, refuse};
 use crate::{SqlError, dedup::DedupNode, error::from_datafusion, functions::window::window_end};
 
 /// Microseconds of event time that are kept together, at least.
-const SLICE_MIN: i64 = 1_000_000;
+const BUCKET_MIN: i64 = 1_000_000;
 
 impl Lowering {
     pub(super) fn dedup(&mut self, dedup: &DedupNode) -> Result<Stream, SqlError> {
@@ -61,7 +61,7 @@ impl Lowering {
             given,
             keys,
             life,
-            slice: (delay / 8).max(SLICE_MIN),
+            bucket: (delay / 8).max(BUCKET_MIN),
         };
         let base = self.push(Node::Dedup {
             input,
