@@ -3,7 +3,11 @@
 //! `cargo bench -p millstream-operators --bench joins`. One thread, whose own time counts (Linux); both sides
 //! get as many rows.
 
-use std::{fs, sync::Arc};
+use std::{
+    fs,
+    io::{self, Write},
+    sync::Arc,
+};
 
 use arrow::{
     array::{ArrayRef, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray},
@@ -185,7 +189,8 @@ fn run(case: &Case) {
         (bytes, held) = (report.bytes, report.rows_total);
     }
     let rows = 2 * case.rows * case.epochs;
-    println!(
+    let _closed = writeln!(
+        io::stdout(),
         "{:<28} {:>6.2} M rows/s in, {:>6.2} M/s out, snapshots {:>5.2} s, {held} rows kept in {} B each",
         case.name,
         rows as f64 / joining / 1e6,
