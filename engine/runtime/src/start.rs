@@ -382,6 +382,7 @@ impl Builder {
             | Node::Late { .. }
             | Node::Join { .. }
             | Node::Dedup { .. }
+            | Node::Over { .. }
             | Node::Aggregate { .. }
             | Node::Top { .. } => None,
         });

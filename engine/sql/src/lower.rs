@@ -55,6 +55,7 @@ mod dedup;
 mod join;
 mod late;
 mod narrow;
+mod over;
 mod refuse;
 mod sets;
 mod sort;
@@ -203,6 +204,7 @@ impl Lowering {
             LogicalPlan::Union(union) => self.union(union, above),
             LogicalPlan::Aggregate(aggregate) => self.aggregate(aggregate, above),
             LogicalPlan::Join(join) => self.join(join),
+            LogicalPlan::Window(window) if self.mode == OutputMode::Changes => self.over(window),
             LogicalPlan::Sort(sort) => self.sort(sort, above),
             LogicalPlan::Limit(limit) => self.limit(limit, above),
             LogicalPlan::Unnest(unnest) => self.unnest(unnest, above),
@@ -436,7 +438,7 @@ impl Lowering {
             }
             Node::Union { inputs } => inputs.iter().find_map(|input| self.state_below(*input)),
             Node::Join { inputs, .. } => inputs.iter().find_map(|input| self.state_below(*input)),
-            Node::Dedup { input, .. } => self.state_below(*input),
+            Node::Dedup { input, .. } | Node::Over { input, .. } => self.state_below(*input),
         }
     }
 
