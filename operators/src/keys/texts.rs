@@ -103,7 +103,6 @@ impl std::fmt::Debug for Texts {
     }
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "the upper half")]
 fn upper(hash: u64) -> u32 {
     (hash >> 32) as u32
 }
