@@ -207,7 +207,11 @@ impl StreamPlan {
     pub fn has_state(&self) -> bool {
         !self.marks.is_empty()
             || self.nodes.iter().any(|node| match node {
-                Node::Aggregate { .. } | Node::Limit { .. } | Node::Top { .. } => true,
+                Node::Aggregate { .. }
+                | Node::Join { .. }
+                | Node::Lookup { .. }
+                | Node::Limit { .. }
+                | Node::Top { .. } => true,
                 Node::Source(_)
                 | Node::Chain { .. }
                 | Node::Union { .. }
