@@ -386,6 +386,7 @@ impl Builder {
             | Node::Limit { .. }
             | Node::Late { .. }
             | Node::Join { .. }
+            | Node::Dedup { .. }
             | Node::Aggregate { .. }
             | Node::Top { .. } => None,
         });
