@@ -217,6 +217,7 @@ impl StreamPlan {
         !self.marks.is_empty()
             || self.nodes.iter().any(|node| match node {
                 Node::Aggregate { .. }
+                | Node::Dedup { .. }
                 | Node::Join { .. }
                 | Node::Lookup { .. }
                 | Node::Limit { .. }
