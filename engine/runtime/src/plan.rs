@@ -221,6 +221,25 @@ impl StreamPlan {
         })
     }
 
+    /// Whether an epoch needs anything of those before it: groups, rows that were counted, watermarks.
+    #[must_use]
+    pub fn has_state(&self) -> bool {
+        !self.marks.is_empty()
+            || self.nodes.iter().any(|node| match node {
+                Node::Aggregate { .. }
+                | Node::Dedup { .. }
+                | Node::Join { .. }
+                | Node::Lookup { .. }
+                | Node::Limit { .. }
+                | Node::Top { .. } => true,
+                Node::Source(_)
+                | Node::Chain { .. }
+                | Node::Union { .. }
+                | Node::Sort { .. }
+                | Node::Late { .. } => false,
+            })
+    }
+
     /// Whether a moved watermark may close something, so that an epoch without data is worthwhile.
     #[must_use]
     pub fn wants_no_data_epochs(&self) -> bool {
