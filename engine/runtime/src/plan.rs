@@ -230,6 +230,7 @@ impl StreamPlan {
                 | Node::Dedup { .. }
                 | Node::Join { .. }
                 | Node::Lookup { .. }
+                | Node::Over { .. }
                 | Node::Limit { .. }
                 | Node::Top { .. } => true,
                 Node::Source(_)
