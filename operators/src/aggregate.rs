@@ -40,7 +40,7 @@ pub use resession::ChangingSessions;
 pub use session::{KeyRows, SessionAggregate};
 pub use sliding::SlidingAggregate;
 pub use spec::{AggregateSpec, TimeKey};
-pub use total::{Seed, TotalAggregate, state_columns};
+pub use total::{TotalAggregate, state_columns};
 pub use window::WindowSpec;
 
 pub(crate) use edge::Edges;

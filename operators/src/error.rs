@@ -33,6 +33,14 @@ pub enum OperatorError {
         /// What was found.
         what: String,
     },
+    /// State could not be read, or what was read not be taken; with the code of who says so.
+    #[error("{}", fault.message)]
+    State {
+        /// What was said.
+        fault: Fault,
+        /// Whether it may be tried again: nothing was changed.
+        is_passing: bool,
+    },
     /// EXE-004 · Data · an exchanged frame cannot be read.
     #[error("a frame between two workers is damaged epoch={epoch}")]
     Frame {
@@ -107,6 +115,7 @@ pub fn with_condition(error: &DataFusionError) -> String {
 impl Coded for OperatorError {
     fn code(&self) -> Code {
         Code(match self {
+            OperatorError::State { fault, .. } => fault.code.0,
             OperatorError::Static(fault) => return fault.code,
             OperatorError::Expression { .. } => "EXE-001",
             OperatorError::Arrow { .. } | OperatorError::Contract { .. } => "EXE-003",
@@ -116,6 +125,7 @@ impl Coded for OperatorError {
 
     fn hint(&self) -> Option<String> {
         match self {
+            OperatorError::State { fault, .. } => fault.hint.clone(),
             OperatorError::Static(fault) => fault.hint.clone(),
             OperatorError::Expression { .. }
             | OperatorError::Arrow { .. }

@@ -1,4 +1,4 @@
-//! Operators over epochs of Arrow batches, on timely and differential dataflow.
+//! Operators over epochs of Arrow batches, on timely dataflow.
 //!
 //! Owns what happens to rows between a source and a sink: [`delta`] and its wire form, routing by
 //! key, fused stateless [`chain`]s, the epoch [`driver`] that owns all capabilities, watermarks,
@@ -10,7 +10,6 @@ pub mod aggregate;
 pub mod board;
 pub mod chain;
 pub mod clock;
-mod dd;
 pub mod delta;
 pub mod draw;
 pub mod driver;

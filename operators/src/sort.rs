@@ -13,11 +13,10 @@ use arrow_row::{RowConverter, Rows, SortField};
 use millstream_types::Epoch;
 
 use crate::{
-    aggregate::Seed,
     delta::{BATCH_ROWS_MAX, Delta},
     driver::{Emitter, EpochContext, EpochOperator, OperatorReport, Progress},
     error::{OperatorError, Result},
-    state::{Bucket, BucketChange, Ownership, Placement, StateTable},
+    state::{Bucket, BucketChange, Ownership, Placement, Seed, StateTable},
 };
 
 /// One column of an ordering.
@@ -304,14 +303,11 @@ impl Limit {
         let values = Schema::new(vec![Field::new("passed", DataType::Int64, false)]);
         let mut state = StateTable::new(0, &Schema::empty(), &values, Placement::ByKey)?;
         let mut passed = 0;
-        if let Some(seed) = seed {
-            for ((_, bucket), pieces) in &seed.pieces {
-                for held in state.seed(*bucket, seed.epoch, pieces, ownership)? {
-                    let column = held.column(0).to_data();
-                    passed = Int64Array::from(column).value(0).unsigned_abs();
-                }
-            }
-        }
+        state.restore(seed, ownership, |_, _, values, _| {
+            let column = values[0].to_data();
+            passed = Int64Array::from(column).value(0).unsigned_abs();
+            Ok(())
+        })?;
         Ok(Limit {
             left: limit.saturating_sub(passed),
             limit,
@@ -375,13 +371,13 @@ impl EpochOperator for Limit {
         Ok(Progress::More)
     }
 
-    fn tap(&mut self, epoch: Epoch) -> Result<Vec<BucketChange>> {
+    fn tap(&mut self, _epoch: Epoch) -> Result<Vec<BucketChange>> {
         if std::mem::take(&mut self.unsaved) {
             let passed = i64::try_from(self.limit - self.left).unwrap_or(i64::MAX);
             let values: [ArrayRef; 1] = [Arc::new(Int64Array::from(vec![passed]))];
-            self.state.upsert(Bucket(0), epoch, &[], &values, 1)?;
+            self.state.upsert(Bucket(0), &[], &values, 1)?;
         }
-        self.state.tap()
+        Ok(self.state.tap())
     }
 
     fn report(&mut self) -> Option<OperatorReport> {

@@ -1,47 +1,39 @@
-//! `StateTable`: one named state of an operator, durable through its batches.
+//! `StateTable`: one named state of an operator, durable through its pieces.
 //!
-//! The working copy of a state is whatever is fastest for its operator (hash tables of columns). The
-//! table here is the copy that survives: a differential arrangement a bucket, `key → value`, to
-//! which the operator appends what changed when a snapshot asks ([`tap`](StateTable::tap)) and from
-//! which it starts again ([`seed`](StateTable::seed)). A bucket is a slice of event time (a window,
-//! a pane); what the watermark closes is dropped as a whole, without looking at its rows.
+//! The only copy of a state is the operator's own, whatever is fastest for it (hash tables of columns). The
+//! table here knows which buckets there are and carries what changed to a snapshot: the operator notes the
+//! current values of keys that changed ([`upsert`](StateTable::upsert)) and keys that are gone
+//! ([`remove`](StateTable::remove)), [`tap`](StateTable::tap) hands that over, and nothing of it stays. A
+//! bucket is a slice of event time (a window, a pane); what the watermark closes is dropped as a whole,
+//! without looking at its rows.
 //!
-//! What it does *not* do: lookups on the hot path, IO, decisions about time.
+//! What it does *not* do: hold state, look anything up, IO, decide about time.
 //!
-//! A snapshot of a bucket is a set of pieces; a piece is a batch of `keys, values, __diff`, and the
-//! bucket is the sum of its pieces. Pieces hold Arrow columns, not row bytes, so that any release
-//! can read them, and the number of workers may change: a worker keeps the rows that it owns.
+//! A snapshot of a bucket is a list of pieces, and for each key the newest piece that has it counts
+//! ([`standing`]): so a change is written without asking what it changes, and what did not change is not
+//! written again. Pieces of all workers stand in one list, for a key has one owner. They hold Arrow columns,
+//! so that any release can read them, and the number of workers may change: a worker takes the rows that it
+//! owns, and what it hands over later is added to what is there.
 
-use std::{collections::BTreeMap, ops::Range, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc};
 
 use arrow::{
-    array::{ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, RecordBatchOptions},
-    compute,
-    datatypes::{DataType, Field, Int64Type, Schema, SchemaRef},
+    array::{ArrayRef, BooleanArray, RecordBatch},
+    datatypes::{Schema, SchemaRef},
 };
 use millstream_types::Epoch;
 
 use crate::{
-    dd::{Arrangement, RowBytes, Updates},
     error::{OperatorError, Result},
     keyhash::{hash_keys, owner},
     rows::RowCodec,
 };
 
-/// Pieces of a bucket after which the next snapshot writes it whole.
-const PIECES_MAX: usize = 12;
+mod piece;
+mod standing;
 
-/// Rows that are made bytes of at once: a large bucket would otherwise stand in memory several times
-/// over on its way into the arrangement.
-const ROWS_MAX: usize = 64 * 1024;
-
-/// Bytes of row bytes that become one piece; a row alone may be longer. A column of text has 31 bits for
-/// its length, and a piece is encoded and written whole.
-#[cfg(not(test))]
-const PIECE_BYTES_MAX: usize = 32 << 20;
-/// So low that the tests of this crate cut all the time.
-#[cfg(test)]
-const PIECE_BYTES_MAX: usize = 120;
+pub use piece::bytes_of;
+pub use standing::{Removals, Select, StoredPiece, standing};
 
 /// What a place in a tree of boxes costs, about: such trees are filled in order, which leaves their nodes
 /// half empty.
@@ -51,16 +43,29 @@ pub(crate) const PLACE_BYTES: usize = 36;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Bucket(pub i64);
 
-/// What a snapshot must know about one bucket that is alive. A bucket that is not mentioned is gone.
+/// How what a worker hands over of a bucket goes with what was written before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Addition {
+    /// Rows set and remove keys, and for each key the newest counts, whichever worker wrote it: a
+    /// [`StateTable`].
+    Overwrites,
+    /// Rows are added and taken back, and add up with those that this worker wrote since its start.
+    AddsUp,
+    /// The same, and all that this worker wrote before is gone. The first of each bucket after a start.
+    Replaces,
+}
+
+/// What a snapshot must know about one bucket that a worker has. A bucket that no worker mentions is gone.
 #[derive(Clone, Debug)]
 pub struct BucketChange {
     /// Number of the table within its operator.
     pub table: u32,
     /// Which bucket.
     pub bucket: Bucket,
-    /// Whether `rows` replaces all earlier pieces of this worker instead of adding to them.
-    pub replaces: bool,
-    /// What to write, in pieces of bounded length; none if nothing changed since the last snapshot.
+    /// How the rows go with those that were written before.
+    pub addition: Addition,
+    /// What to write, in batches of bounded length and in this order; none if nothing changed since the
+    /// last snapshot.
     pub rows: Vec<RecordBatch>,
 }
 
@@ -73,19 +78,13 @@ pub struct Ownership {
     pub workers: usize,
 }
 
-/// One named state of an operator.
-#[derive(Debug)]
-pub struct StateTable {
-    table: u32,
-    keys: RowCodec,
-    values: RowCodec,
-    schema: SchemaRef,
-    placement: Placement,
-    /// How many leading key columns decide who owns a row.
-    owned_by: usize,
-    buckets: BTreeMap<Bucket, Box<Stored>>,
-    /// Bytes of all buckets.
-    bytes: usize,
+/// State of an operator in a snapshot: pieces by table and bucket, oldest first, and the epoch they are of.
+#[derive(Clone, Debug, Default)]
+pub struct Seed {
+    /// The epoch after which the snapshot was taken.
+    pub epoch: Epoch,
+    /// The pieces.
+    pub pieces: BTreeMap<(u32, Bucket), Vec<Arc<dyn StoredPiece>>>,
 }
 
 /// Whether anybody will ask for state.
@@ -117,103 +116,29 @@ impl Placement {
     }
 }
 
-#[derive(Debug)]
-struct Stored {
-    arrangement: Arrangement,
-    /// What was appended since the last tap, as a piece.
-    fresh: Vec<RecordBatch>,
-    fresh_bytes: usize,
-    /// Whether the next tap must write the bucket whole.
-    rewrite: bool,
-    pieces: usize,
-    /// Updates in all pieces since the last whole one.
-    written: usize,
-    live: usize,
+/// One named state of an operator.
+#[derive(Clone, Debug)]
+pub struct StateTable {
+    table: u32,
+    schema: SchemaRef,
+    key_columns: usize,
+    placement: Placement,
+    /// How many leading key columns decide who owns a row.
+    owned_by: usize,
+    buckets: BTreeMap<Bucket, Noted>,
+    /// Bytes of all buckets.
+    bytes: usize,
 }
 
-impl Stored {
-    fn new() -> Stored {
-        Stored {
-            arrangement: Arrangement::new(),
-            fresh: Vec::new(),
-            fresh_bytes: 0,
-            // A bucket may have been dropped and come back between two snapshots: its first piece
-            // must not be added to those of its former life.
-            rewrite: true,
-            pieces: 0,
-            written: 0,
-            live: 0,
-        }
-    }
-
-    /// Bytes held: row bytes, what was appended, and what every bucket costs.
-    fn bytes(&self) -> usize {
-        self.arrangement.bytes() + self.fresh_bytes + size_of::<Stored>() + PLACE_BYTES
-    }
-
-    /// All it holds, in pieces.
-    fn whole(
-        &mut self,
-        (keys, values): (&RowCodec, &RowCodec),
-        schema: &SchemaRef,
-    ) -> Result<Vec<RecordBatch>> {
-        let mut done = Ok(Vec::new());
-        let mut updates = Updates::default();
-        self.arrangement.scan(|key, value, count| {
-            let is_full = updates.bytes() + key.len() + value.len() > PIECE_BYTES_MAX;
-            if is_full && updates.len() > 0 {
-                let full = std::mem::take(&mut updates);
-                push_piece(&mut done, || {
-                    piece(keys, values, schema, &full, 0..full.len())
-                });
-            }
-            updates.push(key, value, 0, count);
-        });
-        if updates.len() > 0 {
-            push_piece(&mut done, || {
-                piece(keys, values, schema, &updates, 0..updates.len())
-            });
-        }
-        done
-    }
-}
-
-fn push_piece(done: &mut Result<Vec<RecordBatch>>, piece: impl FnOnce() -> Result<RecordBatch>) {
-    if let Ok(pieces) = done {
-        match piece() {
-            Ok(piece) => pieces.push(piece),
-            Err(error) => *done = Err(error),
-        }
-    }
-}
-
-/// Bytes of a batch, all of its own.
-fn batch_bytes(batch: &RecordBatch) -> usize {
-    let columns = batch.columns().iter();
-    columns.map(|column| column.get_array_memory_size()).sum()
-}
-
-/// Pieces that follow each other as fewer, as far as their length allows.
-fn joined(schema: &SchemaRef, pieces: Vec<RecordBatch>) -> Result<Vec<RecordBatch>> {
-    let mut done = Vec::new();
-    let mut some: Vec<RecordBatch> = Vec::new();
-    let mut bytes = 0;
-    let join = |some: &[RecordBatch]| {
-        compute::concat_batches(schema, some).map_err(OperatorError::arrow("joining state pieces"))
-    };
-    for piece in pieces {
-        let more = batch_bytes(&piece);
-        if bytes + more > PIECE_BYTES_MAX && !some.is_empty() {
-            done.push(join(&std::mem::take(&mut some))?);
-            bytes = 0;
-        }
-        bytes += more;
-        some.push(piece);
-    }
-    if !some.is_empty() {
-        done.push(join(&some)?);
-    }
-    Ok(done)
+/// What is noted of a bucket for the next snapshot.
+#[derive(Clone, Debug, Default)]
+struct Noted {
+    rows: Vec<RecordBatch>,
+    bytes: usize,
+    /// Whether a snapshot may have rows of it.
+    is_stored: bool,
+    /// Whether this worker has nothing of it any more, though others may.
+    is_left: bool,
 }
 
 impl StateTable {
@@ -227,29 +152,13 @@ impl StateTable {
         values: &Schema,
         placement: Placement,
     ) -> Result<StateTable> {
-        let column = |prefix: &str, index: usize, field: &Field| {
-            Field::new(format!("{prefix}{index}"), field.data_type().clone(), true)
-        };
-        let mut fields: Vec<Field> = Vec::new();
-        fields.extend(
-            keys.fields()
-                .iter()
-                .enumerate()
-                .map(|(i, f)| column("key", i, f)),
-        );
-        fields.extend(
-            values
-                .fields()
-                .iter()
-                .enumerate()
-                .map(|(i, f)| column("value", i, f)),
-        );
-        fields.push(Field::new("__diff", DataType::Int64, false));
+        // What cannot be told apart could be written and not be read back.
+        RowCodec::of_schema(keys)?;
+        RowCodec::of_schema(values)?;
         Ok(StateTable {
             table,
-            keys: RowCodec::of_schema(keys)?,
-            values: RowCodec::of_schema(values)?.exact(),
-            schema: Arc::new(Schema::new(fields)),
+            schema: piece::schema_of(keys, values),
+            key_columns: keys.fields().len(),
             placement,
             owned_by: keys.fields().len(),
             buckets: BTreeMap::new(),
@@ -260,318 +169,156 @@ impl StateTable {
     /// The same table with rows owned by the hash of the first key columns only.
     #[must_use]
     pub fn owned_by(mut self, columns: usize) -> StateTable {
-        assert!(columns <= self.keys.columns());
+        assert!(columns <= self.key_columns);
         self.owned_by = columns;
         self
     }
 
-    /// Columns of its pieces: keys, values, `__diff`.
+    /// Columns of its pieces: keys, values, a marker.
     #[must_use]
     pub fn schema(&self) -> &SchemaRef {
         &self.schema
     }
 
-    /// Sets the values of some keys in a bucket; each key at most once a call.
+    /// Notes the current values of some keys of a bucket. Between two taps each key at most once.
     ///
     /// # Errors
     /// When the columns have other types than the table.
     pub fn upsert(
         &mut self,
         bucket: Bucket,
-        epoch: Epoch,
         keys: &[ArrayRef],
         values: &[ArrayRef],
         rows: usize,
     ) -> Result<()> {
-        let cut = |columns: &[ArrayRef], start: usize, len: usize| -> Vec<ArrayRef> {
-            let columns = columns.iter();
-            columns.map(|column| column.slice(start, len)).collect()
-        };
-        for start in (0..rows).step_by(ROWS_MAX) {
-            let len = ROWS_MAX.min(rows - start);
-            let encoded = self.values.encode(&cut(values, start, len))?;
-            let values: Vec<&[u8]> = if self.values.columns() == 0 {
-                vec![&[]; len]
-            } else {
-                encoded.iter().map(|row| row.data()).collect()
-            };
-            let keys = cut(keys, start, len);
-            self.change(bucket, epoch, &keys, len, |row| Some(values[row]))?;
-        }
+        let batch = piece::setting(&self.schema, keys, values, rows)?;
+        self.note(bucket, batch);
         Ok(())
     }
 
-    /// Removes some keys from a bucket; each key at most once a call.
+    /// Notes that some keys of a bucket are gone. A key that is set between the same two taps must be
+    /// removed before that.
     ///
     /// # Errors
     /// When the columns have other types than the table.
-    pub fn remove(
-        &mut self,
-        bucket: Bucket,
-        epoch: Epoch,
-        keys: &[ArrayRef],
-        rows: usize,
-    ) -> Result<()> {
-        self.change(bucket, epoch, keys, rows, |_| None)
-    }
-
-    fn change<'v>(
-        &mut self,
-        bucket: Bucket,
-        epoch: Epoch,
-        keys: &[ArrayRef],
-        rows: usize,
-        value_of: impl Fn(usize) -> Option<&'v [u8]>,
-    ) -> Result<()> {
-        let (keys, order) = self.sorted_keys(bucket, keys, rows)?;
-        let is_new = !self.buckets.contains_key(&bucket);
-        let stored = self
-            .buckets
-            .entry(bucket)
-            .or_insert_with(|| Box::new(Stored::new()));
-        let mut updates = Updates::default();
-        let mut live_change = 0i64;
-        let mut at = order.iter();
-        stored.arrangement.probe(keys.iter(), |key, held| {
-            let mut new = at.next().and_then(|row| value_of(*row as usize));
-            // Values of a key go out in order, so that nothing has to be sorted again.
-            for (old, count) in held.iter() {
-                if let Some(value) = new
-                    && value <= old
-                {
-                    new = None;
-                    let same = i64::from(value == old);
-                    live_change += 1 - same * count;
-                    if same == 0 {
-                        updates.push(key, value, epoch.0, 1);
-                    } else if count != 1 {
-                        updates.push(key, old, epoch.0, 1 - count);
-                    }
-                    if same == 1 {
-                        continue;
-                    }
-                }
-                updates.push(key, old, epoch.0, -count);
-                live_change -= count;
-            }
-            if let Some(value) = new {
-                updates.push(key, value, epoch.0, 1);
-                live_change += 1;
-            }
-        });
-        // Whatever the next tap writes whole needs no piece of its own.
-        let pieces = if stored.rewrite {
-            Vec::new()
-        } else {
-            pieces(&self.keys, &self.values, &self.schema, &updates)?
-        };
-        self.bytes -= if is_new { 0 } else { stored.bytes() };
-        let stored_updates = stored.arrangement.append(epoch.0, updates);
-        if stored_updates > 0 {
-            stored.written += pieces.iter().map(RecordBatch::num_rows).sum::<usize>();
-            stored.fresh_bytes += pieces.iter().map(batch_bytes).sum::<usize>();
-            stored.fresh.extend(pieces);
+    pub fn remove(&mut self, bucket: Bucket, keys: &[ArrayRef], rows: usize) -> Result<()> {
+        let known = self.buckets.get(&bucket);
+        // What no snapshot has need not be taken out of one.
+        if known.is_some_and(|noted| noted.is_stored || !noted.rows.is_empty()) {
+            let batch = piece::removing(&self.schema, keys, rows)?;
+            self.note(bucket, batch);
         }
-        self.bytes += stored.bytes();
-        stored.live = stored
-            .live
-            .saturating_add_signed(isize::try_from(live_change).unwrap_or(0));
         Ok(())
     }
 
-    /// Hash and row bytes of the keys in their order, and which row each is of.
-    fn sorted_keys(
-        &self,
-        bucket: Bucket,
-        keys: &[ArrayRef],
-        rows: usize,
-    ) -> Result<(RowBytes, Vec<u32>)> {
-        let hashes = hash_keys(self.placement.salt(bucket), &keys[..self.owned_by], rows)?;
-        // Without key columns there is nothing to encode, and one key.
-        let encoded = match keys {
-            [] => None,
-            keys => Some(self.keys.encode(keys)?),
+    fn note(&mut self, bucket: Bucket, batch: RecordBatch) {
+        use std::collections::btree_map::Entry;
+        let noted = match self.buckets.entry(bucket) {
+            Entry::Occupied(noted) => noted.into_mut(),
+            Entry::Vacant(place) => {
+                self.bytes += BUCKET_BYTES;
+                place.insert(Noted::default())
+            }
         };
-        let key_of = |row: u32| -> &[u8] {
-            let encoded = encoded.as_ref();
-            encoded.map_or(&[], |encoded| encoded.row(row as usize).data())
-        };
-        let mut order: Vec<(u64, u32)> = hashes.into_iter().zip(0u32..).collect();
-        order.sort_unstable_by(|(a_hash, a), (b_hash, b)| {
-            a_hash.cmp(b_hash).then_with(|| key_of(*a).cmp(key_of(*b)))
-        });
-        let mut sorted = RowBytes::default();
-        for (hash, row) in &order {
-            sorted.push_parts(&hash.to_be_bytes(), key_of(*row));
+        noted.is_left = false;
+        if batch.num_rows() > 0 {
+            let bytes = bytes_of(&batch);
+            noted.bytes += bytes;
+            self.bytes += bytes;
+            noted.rows.push(batch);
         }
-        Ok((sorted, order.into_iter().map(|(_, row)| row).collect()))
     }
 
-    /// Hash and row bytes of each key, with its row number.
-    fn prefixed_keys(
-        &self,
-        bucket: Bucket,
-        keys: &[ArrayRef],
-        rows: usize,
-    ) -> Result<Vec<(Vec<u8>, usize)>> {
-        let hashes = hash_keys(self.placement.salt(bucket), &keys[..self.owned_by], rows)?;
-        if keys.is_empty() {
-            return Ok((0..rows)
-                .map(|row| (hashes[row].to_be_bytes().to_vec(), row))
-                .collect());
-        }
-        let encoded = self.keys.encode(keys)?;
-        let prefixed = encoded
-            .iter()
-            .zip(&hashes)
-            .enumerate()
-            .map(|(row, (key, hash))| {
-                let mut bytes = Vec::with_capacity(8 + key.data().len());
-                bytes.extend_from_slice(&hash.to_be_bytes());
-                bytes.extend_from_slice(key.data());
-                (bytes, row)
-            });
-        Ok(prefixed.collect())
-    }
-
-    /// Drops every bucket for which `keep` says no.
-    pub fn retain(&mut self, keep: impl Fn(Bucket) -> bool) {
-        let bytes = &mut self.bytes;
-        self.buckets.retain(|bucket, stored| {
-            let stays = keep(*bucket);
-            *bytes -= if stays { 0 } else { stored.bytes() };
-            stays
-        });
-    }
-
-    /// Drops a bucket.
+    /// Drops a bucket, which no worker has any more and which does not come back: rows of it are late. A
+    /// bucket that came back before the next tap would have its old pieces again.
     pub fn forget(&mut self, bucket: Bucket) {
         let gone = self.buckets.remove(&bucket);
-        self.bytes -= gone.map_or(0, |stored| stored.bytes());
+        self.bytes -= gone.map_or(0, |noted| noted.bytes + BUCKET_BYTES);
+    }
+
+    /// This worker has nothing of a bucket any more, though others may: all keys that it had were
+    /// [removed](StateTable::remove).
+    pub fn leave(&mut self, bucket: Bucket) {
+        match self.buckets.get_mut(&bucket) {
+            Some(noted) if noted.is_stored => noted.is_left = true,
+            Some(_) => self.forget(bucket),
+            None => {}
+        }
     }
 
     /// What a snapshot must know, bucket by bucket. Afterwards nothing counts as changed.
-    ///
-    /// # Errors
-    /// Never for rows that this table encoded.
-    pub fn tap(&mut self) -> Result<Vec<BucketChange>> {
-        let StateTable {
-            table,
-            keys,
-            values,
-            schema,
-            buckets,
-            bytes,
-            ..
-        } = self;
-        let mut changes = Vec::with_capacity(buckets.len());
-        for (bucket, stored) in buckets {
-            *bytes -= stored.bytes();
-            let grown = stored.written > 2 * stored.live + 4096;
-            let replaces = stored.rewrite || stored.pieces + 1 > PIECES_MAX || grown;
-            let fresh = std::mem::take(&mut stored.fresh);
-            stored.fresh_bytes = 0;
-            let rows = if replaces {
-                stored.pieces = 0;
-                stored.written = 0;
-                stored.whole((keys, values), schema)?
-            } else {
-                joined(schema, fresh)?
-            };
-            if replaces {
-                stored.written = rows.iter().map(RecordBatch::num_rows).sum();
-            }
-            stored.rewrite = false;
-            stored.pieces += usize::from(!rows.is_empty());
-            *bytes += stored.bytes();
+    pub fn tap(&mut self) -> Vec<BucketChange> {
+        let mut changes = Vec::with_capacity(self.buckets.len());
+        let (table, bytes) = (self.table, &mut self.bytes);
+        self.buckets.retain(|bucket, noted| {
+            *bytes -= std::mem::take(&mut noted.bytes);
             changes.push(BucketChange {
-                table: *table,
+                table,
                 bucket: *bucket,
-                replaces,
-                rows,
+                addition: Addition::Overwrites,
+                rows: std::mem::take(&mut noted.rows),
             });
-        }
-        Ok(changes)
+            noted.is_stored = true;
+            if noted.is_left {
+                *bytes -= BUCKET_BYTES;
+            }
+            !noted.is_left
+        });
+        changes
     }
 
-    /// Fills a bucket from the pieces of a snapshot taken after `epoch`, keeping the rows that this
-    /// worker owns, and says what it now holds: key columns, value columns.
-    ///
-    /// Every bucket is written whole at the next snapshot: pieces of another set of workers cannot
-    /// be added to.
+    /// Shows what of a snapshot this worker owns, some rows of a bucket at a time: key columns, value
+    /// columns, number of rows. Each key of a bucket comes once. What is shown does not count as changed.
     ///
     /// # Errors
-    /// When a piece has other columns than the table.
-    pub fn seed(
+    /// When a piece has other columns than the table or cannot be read, and what `each` fails with.
+    pub fn restore(
         &mut self,
-        bucket: Bucket,
-        epoch: Epoch,
-        pieces: &[RecordBatch],
+        seed: Option<&Seed>,
         ownership: Ownership,
-    ) -> Result<Vec<RecordBatch>> {
-        let mut updates = Updates::default();
-        for piece in pieces {
-            self.seed_updates(bucket, piece, ownership, &mut updates)?;
-        }
-        let mut stored = Stored::new();
-        stored.live = stored.arrangement.append(epoch.0, updates);
-        let held = stored.whole((&self.keys, &self.values), &self.schema)?;
-        for piece in &held {
-            let diffs = piece.column(piece.num_columns() - 1);
-            let diffs = diffs.as_primitive::<Int64Type>();
-            if diffs.values().iter().any(|diff| *diff != 1) {
-                return Err(OperatorError::contract(
-                    "a snapshot holds a key more or less than once",
-                ));
+        mut each: impl FnMut(Bucket, &[ArrayRef], &[ArrayRef], usize) -> Result<()>,
+    ) -> Result<()> {
+        let of_table = seed.iter().flat_map(|seed| &seed.pieces);
+        for ((_, bucket), pieces) in of_table.filter(|((table, _), _)| *table == self.table) {
+            let mut is_there = false;
+            let mut show = |batch: RecordBatch| {
+                is_there = true;
+                let (keys, rest) = batch.columns().split_at(self.key_columns);
+                each(*bucket, keys, &rest[..rest.len() - 1], batch.num_rows())
+            };
+            let owned = |batch: &RecordBatch| self.owned(*bucket, batch, ownership);
+            standing(pieces, &owned, Removals::LeftOut, &mut show)?;
+            if is_there {
+                let noted = Noted {
+                    is_stored: true,
+                    ..Noted::default()
+                };
+                self.buckets.insert(*bucket, noted);
+                self.bytes += BUCKET_BYTES;
             }
         }
-        if stored.live > 0 {
-            self.bytes += stored.bytes();
-            self.buckets.insert(bucket, Box::new(stored));
-        }
-        Ok(held)
+        Ok(())
     }
 
-    fn seed_updates(
+    /// Which rows of a piece a worker owns; all without a mask.
+    fn owned(
         &self,
         bucket: Bucket,
-        piece: &RecordBatch,
+        batch: &RecordBatch,
         ownership: Ownership,
-        updates: &mut Updates,
-    ) -> Result<()> {
-        let types = |schema: &Schema| -> Vec<DataType> {
-            schema
-                .fields()
-                .iter()
-                .map(|field| field.data_type().clone())
-                .collect()
-        };
-        if types(&piece.schema()) != types(&self.schema) {
+    ) -> Result<Option<BooleanArray>> {
+        if !piece::is_of(&batch.schema(), &self.schema) {
             return Err(OperatorError::contract(
                 "a snapshot piece has other columns than its table",
             ));
         }
-        let key_columns = &piece.columns()[..self.owned_by];
-        let hashes = hash_keys(self.placement.salt(bucket), key_columns, piece.num_rows())?;
-        let mine: BooleanArray = hashes
-            .iter()
-            .map(|hash| Some(owner(*hash, ownership.workers) == ownership.worker))
-            .collect();
-        let kept = compute::filter_record_batch(piece, &mine)
-            .map_err(OperatorError::arrow("slicing a snapshot piece"))?;
-        let (key_columns, rest) = kept.columns().split_at(self.keys.columns());
-        let (value_columns, diff) = rest.split_at(self.values.columns());
-        let diffs = diff[0].as_primitive::<Int64Type>();
-        let values = self.values.encode(value_columns)?;
-        for (key, row) in self.prefixed_keys(bucket, key_columns, kept.num_rows())? {
-            let value = if value_columns.is_empty() {
-                &[]
-            } else {
-                values.row(row).data()
-            };
-            updates.push(&key, value, 0, diffs.value(row));
+        if ownership.workers == 1 {
+            return Ok(None);
         }
-        Ok(())
+        let keys = &batch.columns()[..self.owned_by];
+        let hashes = hash_keys(self.placement.salt(bucket), keys, batch.num_rows())?;
+        let is_own = |hash: &u64| Some(owner(*hash, ownership.workers) == ownership.worker);
+        Ok(Some(hashes.iter().map(is_own).collect()))
     }
 
     /// Bytes held.
@@ -579,62 +326,10 @@ impl StateTable {
     pub fn bytes(&self) -> usize {
         self.bytes
     }
-
-    /// Updates that the arrangements hold, merged or not.
-    #[must_use]
-    pub fn stored(&self) -> usize {
-        self.buckets
-            .values()
-            .map(|stored| stored.arrangement.stored())
-            .sum()
-    }
 }
 
-/// Updates as pieces of bounded length.
-fn pieces(
-    keys: &RowCodec,
-    values: &RowCodec,
-    schema: &SchemaRef,
-    updates: &Updates,
-) -> Result<Vec<RecordBatch>> {
-    let (mut start, mut bytes) = (0, 0);
-    let mut done = Vec::new();
-    for (at, (key, value, _)) in updates.iter(0..updates.len()).enumerate() {
-        if bytes + key.len() + value.len() > PIECE_BYTES_MAX && at > start {
-            done.push(piece(keys, values, schema, updates, start..at)?);
-            (start, bytes) = (at, 0);
-        }
-        bytes += key.len() + value.len();
-    }
-    if start < updates.len() {
-        let rest = start..updates.len();
-        done.push(piece(keys, values, schema, updates, rest)?);
-    }
-    Ok(done)
-}
-
-/// Some updates as Arrow columns: keys, values, `__diff`.
-fn piece(
-    keys: &RowCodec,
-    values: &RowCodec,
-    schema: &SchemaRef,
-    updates: &Updates,
-    of: Range<usize>,
-) -> Result<RecordBatch> {
-    let rows = || updates.iter(of.clone());
-    let mut columns: Vec<ArrayRef> = Vec::with_capacity(schema.fields().len());
-    if keys.columns() > 0 {
-        columns.extend(keys.decode(rows().map(|(key, _, _)| &key[8..]))?);
-    }
-    if values.columns() > 0 {
-        columns.extend(values.decode(rows().map(|(_, value, _)| value))?);
-    }
-    let diffs: Int64Array = rows().map(|(_, _, diff)| Some(diff)).collect();
-    columns.push(Arc::new(diffs));
-    let options = RecordBatchOptions::new().with_row_count(Some(of.len()));
-    RecordBatch::try_new_with_options(schema.clone(), columns, &options)
-        .map_err(OperatorError::arrow("making a state piece"))
-}
+/// What a bucket costs without rows, about.
+const BUCKET_BYTES: usize = size_of::<Bucket>() + size_of::<Noted>() + PLACE_BYTES / 2;
 
 #[cfg(test)]
 mod tests;

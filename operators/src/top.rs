@@ -15,13 +15,12 @@ use arrow_row::{RowConverter, SortField};
 use millstream_types::Epoch;
 
 use crate::{
-    aggregate::Seed,
     delta::{BATCH_ROWS_MAX, Delta},
     driver::{Emitter, EpochContext, EpochOperator, OperatorReport, Progress},
     error::{OperatorError, Result},
     rows::normal,
     sort::SortColumn,
-    state::{Bucket, BucketChange, Ownership, Placement, StateTable},
+    state::{Bucket, BucketChange, Ownership, Placement, Seed, StateTable},
 };
 
 /// Which rows of a result leave.
@@ -101,14 +100,13 @@ impl Top {
             bytes: 0,
             out_bytes: 0,
         };
-        if let Some(seed) = seed {
-            for ((_, bucket), pieces) in &seed.pieces {
-                let columns = top.spec.schema.fields().len();
-                for held in top.state.seed(*bucket, seed.epoch, pieces, ownership)? {
-                    let counts = held.column(columns).as_primitive::<Int64Type>().clone();
-                    top.add(&held.columns()[..columns], |row| counts.value(row))?;
-                }
-            }
+        let mut state = top.state.clone();
+        state.restore(seed, ownership, |_, rows, counts, _| {
+            let counts = counts[0].as_primitive::<Int64Type>().clone();
+            top.add(rows, |row| counts.value(row))
+        })?;
+        top.state = state;
+        if seed.is_some() {
             top.unsaved.clear();
             top.out = top.first();
             top.out_bytes = top.out.keys().map(|row| row.len()).sum();
@@ -295,7 +293,7 @@ impl EpochOperator for Top {
         Ok(Progress::Done)
     }
 
-    fn tap(&mut self, epoch: Epoch) -> Result<Vec<BucketChange>> {
+    fn tap(&mut self, _epoch: Epoch) -> Result<Vec<BucketChange>> {
         let unsaved = std::mem::take(&mut self.unsaved);
         let (alive, gone): (Vec<&[u8]>, Vec<&[u8]>) = unsaved
             .iter()
@@ -303,17 +301,16 @@ impl EpochOperator for Top {
             .partition(|row| self.held.contains_key(*row));
         for gone in Top::portions(&gone) {
             let rows = self.batch(gone)?;
-            self.state
-                .remove(Bucket(0), epoch, rows.columns(), gone.len())?;
+            self.state.remove(Bucket(0), rows.columns(), gone.len())?;
         }
         for alive in Top::portions(&alive) {
             let rows = self.batch(alive)?;
             let counts = alive.iter().map(|row| self.held[*row]);
             let counts: [ArrayRef; 1] = [Arc::new(Int64Array::from_iter_values(counts))];
             self.state
-                .upsert(Bucket(0), epoch, rows.columns(), &counts, alive.len())?;
+                .upsert(Bucket(0), rows.columns(), &counts, alive.len())?;
         }
-        self.state.tap()
+        Ok(self.state.tap())
     }
 
     fn report(&mut self) -> Option<OperatorReport> {

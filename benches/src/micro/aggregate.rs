@@ -14,7 +14,7 @@ use millstream_operators::{
     board::{EpochBoard, EpochFacts},
     delta::{BATCH_ROWS_MAX, Delta},
     driver::{OperatorEnvironment, OperatorEvent, Routing, epoch_operator},
-    state::Ownership,
+    state::{Ownership, Snapshots},
 };
 use millstream_types::{Epoch, OperatorId, OutputMode};
 use timely::dataflow::operators::{
@@ -196,7 +196,7 @@ fn ours(keys: u64, epoch_rows: u64, taps: bool) -> Result<f64> {
             worker: 0,
             workers: 1,
         };
-        let total = TotalAggregate::new(spec()?, None, alone)?;
+        let total = TotalAggregate::new(spec()?, None, alone, Snapshots::Taken)?;
         let probe = Handle::new();
         let mut input = worker.dataflow::<u64, _, _>(|scope| {
             let (input, rows) = scope.new_input::<Delta>();

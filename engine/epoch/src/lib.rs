@@ -26,6 +26,7 @@ mod parts;
 mod record;
 mod resume;
 mod rewrite;
+mod runs;
 pub mod sim;
 mod steps;
 mod store;
@@ -44,6 +45,7 @@ pub use resume::{
     Facts, OPEN_PLANS_MAX, Output, Refusal, Replay, Replays, Resume, SinkPosition, resume,
 };
 pub use rewrite::{RewriteRule, pieces_to_copy};
+pub use runs::{RunRule, RunSize, runs_kept};
 pub use steps::{Chosen, Committed, Outcome, Planned, Staged, Sunk};
 pub use store::{
     CheckpointReport, CheckpointStore, Collected, DamagedFile, FileReport, FileState,

@@ -7,7 +7,7 @@ use crate::codec::{DecodeError, Kind, Reader, TooLong, Writer};
 
 pub(crate) const MANIFEST: Kind = Kind {
     magic: *b"MSmf",
-    version: 2,
+    version: 3,
     body_bytes_max: 1 << 28,
 };
 
@@ -15,10 +15,13 @@ pub(crate) const MANIFEST: Kind = Kind {
 const VERSION_WITH_HASHES: u16 = 1;
 const HASHES_BYTES: usize = 16;
 
+/// Before this version pieces were in no runs, and what they held was another form of state.
+const VERSION_WITH_RUNS: u16 = 3;
+
 /// Bytes of a piece with an empty name.
 const PIECE_BYTES_MIN: usize = 56;
 
-/// A run of bytes in a pack: one sorted batch of one table.
+/// Bytes in a pack: rows of one bucket of a table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Piece {
     /// The operator that owns the table.
@@ -35,6 +38,9 @@ pub struct Piece {
     pub len: u64,
     /// Its rows.
     pub rows: u64,
+    /// Which run of its bucket it belongs to. For a key the piece of the greatest run that has it counts;
+    /// 0 in manifests of earlier versions, where the pieces of a bucket add up.
+    pub run: u64,
     /// What columns it has; a table with other columns refuses it.
     pub schema_fingerprint: u64,
     /// crc32c of its bytes.
@@ -127,6 +133,7 @@ impl Piece {
         out.u64(self.offset);
         out.u64(self.len);
         out.u64(self.rows);
+        out.u64(self.run);
         out.u64(self.schema_fingerprint);
         out.u32(self.crc);
     }
@@ -138,6 +145,11 @@ impl Piece {
         if version == VERSION_WITH_HASHES {
             from.take(HASHES_BYTES)?;
         }
+        let run = if version < VERSION_WITH_RUNS {
+            0
+        } else {
+            from.u64()?
+        };
         Ok(Piece {
             operator,
             table,
@@ -146,6 +158,7 @@ impl Piece {
             offset,
             len,
             rows,
+            run,
             schema_fingerprint: from.u64()?,
             crc: from.u32()?,
         })

@@ -51,6 +51,7 @@ fn manifest() -> Manifest {
             offset: 64,
             len: 1000,
             rows: 10,
+            run: 3,
             schema_fingerprint: 9,
             crc: 0xdead_beef,
         }],
@@ -160,21 +161,50 @@ fn the_bytes_of_a_manifest() {
     check(
         &manifest().encode("0000-id").expect("short"),
         expect![[r#"
-            4d 53 6d 66 02 00 00 00 86 00 00 00 07 00 00 00  MSmf............
+            4d 53 6d 66 03 00 00 00 8e 00 00 00 07 00 00 00  MSmf............
             30 30 30 30 2d 69 64 06 00 00 00 00 00 00 00 02  0000-id.........
             00 00 00 00 00 00 00 03 00 00 00 88 77 66 55 44  ............wfUD
             33 22 11 01 00 00 00 01 00 00 00 02 00 00 00 fd  3"..............
             ff ff ff ff ff ff ff 10 00 00 00 73 74 61 74 65  ...........state
             2f 70 61 63 6b 2d 32 2d 30 2d 35 40 00 00 00 00  /pack-2-0-5@....
             00 00 00 e8 03 00 00 00 00 00 00 0a 00 00 00 00  ................
-            00 00 00 09 00 00 00 00 00 00 00 ef be ad de 02  ................
-            00 00 00 02 00 00 00 04 05 00 00 00 00 01 00 00  ................
-            00 06 e5 14 20 8a                                .... .
+            00 00 00 03 00 00 00 00 00 00 00 09 00 00 00 00  ................
+            00 00 00 ef be ad de 02 00 00 00 02 00 00 00 04  ................
+            05 00 00 00 00 01 00 00 00 06 ea 4e e4 47        ...........N.G
         "#]],
     );
 }
 
+/// The bytes that hexadecimal digits stand for.
+fn bytes_of(hex: &str) -> Vec<u8> {
+    let pairs = (0..hex.len()).step_by(2);
+    pairs
+        .filter_map(|at| u8::from_str_radix(hex.get(at..at + 2)?, 16).ok())
+        .collect()
+}
+
+/// The manifest as versions without runs have it.
+fn manifest_without_runs() -> Manifest {
+    let mut manifest = manifest();
+    manifest.pieces.iter_mut().for_each(|piece| piece.run = 0);
+    manifest
+}
+
 /// proves P14 for manifests: what the version before wrote is read.
+#[test]
+fn a_manifest_of_version_2_is_read() {
+    let hex = "4d536d660200000086000000070000003030\
+        30302d69640600000000000000020000000000000003000000\
+        8877665544332211010000000100000002000000fdffffffffffffff\
+        1000000073746174652f7061636b2d322d302d35\
+        4000000000000000e8030000000000000a00000000000000\
+        0900000000000000efbeadde02000000020000000405000000000100000006\
+        e514208a";
+    let found = Manifest::decode(&bytes_of(hex)).expect("the bytes of a former release");
+    assert_eq!(found, ("0000-id".to_owned(), manifest_without_runs()));
+}
+
+/// And the one before that.
 #[test]
 fn a_manifest_of_version_1_is_read() {
     let hex = "4d536d660100000096000000070000003030\
@@ -185,12 +215,8 @@ fn a_manifest_of_version_1_is_read() {
         0000000000000000ffffffffffffffff0900000000000000\
         efbeadde02000000020000000405000000000100000006\
         6b480ca4";
-    let bytes: Vec<u8> = (0..hex.len())
-        .step_by(2)
-        .filter_map(|at| u8::from_str_radix(hex.get(at..at + 2)?, 16).ok())
-        .collect();
-    let found = Manifest::decode(&bytes).expect("the bytes of a former release");
-    assert_eq!(found, ("0000-id".to_owned(), manifest()));
+    let found = Manifest::decode(&bytes_of(hex)).expect("the bytes of a former release");
+    assert_eq!(found, ("0000-id".to_owned(), manifest_without_runs()));
 }
 
 #[test]
@@ -319,9 +345,9 @@ fn any_record() -> impl Strategy<Value = Record> {
 }
 
 fn any_piece() -> impl Strategy<Value = Piece> {
-    let numbers = any::<(u32, u32, i64, [u64; 4], u32)>();
+    let numbers = any::<(u32, u32, i64, [u64; 5], u32)>();
     (numbers, text()).prop_map(|((operator, table, bucket, long, crc), pack)| {
-        let [offset, len, rows, schema_fingerprint] = long;
+        let [offset, len, rows, run, schema_fingerprint] = long;
         Piece {
             operator,
             table,
@@ -330,6 +356,7 @@ fn any_piece() -> impl Strategy<Value = Piece> {
             offset,
             len,
             rows,
+            run,
             schema_fingerprint,
             crc,
         }

@@ -5,7 +5,7 @@ use std::{cell::Cell, collections::BTreeMap, rc::Rc, sync::Arc};
 use millstream_connectors_api::{Decoder, SinkEncoder};
 use millstream_operators::{
     aggregate::{
-        AggregateSpec, ChangingSessions, CountedAggregate, KeyRows, PartialAggregate, Seed,
+        AggregateSpec, ChangingSessions, CountedAggregate, KeyRows, PartialAggregate,
         SessionAggregate, SlidingAggregate, TimeKey, TotalAggregate,
     },
     board::EpochBoard,
@@ -19,7 +19,7 @@ use millstream_operators::{
     join::{ChangingJoin, Dedup, DedupSpec, Join, JoinSpec, Lookup, Over, OverSpec, StaticRows},
     late::LateRows,
     sort::{Limit, Sort},
-    state::{Ownership, Snapshots},
+    state::{Ownership, Seed, Snapshots},
     top::Top,
     watermark::{MarkRules, MarkState, StatisticsStream, watermark},
 };
@@ -383,9 +383,10 @@ impl<'s> Builder<'s> {
             partial,
         );
         let inputs = vec![(groups, Routing::ByKey)];
+        let (owned, snapshots) = (self.ownership, self.blueprint.snapshots);
         Ok(match spec.time {
             TimeKey::Window { spec: window, .. } if !window.is_tumbling() => {
-                let sliding = SlidingAggregate::new(spec.clone(), seed, self.ownership)?;
+                let sliding = SlidingAggregate::new(spec.clone(), seed, owned, snapshots)?;
                 let id = (id, "SlidingAggregate");
                 epoch_operator(id, self.scope, inputs, marks, environment, sliding)
             }
@@ -395,7 +396,7 @@ impl<'s> Builder<'s> {
             | TimeKey::Windowed { .. }
             | TimeKey::Session { .. }
             | TimeKey::Counted { .. } => {
-                let total = TotalAggregate::new(spec.clone(), seed, self.ownership)?;
+                let total = TotalAggregate::new(spec.clone(), seed, owned, snapshots)?;
                 let id = (id, "TotalAggregate");
                 epoch_operator(id, self.scope, inputs, marks, environment, total)
             }

@@ -63,6 +63,14 @@ impl RuntimeError {
         }
     }
 
+    /// What an operator hears of state that cannot be read or taken.
+    pub(crate) fn of_state(self) -> OperatorError {
+        OperatorError::State {
+            is_passing: self.is_passing(),
+            fault: self.fault(),
+        }
+    }
+
     /// Whether something outside stood in the way: what was tried changed nothing and may be tried
     /// again, though not for ever.
     #[must_use]
@@ -101,7 +109,14 @@ impl RuntimeError {
     /// is unknown about what is on it.
     #[must_use]
     pub fn is_passing(&self) -> bool {
-        let passing = matches!(self, RuntimeError::Checkpoint(EpochError::Disk { .. }));
+        let passing = matches!(
+            self,
+            RuntimeError::Checkpoint(EpochError::Disk { .. })
+                | RuntimeError::Operator(OperatorError::State {
+                    is_passing: true,
+                    ..
+                })
+        );
         passing || self.is_disk_full()
     }
 }

@@ -23,7 +23,7 @@ use millstream_epoch::checksum;
 use millstream_operators::{
     delta::Delta,
     driver::OperatorReport,
-    state::{Bucket, BucketChange},
+    state::{Addition, Bucket, BucketChange},
     watermark::{EventTimes, MarkReport, MarkState},
     wire,
 };
@@ -208,7 +208,11 @@ fn write_report(out: &mut Out, report: &OperatorReport) {
 fn write_change(out: &mut Out, change: &BucketChange) -> Result<(), ArrowError> {
     out.u64(u64::from(change.table));
     out.i64(change.bucket.0);
-    out.u8(u8::from(change.replaces));
+    out.u8(match change.addition {
+        Addition::Overwrites => 0,
+        Addition::AddsUp => 1,
+        Addition::Replaces => 2,
+    });
     out.u64(change.rows.len() as u64);
     for rows in &change.rows {
         out.bytes(&wire::encode(&Delta::insertions(rows.clone()))?);
@@ -343,9 +347,10 @@ fn read_change(from: &mut In<'_>) -> Option<BucketChange> {
     let mut change = BucketChange {
         table: from.u32()?,
         bucket: Bucket(from.i64()?),
-        replaces: match from.u8()? {
-            0 => false,
-            1 => true,
+        addition: match from.u8()? {
+            0 => Addition::Overwrites,
+            1 => Addition::AddsUp,
+            2 => Addition::Replaces,
             _ => return None,
         },
         rows: Vec::new(),

@@ -21,6 +21,7 @@ mod journals;
 mod log;
 mod message;
 mod pacer;
+mod pieces;
 pub mod plan;
 mod planner;
 pub mod progress;

@@ -1,9 +1,10 @@
 //! Snapshots: state as it is gathered, and the thread that writes it.
 //!
-//! A piece is one Arrow IPC stream with one batch. Workers only hand over batches; encoding, packs,
-//! the manifest and the removal of what no restart needs happen on the snapshotter's thread, which
-//! neither plans nor commits. A snapshot that cannot be written is an event and not an end: what it
-//! held is kept, and written with the next attempt. Reading them back is `restore`.
+//! Workers only hand over what changed; encoding, packs, merging it with what was written before, the
+//! manifest and the removal of what no restart needs happen on the snapshotter's thread, which neither plans
+//! nor commits. A snapshot that cannot be written is an event and not an end: what it held is kept, and
+//! written with the next attempt. The pieces of the snapshot that a query starts from are added to like its
+//! own. Reading them back is `restore`.
 
 use std::{
     collections::BTreeMap,
@@ -15,13 +16,15 @@ use std::{
     time::Duration,
 };
 
-use arrow::{array::RecordBatch, datatypes::Schema, ipc::writer::StreamWriter};
+use arrow::array::RecordBatch;
 use millstream_epoch::{
-    Manifest, PackFile, PackWriter, Piece, RewriteRule, checksum, pieces_to_copy,
+    Disk, Manifest, PackWriter, Piece, RewriteRule, RunRule, RunSize, pieces_to_copy, runs_kept,
 };
-use millstream_operators::{state::Bucket, watermark::MarkState};
-use millstream_types::{Coded, Epoch, OperatorId, WorkerId};
-use xxhash_rust::xxh3::xxh3_64;
+use millstream_operators::{
+    state::{Addition, Bucket, Removals, StoredPiece, standing},
+    watermark::MarkState,
+};
+use millstream_types::{Coded, Epoch, OperatorId};
 
 use crate::{
     capture::{Asked, Captured},
@@ -30,6 +33,7 @@ use crate::{
     events::{QueryEvent, QueryListener},
     log::Log,
     message::ToPlanner,
+    pieces::{InMemory, OnDisk, PartKey, RunWriter, SnapshotPack, value_bytes},
     schedule::{Participant, Seat, Work},
     settings::{KillPoint, QuerySettings},
     shared::Shared,
@@ -43,24 +47,18 @@ pub(crate) struct ToSnapshotter {
     pub(crate) captured: Captured,
 }
 
-/// Which pieces belong together: one worker's part of one bucket.
-type PartKey = (OperatorId, u32, Bucket, WorkerId);
-
-/// Pieces by what they are of.
+/// Pieces by what they are of, oldest first.
 type Parts = BTreeMap<PartKey, Vec<Piece>>;
-
-/// The pieces of the newest snapshot.
-#[derive(Debug, Default)]
-struct LivePieces {
-    parts: Parts,
-}
 
 /// What the snapshotter's thread works with.
 pub(crate) struct Snapshotter {
     pub(crate) settings: QuerySettings,
     pub(crate) plan_fingerprint: u64,
     pub(crate) log: Arc<Log>,
+    pub(crate) disk: Arc<dyn Disk>,
     pub(crate) packs: PackWriter,
+    /// The snapshot that the query starts from.
+    pub(crate) from: Option<Manifest>,
     pub(crate) inbox: Receiver<ToSnapshotter>,
     pub(crate) planner: Sender<ToPlanner>,
     pub(crate) shared: Arc<Shared>,
@@ -96,7 +94,13 @@ impl Snapshotter {
 
     fn turns(&self) -> Result<(), Failure> {
         let seat = Seat::new(self.settings.schedule.as_ref(), Participant::Snapshotter);
-        let mut live = LivePieces::default();
+        // Pieces that add up are written whole by their workers first, so nothing is added to those.
+        let mut live = Parts::new();
+        for piece in self.from.iter().flat_map(|manifest| &manifest.pieces) {
+            let bucket = Bucket(piece.bucket);
+            let key = (OperatorId(piece.operator), piece.table, bucket, None);
+            live.entry(key).or_default().push(piece.clone());
+        }
         let mut work = Work::Done;
         loop {
             seat.turn(work);
@@ -125,12 +129,7 @@ impl Snapshotter {
     }
 
     /// Writes a snapshot, again and again if it must be: what workers handed over is nowhere else.
-    fn take(
-        &self,
-        snapshot: &ToSnapshotter,
-        live: &mut LivePieces,
-        seat: &Seat,
-    ) -> Result<(), Failure> {
+    fn take(&self, snapshot: &ToSnapshotter, live: &mut Parts, seat: &Seat) -> Result<(), Failure> {
         let mut is_known = false;
         loop {
             let error = match self.write(snapshot, live) {
@@ -170,7 +169,7 @@ impl Snapshotter {
     fn write(
         &self,
         snapshot: &ToSnapshotter,
-        live: &mut LivePieces,
+        live: &mut Parts,
     ) -> Result<Option<Epoch>, RuntimeError> {
         // The manifest may only name an epoch that the log knows as committed.
         self.log.record_now()?;
@@ -187,104 +186,119 @@ impl Snapshotter {
         };
         store.write_manifest(&manifest)?;
         // Only now: a manifest that failed must be written again with the same pieces.
-        live.parts = parts;
+        *live = parts;
         store.collect_garbage()?;
         Ok(store.oldest_kept())
     }
 
-    /// Streams what changed into a pack, piece by piece, and copies into it what keeps old packs
+    /// Streams what changed into a pack, merges runs into it and copies into it what keeps old packs
     /// alive; gives the pieces that make up the state now. Nothing of ours changes if it fails.
-    fn write_pieces(&self, captured: &Captured, live: &LivePieces) -> Result<Parts, RuntimeError> {
-        let mut parts = Parts::new();
-        let mut pack: Option<PackFile> = None;
-        let mut fresh: BTreeMap<PartKey, Vec<Piece>> = BTreeMap::new();
-        for (worker, operator, change) in &captured.changes {
-            let key = (*operator, change.table, change.bucket, *worker);
-            let kept = parts.entry(key).or_default();
-            if !change.replaces {
-                *kept = live.parts.get(&key).cloned().unwrap_or_default();
+    fn write_pieces(&self, captured: &Captured, live: &Parts) -> Result<Parts, RuntimeError> {
+        let mut pack = SnapshotPack::new(&self.packs);
+        let (mut parts, mut written) = (Parts::new(), Parts::new());
+        for (key, part) in captured.parts() {
+            let known = live.get(&key).map_or(&[][..], Vec::as_slice);
+            let (kept, run) = match part.addition {
+                Addition::Overwrites => {
+                    let newest = known.last().map_or(ADDS_UP, |piece| piece.run);
+                    (kept(known, &part.rows), newest + 1)
+                }
+                Addition::AddsUp => (known.len(), ADDS_UP),
+                Addition::Replaces => (0, ADDS_UP),
+            };
+            parts.insert(key, known[..kept].to_vec());
+            if part.rows.is_empty() {
+                continue;
             }
-            for rows in &change.rows {
-                let pack = begun(&mut pack, &self.packs)?;
-                let piece = append(pack, &key, rows)?;
-                fresh.entry(key).or_default().push(piece);
-            }
+            let writer = RunWriter::new(&mut pack, key, run);
+            let new = if part.addition == Addition::Overwrites && kept < known.len() {
+                self.merge_run(writer, known.split_at(kept), (run, part.rows))?
+            } else {
+                write_run(writer, part.rows)?
+            };
+            written.insert(key, new);
         }
         self.rewrite(&mut parts, &mut pack)?;
-        for (key, mut pieces) in fresh {
+        for (key, mut pieces) in written {
             parts.entry(key).or_default().append(&mut pieces);
         }
-        if let Some(pack) = pack {
-            pack.finish()?;
-        }
+        pack.finish()?;
         Ok(parts)
     }
 
+    /// Writes the newest run of a bucket: what workers handed over, and what still stands of the runs that
+    /// become part of it.
+    fn merge_run(
+        &self,
+        mut writer: RunWriter<'_, '_>,
+        (kept, merged): (&[Piece], &[Piece]),
+        (run, rows): (u64, Vec<RecordBatch>),
+    ) -> Result<Vec<Piece>, RuntimeError> {
+        let on_disk = merged.iter().map(|piece| {
+            let (disk, piece) = (self.disk.clone(), piece.clone());
+            Arc::new(OnDisk { disk, piece }) as Arc<dyn StoredPiece>
+        });
+        let new = Arc::new(InMemory { run, rows }) as Arc<dyn StoredPiece>;
+        let pieces: Vec<Arc<dyn StoredPiece>> = on_disk.chain([new]).collect();
+        let removals = if kept.is_empty() {
+            Removals::LeftOut
+        } else {
+            Removals::Kept
+        };
+        standing(&pieces, &|_| Ok(None), removals, &mut |batch| {
+            writer.add(batch).map_err(RuntimeError::of_state)
+        })?;
+        writer.finish()
+    }
+
     /// Copies pieces of packs that are mostly dead, or small and many, so that those can go.
-    fn rewrite(&self, parts: &mut Parts, pack: &mut Option<PackFile>) -> Result<(), RuntimeError> {
+    fn rewrite(&self, parts: &mut Parts, pack: &mut SnapshotPack<'_>) -> Result<(), RuntimeError> {
         let mut kept: Vec<&mut Piece> = parts.values_mut().flatten().collect();
         let pieces: Vec<Piece> = kept.iter().map(|piece| (**piece).clone()).collect();
         let pack_bytes = self.log.store().pack_bytes(&pieces)?;
-        let new_bytes = pack.as_ref().map_or(0, PackFile::len);
         let rule = RewriteRule::default();
-        for place in pieces_to_copy(&pieces, &pack_bytes, new_bytes, &rule) {
+        for place in pieces_to_copy(&pieces, &pack_bytes, pack.len(), &rule) {
             if let Some(piece) = kept.get_mut(place) {
-                **piece = begun(pack, &self.packs)?.copy_piece(piece)?;
+                **piece = pack.copy(piece)?;
             }
         }
         Ok(())
     }
 }
 
+/// The run of pieces that add up.
+const ADDS_UP: u64 = 0;
+
+/// Writes what workers handed over as it is.
+fn write_run(
+    mut writer: RunWriter<'_, '_>,
+    rows: Vec<RecordBatch>,
+) -> Result<Vec<Piece>, RuntimeError> {
+    rows.into_iter().try_for_each(|batch| writer.add(batch))?;
+    writer.finish()
+}
+
+/// How many pieces of a bucket stay when rows are added; they are those of whole runs.
+fn kept(known: &[Piece], rows: &[RecordBatch]) -> usize {
+    if rows.is_empty() {
+        return known.len();
+    }
+    let runs: Vec<&[Piece]> = known.chunk_by(|a, b| a.run == b.run).collect();
+    let known = runs.iter().map(|run| RunSize {
+        rows: run.iter().map(|piece| piece.rows).sum(),
+        bytes: run.iter().map(|piece| piece.len).sum(),
+    });
+    let new = RunSize {
+        rows: rows.iter().map(|batch| batch.num_rows() as u64).sum(),
+        bytes: rows.iter().map(|batch| value_bytes(batch) as u64).sum(),
+    };
+    let sizes: Vec<RunSize> = known.chain([new]).collect();
+    let kept = runs_kept(&sizes, &RunRule::default());
+    runs.iter().take(kept).map(|run| run.len()).sum()
+}
+
 /// Why the snapshotter returned.
 enum Failure {
     Killed,
     Error(RuntimeError),
-}
-
-/// The pack of this snapshot, which the first piece begins.
-fn begun<'a>(
-    pack: &'a mut Option<PackFile>,
-    packs: &PackWriter,
-) -> Result<&'a mut PackFile, RuntimeError> {
-    if pack.is_none() {
-        *pack = Some(packs.begin()?);
-    }
-    pack.as_mut().ok_or_else(|| RuntimeError::Contract {
-        what: "a pack that was begun is not there".to_owned(),
-    })
-}
-
-/// Encodes a piece and appends it.
-fn append(pack: &mut PackFile, key: &PartKey, rows: &RecordBatch) -> Result<Piece, RuntimeError> {
-    let contract = |error: arrow::error::ArrowError| RuntimeError::Contract {
-        what: format!("a state piece cannot be written: {error}"),
-    };
-    let mut bytes = Vec::with_capacity(rows.get_array_memory_size());
-    let mut writer = StreamWriter::try_new(&mut bytes, &rows.schema()).map_err(contract)?;
-    writer.write(rows).map_err(contract)?;
-    writer.finish().map_err(contract)?;
-    drop(writer);
-    let offset = pack.append(&bytes)?;
-    Ok(Piece {
-        operator: key.0.0,
-        table: key.1,
-        bucket: key.2.0,
-        pack: pack.path().to_string(),
-        offset,
-        len: bytes.len() as u64,
-        rows: rows.num_rows() as u64,
-        schema_fingerprint: fingerprint(&rows.schema()),
-        crc: checksum(&bytes),
-    })
-}
-
-/// What columns a piece has, as a number.
-pub(crate) fn fingerprint(schema: &Schema) -> u64 {
-    let text: Vec<String> = schema
-        .fields()
-        .iter()
-        .map(|field| field.data_type().to_string())
-        .collect();
-    xxh3_64(text.join(",").as_bytes())
 }

@@ -39,7 +39,7 @@ use crate::{
     plan::{Node, StreamPlan},
     planner::{Planner, Reach, Threads},
     report::Reports,
-    restore::{Seeds, restore},
+    restore::{Seeds, seeds},
     schedule::{Participant, Schedule, Seat},
     settings::QuerySettings,
     shared::Shared,
@@ -118,6 +118,7 @@ struct From {
     marks: MarkState,
     seeds: Seeds,
     log: Option<Arc<Log>>,
+    disk: Option<Arc<dyn Disk>>,
     recovered: Option<Recovered>,
 }
 
@@ -282,6 +283,7 @@ impl From {
                 marks: fresh,
                 seeds: Seeds::default(),
                 log: None,
+                disk: None,
                 recovered: None,
             });
         };
@@ -307,7 +309,7 @@ impl From {
                         what: "a snapshot has other watermarks".to_owned(),
                     }
                 })?,
-                restore(disk.as_ref(), manifest)?,
+                seeds(&disk, manifest),
             ),
         };
         Ok(From {
@@ -319,6 +321,7 @@ impl From {
             marks,
             seeds,
             log: Some(log),
+            disk: Some(disk),
             recovered: Some(recovered),
         })
     }
@@ -571,8 +574,10 @@ impl Builder {
             control: self.control.clone(),
             listener: self.listener.clone(),
         };
-        if let Some(log) = &self.from.log {
+        if let (Some(log), Some(disk)) = (&self.from.log, &self.from.disk) {
             let snapshotter = Snapshotter {
+                disk: disk.clone(),
+                from: self.from.snapshot.clone(),
                 settings: self.settings.clone(),
                 plan_fingerprint: xxh3_64(self.plan.identity.as_bytes()),
                 packs: log.store().pack_writer(),

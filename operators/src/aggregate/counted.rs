@@ -17,7 +17,7 @@ use arrow::{
 use millstream_types::{Epoch, OutputMode};
 
 use super::{
-    AggregateSpec, Seed, TimeKey,
+    AggregateSpec, TimeKey,
     group_set::GroupSet,
     groups::{Columns, Groups, state_schema},
 };
@@ -29,7 +29,7 @@ use crate::{
     keys::KeyTable,
     rows::RowCodec,
     sort::InOrder,
-    state::{Bucket, BucketChange, Ownership, Placement, Snapshots, StateTable},
+    state::{Bucket, BucketChange, Ownership, Placement, Seed, Snapshots, StateTable},
 };
 
 /// Gathers rows into windows of so many rows a key.
@@ -121,24 +121,16 @@ impl CountedAggregate {
             spec,
             report: OperatorReport::default(),
         };
-        if let Some(seed) = seed {
-            for ((_, bucket), pieces) in &seed.pieces {
-                for held in counted.state.seed(*bucket, seed.epoch, pieces, ownership)? {
-                    counted.restore(&held)?;
-                }
-            }
-        }
+        let mut state = counted.state.clone();
+        state.restore(seed, ownership, |_, keys, states, rows| {
+            counted.restore(keys, states, rows)
+        })?;
+        counted.state = state;
         Ok(counted)
     }
 
-    fn restore(&mut self, held: &RecordBatch) -> Result<()> {
-        let rows = held.num_rows();
-        if rows == 0 {
-            return Ok(());
-        }
-        let (group_keys, rest) = held.columns().split_at(self.group_types.len());
+    fn restore(&mut self, group_keys: &[ArrayRef], states: &[ArrayRef], rows: usize) -> Result<()> {
         let (keys, window) = group_keys.split_at(self.group_types.len() - 1);
-        let states = &rest[..rest.len() - 1];
         let groups = self.groups.intern(group_keys, rows)?;
         self.groups.merge(&groups, states)?;
         let windows = window[0].as_primitive::<Int64Type>();
@@ -374,8 +366,8 @@ impl CountedAggregate {
 
     /// Writes for each key that changed the window that is open now, and that the one of the last snapshot
     /// is gone if it is another; those in between were never stored.
-    fn tap_changed(&mut self, epoch: Epoch) -> Result<()> {
-        let unsaved = self.unsaved.take();
+    fn tap_changed(&mut self) -> Result<()> {
+        let unsaved = self.unsaved.take_in_order();
         let keys_of = |ids: &[u32], window_of: &dyn Fn(u32) -> i64| -> Result<Vec<ArrayRef>> {
             let mut keys = self.keys.columns(Some(ids))?;
             let windows = ids.iter().map(|id| window_of(*id));
@@ -389,7 +381,7 @@ impl CountedAggregate {
         let is_complete = self.spec.mode == OutputMode::Complete;
         for ids in moved.chunks(BATCH_ROWS_MAX).filter(|_| !is_complete) {
             let keys = keys_of(ids, &stored)?;
-            self.state.remove(Bucket(0), epoch, &keys, ids.len())?;
+            self.state.remove(Bucket(0), &keys, ids.len())?;
         }
         let mut groups = Vec::with_capacity(unsaved.len());
         for ids in unsaved.chunks(BATCH_ROWS_MAX) {
@@ -406,8 +398,7 @@ impl CountedAggregate {
         }
         for some in self.groups.portions(&groups) {
             let (keys, states) = (self.groups.key_columns(some)?, self.groups.states(some)?);
-            self.state
-                .upsert(Bucket(0), epoch, &keys, &states, some.len())?;
+            self.state.upsert(Bucket(0), &keys, &states, some.len())?;
         }
         Ok(())
     }
@@ -458,9 +449,9 @@ impl EpochOperator for CountedAggregate {
         Ok(Progress::Done)
     }
 
-    fn tap(&mut self, epoch: Epoch) -> Result<Vec<BucketChange>> {
-        self.tap_changed(epoch)?;
-        self.state.tap()
+    fn tap(&mut self, _epoch: Epoch) -> Result<Vec<BucketChange>> {
+        self.tap_changed()?;
+        Ok(self.state.tap())
     }
 
     fn report(&mut self) -> Option<OperatorReport> {

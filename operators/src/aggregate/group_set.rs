@@ -26,6 +26,9 @@ impl Hasher for Multiply {
     }
 }
 
+/// Where fewer than one in so many groups are marked, sorting them is cheaper than looking at all.
+const SPARSE: usize = 32;
+
 /// Groups that something happened to, each once.
 #[derive(Debug, Default)]
 pub(super) struct GroupSet {
@@ -54,6 +57,22 @@ impl GroupSet {
             self.is_marked[*group as usize] = false;
         }
         std::mem::take(&mut self.groups)
+    }
+
+    /// The same in the order of their numbers, so that who goes through them goes through memory in order.
+    pub(super) fn take_in_order(&mut self) -> Vec<u32> {
+        if self.groups.len() < self.is_marked.len() / SPARSE {
+            let mut groups = self.take();
+            groups.sort_unstable();
+            return groups;
+        }
+        self.groups = Vec::new();
+        let marks = (0u32..).zip(&mut self.is_marked);
+        let marked = marks.filter_map(|(group, is_marked)| {
+            let is_in = std::mem::take(is_marked);
+            is_in.then_some(group)
+        });
+        marked.collect()
     }
 
     /// The marked groups, in the order of their marks.

@@ -30,7 +30,7 @@ use super::{
 use crate::{
     error::{OperatorError, Result},
     keys::KeyTable,
-    state::PLACE_BYTES,
+    state::{PLACE_BYTES, Snapshots},
 };
 
 /// Windows of fewer panes are added up pane by pane.
@@ -80,6 +80,8 @@ pub(super) struct Panes {
     key_types: Vec<DataType>,
     calls: Vec<AggregateCall>,
     notes_before: bool,
+    /// Whether what changes is noted for snapshots.
+    notes_changes: bool,
     keys: KeyTable,
     holders: Vec<Holder>,
     vacant: usize,
@@ -127,6 +129,7 @@ impl Panes {
             key_types,
             calls: calls.to_vec(),
             notes_before,
+            notes_changes: false,
             holders: Vec::new(),
             vacant: 0,
             panes: BTreeMap::new(),
@@ -136,6 +139,11 @@ impl Panes {
             spans: BTreeMap::new(),
             counts: WindowCounts::new(window),
         })
+    }
+
+    /// Notes from here on what changes, if there will be snapshots.
+    pub(super) fn note_changes(&mut self, snapshots: Snapshots) {
+        self.notes_changes = snapshots == Snapshots::Taken;
     }
 
     pub(super) fn counts(&self) -> &WindowCounts {
@@ -196,7 +204,9 @@ impl Panes {
         }
         self.entries += size - groups_before;
         let fresh = pane.touched.mark(&groups, size);
-        pane.unsaved.mark(&groups, size);
+        if self.notes_changes {
+            pane.unsaved.mark(&groups, size);
+        }
         if self.notes_before {
             pane.note_before(&fresh, &self.calls)?;
         }
@@ -433,7 +443,7 @@ impl Panes {
         let pane = self.panes.get_mut(&end);
         let Some(pane) = pane else { return Vec::new() };
         let held = pane.bytes();
-        let groups = pane.unsaved.take();
+        let groups = pane.unsaved.take_in_order();
         self.bytes = self.bytes + pane.bytes() - held;
         groups
     }

@@ -23,7 +23,7 @@ use arrow::{
 use millstream_types::{Epoch, EventTime, OutputMode, Watermark};
 
 use super::{
-    AggregateSpec, Seed, TimeKey,
+    AggregateSpec, TimeKey,
     buckets::window_struct,
     edge::accepted,
     groups::{Columns, Groups},
@@ -34,7 +34,7 @@ use crate::{
     error::{OperatorError, Result},
     keys::KeyTable,
     rows::RowCodec,
-    state::{Bucket, BucketChange, Ownership, Placement, Snapshots, StateTable},
+    state::{Bucket, BucketChange, Ownership, Placement, Seed, Snapshots, StateTable},
 };
 
 /// Rows of a key, by time, with how often they are there.
@@ -130,15 +130,12 @@ impl ChangingSessions {
             spec,
             report: OperatorReport::default(),
         };
-        if let Some(seed) = seed {
-            for ((_, bucket), pieces) in &seed.pieces {
-                for held in sessions
-                    .state
-                    .seed(*bucket, seed.epoch, pieces, ownership)?
-                {
-                    sessions.restore(&held)?;
-                }
-            }
+        let mut state = sessions.state.clone();
+        state.restore(seed, ownership, |_, keys, values, rows| {
+            sessions.restore(keys, values, rows)
+        })?;
+        sessions.state = state;
+        if seed.is_some() {
             // A key's rows may lie in several pieces, so sessions are made when all are there.
             sessions.unsaved.clear();
             let all = 0..u32::try_from(sessions.keys.len()).unwrap_or(u32::MAX);
@@ -150,13 +147,11 @@ impl ChangingSessions {
         Ok(sessions)
     }
 
-    fn restore(&mut self, held: &RecordBatch) -> Result<()> {
-        let count = self.spec.keys.len();
-        let (keys, rest) = held.columns().split_at(count);
-        let (rows, rest) = rest.split_at(self.order.len());
-        let counts = rest[0].as_primitive::<Int64Type>().clone();
-        let ids = self.key_ids(keys, held.num_rows())?;
-        self.add(&ids, rows, |row| counts.value(row))
+    fn restore(&mut self, keys: &[ArrayRef], values: &[ArrayRef], rows: usize) -> Result<()> {
+        let (keys, columns) = keys.split_at(self.spec.keys.len());
+        let counts = values[0].as_primitive::<Int64Type>().clone();
+        let ids = self.key_ids(keys, rows)?;
+        self.add(&ids, columns, |row| counts.value(row))
     }
 
     fn key_ids(&mut self, keys: &[ArrayRef], rows: usize) -> Result<Vec<u32>> {
@@ -371,7 +366,7 @@ impl ChangingSessions {
         }
     }
 
-    fn tap_changed(&mut self, epoch: Epoch) -> Result<()> {
+    fn tap_changed(&mut self) -> Result<()> {
         let unsaved = std::mem::take(&mut self.unsaved);
         let (alive, gone): (Vec<_>, Vec<_>) = unsaved
             .iter()
@@ -384,15 +379,14 @@ impl ChangingSessions {
         };
         if !gone.is_empty() {
             let gone_columns = columns(&gone)?;
-            self.state
-                .remove(Bucket(0), epoch, &gone_columns, gone.len())?;
+            self.state.remove(Bucket(0), &gone_columns, gone.len())?;
         }
         if !alive.is_empty() {
             let alive_columns = columns(&alive)?;
             let counts = alive.iter().map(|(key, row)| self.rows[*key as usize][row]);
             let counts: [ArrayRef; 1] = [Arc::new(Int64Array::from_iter_values(counts))];
             self.state
-                .upsert(Bucket(0), epoch, &alive_columns, &counts, alive.len())?;
+                .upsert(Bucket(0), &alive_columns, &counts, alive.len())?;
         }
         Ok(())
     }
@@ -455,11 +449,11 @@ impl EpochOperator for ChangingSessions {
         Ok(Progress::Done)
     }
 
-    fn tap(&mut self, epoch: Epoch) -> Result<Vec<BucketChange>> {
+    fn tap(&mut self, _epoch: Epoch) -> Result<Vec<BucketChange>> {
         if !self.unsaved.is_empty() {
-            self.tap_changed(epoch)?;
+            self.tap_changed()?;
         }
-        self.state.tap()
+        Ok(self.state.tap())
     }
 
     fn report(&mut self) -> Option<OperatorReport> {

@@ -27,7 +27,7 @@ use arrow::{
 use millstream_types::{Epoch, EventTime, OutputMode, Watermark};
 
 use super::{
-    AggregateSpec, Seed, TimeKey,
+    AggregateSpec, TimeKey,
     buckets::window_struct,
     edge::accepted,
     groups::{Columns, Groups, state_schema},
@@ -39,7 +39,7 @@ use crate::{
     error::{OperatorError, Result},
     keyhash::hash_keys,
     keys::KeyTable,
-    state::{Bucket, BucketChange, Ownership, Placement, Snapshots, StateTable},
+    state::{Bucket, BucketChange, Ownership, Placement, Seed, Snapshots, StateTable},
 };
 
 /// Gives rows the hash of their key, so that all rows of a key come to one worker.
@@ -216,6 +216,18 @@ impl Fresh {
     }
 }
 
+/// The state of sessions: by key and start, the end and the states.
+fn state_of(spec: &AggregateSpec) -> Result<StateTable> {
+    let long = |name: &str| Arc::new(Field::new(name, DataType::Int64, false));
+    let mut keys: Vec<_> = spec.key_schema().fields().iter().cloned().collect();
+    let owners = keys.len();
+    keys.push(long("start"));
+    let mut values = vec![long("end")];
+    values.extend(state_schema(&spec.calls)?.fields().iter().cloned());
+    let (keys, values) = (Schema::new(keys), Schema::new(values));
+    Ok(StateTable::new(0, &keys, &values, Placement::ByKey)?.owned_by(owners))
+}
+
 fn states(spec: &AggregateSpec) -> Result<Groups> {
     Groups::new(&[DataType::Int64], &spec.calls)
 }
@@ -237,17 +249,8 @@ impl SessionAggregate {
             .iter()
             .map(|field| field.data_type().clone())
             .collect();
-        let long = |name: &str| Field::new(name, DataType::Int64, false);
-        let with = |first: Vec<Field>, schema: &Schema| {
-            let rest = schema.fields().iter().map(|field| field.as_ref().clone());
-            Schema::new(first.into_iter().chain(rest).collect::<Vec<_>>())
-        };
-        let mut stored_keys: Vec<_> = key_schema.fields().iter().cloned().collect();
-        stored_keys.push(Arc::new(long("start")));
-        let values = with(vec![long("end")], &state_schema(&spec.calls)?);
-        let state = StateTable::new(0, &Schema::new(stored_keys), &values, Placement::ByKey)?;
         let mut sessions = SessionAggregate {
-            state: state.owned_by(key_types.len()),
+            state: state_of(&spec)?,
             keys: KeyTable::new(&key_types)?,
             key_types,
             sessions: Vec::new(),
@@ -265,29 +268,25 @@ impl SessionAggregate {
             spec,
             report: OperatorReport::default(),
         };
-        if let Some(seed) = seed {
-            for ((_, bucket), pieces) in &seed.pieces {
-                for held in sessions
-                    .state
-                    .seed(*bucket, seed.epoch, pieces, ownership)?
-                {
-                    sessions.restore(&held)?;
-                }
-            }
-        }
+        let mut state = sessions.state.clone();
+        state.restore(seed, ownership, |_, keys, values, rows| {
+            sessions.restore(keys, values, rows)
+        })?;
+        sessions.state = state;
+        let of_keys = sessions.sessions.iter_mut();
+        of_keys.for_each(|of_key| of_key.sort_by_key(|session| session.start));
         Ok(sessions)
     }
 
-    fn restore(&mut self, held: &RecordBatch) -> Result<()> {
-        let rows = held.num_rows();
-        let (keys, rest) = held.columns().split_at(self.key_types.len());
-        let starts = rest[0].as_primitive::<Int64Type>();
-        let ends = rest[1].as_primitive::<Int64Type>();
+    fn restore(&mut self, keys: &[ArrayRef], values: &[ArrayRef], rows: usize) -> Result<()> {
+        let (keys, start) = keys.split_at(self.key_types.len());
+        let starts = start[0].as_primitive::<Int64Type>();
+        let ends = values[0].as_primitive::<Int64Type>();
         let mut ids = Vec::new();
         self.keys.intern(keys, rows, &mut ids)?;
         self.sessions.resize(self.keys.len(), Vec::new());
         let groups = self.new_groups(rows)?;
-        self.groups.merge(&groups, &rest[2..rest.len() - 1])?;
+        self.groups.merge(&groups, &values[1..])?;
         for (row, (key, group)) in ids.iter().zip(&groups).enumerate() {
             let session = Session {
                 start: starts.value(row),
@@ -296,9 +295,6 @@ impl SessionAggregate {
             };
             self.insert(*key, session);
         }
-        self.sessions
-            .iter_mut()
-            .for_each(|of_key| of_key.sort_by_key(|session| session.start));
         Ok(())
     }
 
@@ -619,7 +615,7 @@ impl SessionAggregate {
         Ok(())
     }
 
-    fn tap_changed(&mut self, epoch: Epoch) -> Result<()> {
+    fn tap_changed(&mut self) -> Result<()> {
         let unsaved: Vec<(u32, i64)> = std::mem::take(&mut self.unsaved).into_iter().collect();
         let find = |(key, start): &(u32, i64)| {
             self.sessions[*key as usize]
@@ -637,7 +633,7 @@ impl SessionAggregate {
         };
         for gone in gone.chunks(BATCH_ROWS_MAX) {
             self.state
-                .remove(Bucket(0), epoch, &key_columns(gone)?, gone.len())?;
+                .remove(Bucket(0), &key_columns(gone)?, gone.len())?;
         }
         let group_of = |one: &(u32, i64)| find(one).map_or(0, |session| session.group);
         let mut rest = alive.as_slice();
@@ -650,7 +646,7 @@ impl SessionAggregate {
             let mut values: Vec<ArrayRef> = vec![Arc::new(Int64Array::from_iter_values(ends))];
             values.extend(self.groups.states(&groups)?);
             self.state
-                .upsert(Bucket(0), epoch, &key_columns(some)?, &values, some.len())?;
+                .upsert(Bucket(0), &key_columns(some)?, &values, some.len())?;
         }
         Ok(())
     }
@@ -701,12 +697,12 @@ impl EpochOperator for SessionAggregate {
         Ok(Progress::Done)
     }
 
-    fn tap(&mut self, epoch: Epoch) -> Result<Vec<BucketChange>> {
+    fn tap(&mut self, _epoch: Epoch) -> Result<Vec<BucketChange>> {
         if !self.unsaved.is_empty() {
-            self.tap_changed(epoch)?;
+            self.tap_changed()?;
             self.compact()?;
         }
-        self.state.tap()
+        Ok(self.state.tap())
     }
 
     fn report(&mut self) -> Option<OperatorReport> {

@@ -23,7 +23,7 @@ use arrow::{
 use millstream_types::{Epoch, OutputMode, Watermark};
 
 use super::{
-    AggregateSpec, Seed, TimeKey, WindowSpec,
+    AggregateSpec, TimeKey, WindowSpec,
     buckets::{Buckets, window_struct},
     exchange::PartialGroups,
     groups::{Groups, state_schema},
@@ -38,7 +38,7 @@ use crate::{
     driver::{Emitter, EpochContext, EpochOperator, OperatorReport, Progress},
     error::{OperatorError, Result},
     rows::RowCodec,
-    state::{Bucket, BucketChange, Ownership, StateTable},
+    state::{Bucket, BucketChange, Ownership, Seed, Snapshots, StateTable},
 };
 
 /// Merges partial groups into panes, keeps state, publishes windows.
@@ -79,6 +79,7 @@ impl SlidingAggregate {
         spec: AggregateSpec,
         seed: Option<&Seed>,
         ownership: Ownership,
+        snapshots: Snapshots,
     ) -> Result<SlidingAggregate> {
         let TimeKey::Window { spec: window, .. } = spec.time else {
             return Err(OperatorError::contract(
@@ -98,18 +99,12 @@ impl SlidingAggregate {
         let mut state =
             StateTable::new(0, &keys, &state_schema(&spec.calls)?, buckets.placement())?;
         let mut panes = Panes::new(window, key_types, &spec.calls, compares)?;
-        held::restore(
-            &mut state,
-            seed,
-            ownership,
-            key_columns,
-            |bucket, keys, states, rows| panes.merge(bucket.0, keys, states, rows),
-        )?;
+        // What is read is what is stored.
+        state.restore(seed, ownership, |bucket, keys, states, rows| {
+            panes.merge(bucket.0, keys, states, rows)
+        })?;
         panes.settle();
-        for end in panes.unsaved_panes() {
-            // What was read is what is stored.
-            panes.take_unsaved(end);
-        }
+        panes.note_changes(snapshots);
         Ok(SlidingAggregate {
             state,
             key_columns,
@@ -295,20 +290,15 @@ impl EpochOperator for SlidingAggregate {
         Ok(Progress::Done)
     }
 
-    fn tap(&mut self, epoch: Epoch) -> Result<Vec<BucketChange>> {
+    fn tap(&mut self, _epoch: Epoch) -> Result<Vec<BucketChange>> {
         let SlidingAggregate { panes, state, .. } = self;
         for end in panes.unsaved_panes() {
             let changed = panes.take_unsaved(end);
             let Some(pane) = panes.get(end) else { continue };
-            held::tap(
-                state,
-                (Bucket(end), epoch),
-                &pane.groups,
-                changed,
-                |groups| panes.keys_of(&pane.groups, groups),
-            )?;
+            let keys_of = |groups: &[u32]| panes.keys_of(&pane.groups, groups);
+            held::tap(state, Bucket(end), &pane.groups, changed, keys_of)?;
         }
-        self.state.tap()
+        Ok(self.state.tap())
     }
 
     fn report(&mut self) -> Option<OperatorReport> {

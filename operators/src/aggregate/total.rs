@@ -1,8 +1,8 @@
 //! The half of an aggregation after the exchange: all of a group is here.
 //!
-//! The working copy is one table of columns a bucket; the state table is its durable copy. An epoch
-//! runs in the order of the specification: late groups are dropped by L, the rest is merged, results
-//! leave as the output mode says, and what E closes is removed.
+//! A bucket is one table of columns, which notes what changed for the next snapshot. An epoch runs in the
+//! order of the specification: late groups are dropped by L, the rest is merged, results leave as the
+//! output mode says, and what E closes is removed.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -27,7 +27,7 @@ use crate::{
     driver::{Emitter, EpochContext, EpochOperator, OperatorReport, Progress},
     error::{OperatorError, Result},
     rows::RowCodec,
-    state::{Bucket, BucketChange, Ownership, PLACE_BYTES, StateTable},
+    state::{Bucket, BucketChange, Ownership, PLACE_BYTES, Seed, Snapshots, StateTable},
 };
 
 /// The groups of one bucket.
@@ -51,8 +51,10 @@ enum Leaving {
     Before(Bucket, VecDeque<(Vec<u32>, Vec<ArrayRef>)>, GroupSet),
     /// What of a bucket is closed.
     Close(Bucket, Closure),
-    /// A bucket whose groups have left, and those that stay.
-    Remove(Bucket, Vec<u32>),
+    /// A bucket that is closed and whose groups have left.
+    Remove(Bucket),
+    /// Some groups of a bucket, which is not closed as a whole.
+    RemoveSome(Bucket, Vec<u32>),
 }
 
 /// Merges partial groups, keeps state, publishes results.
@@ -69,6 +71,7 @@ pub struct TotalAggregate {
     /// What is still to leave or to go in the epoch that closes.
     closing: Option<VecDeque<Leaving>>,
     state: StateTable,
+    snapshots: Snapshots,
     results: RowCodec,
     report: OperatorReport,
     /// Whether this worker holds the one group of an aggregation without keys.
@@ -83,15 +86,6 @@ impl std::fmt::Debug for TotalAggregate {
     }
 }
 
-/// State of an operator from a snapshot: pieces by table and bucket, and the epoch they are of.
-#[derive(Clone, Debug, Default)]
-pub struct Seed {
-    /// The epoch after which the snapshot was taken.
-    pub epoch: Epoch,
-    /// The pieces.
-    pub pieces: BTreeMap<(u32, Bucket), Vec<RecordBatch>>,
-}
-
 impl TotalAggregate {
     /// The operator for a spec, with the part of a snapshot that this worker owns.
     ///
@@ -101,6 +95,7 @@ impl TotalAggregate {
         spec: AggregateSpec,
         seed: Option<&Seed>,
         ownership: Ownership,
+        snapshots: Snapshots,
     ) -> Result<TotalAggregate> {
         let buckets = Buckets::new(&spec)?;
         let keys = table_keys(&spec, &buckets);
@@ -120,6 +115,7 @@ impl TotalAggregate {
             holds_all: spec.keys.is_empty() && spec.time == TimeKey::None && ownership.worker == 0,
             spec,
             buckets,
+            snapshots,
             tables: BTreeMap::new(),
             touched: BTreeSet::new(),
             live: 0,
@@ -127,23 +123,15 @@ impl TotalAggregate {
             closing: None,
             report: OperatorReport::default(),
         };
-        let mut state = total.state;
-        total.state = StateTable::new(0, &keys, &states, total.buckets.placement())?;
-        let key_columns = total.key_types.len();
-        held::restore(
-            &mut state,
-            seed,
-            ownership,
-            key_columns,
-            |bucket, keys, states, rows| {
-                let table = total.table(bucket)?;
-                let groups = table.groups.intern(keys, rows)?;
-                table.groups.merge(&groups, states)?;
-                table.live += rows as u64;
-                table.groups.recycle(groups);
-                Ok(())
-            },
-        )?;
+        let mut state = total.state.clone();
+        state.restore(seed, ownership, |bucket, keys, states, rows| {
+            let table = total.table(bucket)?;
+            let groups = table.groups.intern(keys, rows)?;
+            table.groups.merge(&groups, states)?;
+            table.live += rows as u64;
+            table.groups.recycle(groups);
+            Ok(())
+        })?;
         total.state = state;
         total.live = total.tables.values().map(|table| table.live).sum();
         total.bytes = total.tables.values().map(|table| table.bytes()).sum();
@@ -176,13 +164,16 @@ impl TotalAggregate {
     /// no row is left of it, as in a batch query over nothing.
     fn touch_all(&mut self) -> Result<()> {
         let repeats = self.spec.mode == OutputMode::Update;
+        let is_noted = self.snapshots == Snapshots::Taken;
         self.touched.insert(Bucket(0));
         let table = self.table(Bucket(0))?;
         let is_new = table.groups.len() == 0;
         if is_new || repeats {
             let group = table.groups.intern(&[], 1)?;
             table.touched.mark(&group, 1);
-            table.unsaved.mark(&group, 1);
+            if is_noted {
+                table.unsaved.mark(&group, 1);
+            }
             table.groups.recycle(group);
         }
         table.live = 1;
@@ -225,6 +216,7 @@ impl TotalAggregate {
     fn merge(&mut self, bucket: Bucket, partial: &PartialGroups) -> Result<()> {
         let wants_before = self.spec.mode == OutputMode::Changes;
         let retracting = self.spec.retracting;
+        let is_noted = self.snapshots == Snapshots::Taken;
         self.touched.insert(bucket);
         let table = self.table(bucket)?;
         // A table that was not there is counted with its first groups.
@@ -263,7 +255,9 @@ impl TotalAggregate {
                 .count() as u64
         };
         let before = alive(table);
-        table.unsaved.mark(&groups, size);
+        if is_noted {
+            table.unsaved.mark(&groups, size);
+        }
         table.groups.merge(&groups, partial.states())?;
         table.live = table.live + alive(table) - before;
         table.groups.recycle(groups);
@@ -423,50 +417,65 @@ impl TotalAggregate {
                 }
             },
             Leaving::Close(bucket, closure) => {
-                let (gone, stay) = self.closed_groups(bucket, closure, mark)?;
-                if !gone.is_empty() || closure == Closure::Closed {
-                    leaving.push_front(Leaving::Remove(bucket, stay));
-                    if self.spec.mode == OutputMode::Append {
-                        leaving.push_front(Leaving::Groups(bucket, gone));
-                    }
+                let gone = self.closed_groups(bucket, closure, mark)?;
+                let closes = closure == Closure::Closed;
+                if closes {
+                    leaving.push_front(Leaving::Remove(bucket));
+                } else if !gone.is_empty() {
+                    leaving.push_front(Leaving::RemoveSome(bucket, gone.clone()));
+                }
+                if self.spec.mode == OutputMode::Append && (closes || !gone.is_empty()) {
+                    leaving.push_front(Leaving::Groups(bucket, gone));
                 }
             }
-            Leaving::Remove(bucket, stay) => self.remove(bucket, stay)?,
+            Leaving::Remove(bucket) => {
+                self.take_out(bucket);
+                self.state.forget(bucket);
+            }
+            Leaving::RemoveSome(bucket, gone) => self.remove_some(bucket, gone)?,
         }
         Ok(())
     }
 
-    /// The groups of a bucket that a mark closes, and those that stay.
-    fn closed_groups(
-        &self,
-        bucket: Bucket,
-        closure: Closure,
-        mark: Watermark,
-    ) -> Result<(Vec<u32>, Vec<u32>)> {
-        let all = self.all(bucket);
-        if closure == Closure::Closed {
-            return Ok((all, Vec::new()));
+    /// The groups of a bucket that a mark closes.
+    fn closed_groups(&self, bucket: Bucket, closure: Closure, mark: Watermark) -> Result<Vec<u32>> {
+        let mut all = self.all(bucket);
+        if closure != Closure::Closed {
+            let keys = self.tables[&bucket].groups.key_columns(&all)?;
+            let closed = self.buckets.closed_rows(&keys[0], mark)?;
+            all.retain(|group| closed.value(*group as usize));
         }
-        let keys = self.tables[&bucket].groups.key_columns(&all)?;
-        let closed = self.buckets.closed_rows(&keys[0], mark)?;
-        Ok(all
-            .into_iter()
-            .partition(|group| closed.value(*group as usize)))
+        Ok(all)
     }
 
-    /// Removes a bucket; groups that stay are put into a new one.
-    fn remove(&mut self, bucket: Bucket, stay: Vec<u32>) -> Result<()> {
-        let Some(old) = self.tables.remove(&bucket) else {
-            return Ok(());
-        };
-        // The durable copy starts over, too: the next snapshot writes the bucket whole.
-        self.state.forget(bucket);
+    /// Takes the groups of a bucket out of the tables.
+    fn take_out(&mut self, bucket: Bucket) -> Option<Box<BucketGroups>> {
+        let old = self.tables.remove(&bucket)?;
         self.live -= old.live;
         self.bytes -= old.bytes();
         self.report.rows_removed += old.live;
-        let mut stay = stay;
+        Some(old)
+    }
+
+    /// Removes groups of a bucket; those that stay are put into a new table.
+    fn remove_some(&mut self, bucket: Bucket, mut gone: Vec<u32>) -> Result<()> {
+        let Some(old) = self.take_out(bucket) else {
+            return Ok(());
+        };
+        let mut is_gone = GroupSet::default();
+        is_gone.mark(&gone, old.groups.len());
+        let mut stay = old.groups.all();
+        stay.retain(|group| !is_gone.has(*group));
+        // Groups without rows go, too; whoever reads the snapshot must know.
+        let empty = stay.iter().copied();
+        gone.extend(empty.filter(|group| old.groups.rows_of(*group) == 0));
         stay.retain(|group| old.groups.rows_of(*group) != 0);
+        for some in old.groups.portions(&gone) {
+            let keys = old.groups.key_columns(some)?;
+            self.state.remove(bucket, &keys, some.len())?;
+        }
         if stay.is_empty() {
+            self.state.leave(bucket);
             return Ok(());
         }
         self.report.rows_removed -= stay.len() as u64;
@@ -475,7 +484,10 @@ impl TotalAggregate {
             let (keys, states) = (old.groups.key_columns(some)?, old.groups.states(some)?);
             let groups = table.groups.intern(&keys, some.len())?;
             table.groups.merge(&groups, &states)?;
-            table.unsaved.mark(&groups, table.groups.len());
+            let pairs = some.iter().zip(&groups);
+            let unsaved = pairs.filter(|(before, _)| old.unsaved.has(**before));
+            let unsaved: Vec<u32> = unsaved.map(|(_, now)| *now).collect();
+            table.unsaved.mark(&unsaved, table.groups.len());
             table.groups.recycle(groups);
         }
         table.live = stay.len() as u64;
@@ -534,21 +546,16 @@ impl EpochOperator for TotalAggregate {
         Ok(Progress::Done)
     }
 
-    fn tap(&mut self, epoch: Epoch) -> Result<Vec<BucketChange>> {
+    fn tap(&mut self, _epoch: Epoch) -> Result<Vec<BucketChange>> {
         for (bucket, table) in &mut self.tables {
             let table = &mut **table;
             let before = table.bytes();
-            let changed = table.unsaved.take();
+            let changed = table.unsaved.take_in_order();
             self.bytes = self.bytes + table.bytes() - before;
-            held::tap(
-                &mut self.state,
-                (*bucket, epoch),
-                &table.groups,
-                changed,
-                |groups| table.groups.key_columns(groups),
-            )?;
+            let keys_of = |groups: &[u32]| table.groups.key_columns(groups);
+            held::tap(&mut self.state, *bucket, &table.groups, changed, keys_of)?;
         }
-        self.state.tap()
+        Ok(self.state.tap())
     }
 
     fn report(&mut self) -> Option<OperatorReport> {

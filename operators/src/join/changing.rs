@@ -23,11 +23,10 @@ use super::{
     slots::NONE,
 };
 use crate::{
-    aggregate::Seed,
     delta::{BATCH_ROWS_MAX, Delta},
     driver::{Emitter, EpochContext, EpochOperator, OperatorReport, Progress},
     error::{OperatorError, Result},
-    state::{BucketChange, Ownership, Snapshots},
+    state::{BucketChange, Ownership, Seed, Snapshots},
 };
 
 /// Pairs that are made in one turn, about.

@@ -19,13 +19,12 @@ use super::{
     side::Side,
 };
 use crate::{
-    aggregate::Seed,
     delta::Delta,
     driver::{Emitter, EpochContext, EpochOperator, OperatorReport, Progress},
     error::{OperatorError, Result},
     keys::KeyTable,
     sort::InOrder,
-    state::{BucketChange, Ownership, Snapshots},
+    state::{BucketChange, Ownership, Seed, Snapshots},
 };
 
 /// How long a key is kept.

@@ -17,11 +17,10 @@ use super::{
     slots::NONE,
 };
 use crate::{
-    aggregate::Seed,
     delta::{BATCH_BYTES_MAX, BATCH_ROWS_MAX, Delta},
     driver::{Emitter, EpochContext, EpochOperator, OperatorReport, Progress},
     error::{OperatorError, Result},
-    state::{BucketChange, Ownership, Snapshots},
+    state::{BucketChange, Ownership, Seed, Snapshots},
 };
 
 /// Rows that have arrived, and how far they are.

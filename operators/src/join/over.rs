@@ -21,13 +21,12 @@ use super::{
     slots::NONE,
 };
 use crate::{
-    aggregate::Seed,
     delta::Delta,
     driver::{Emitter, EpochContext, EpochOperator, OperatorReport, Progress},
     error::{OperatorError, Result},
     rows::normal,
     sort::SortColumn,
-    state::{BucketChange, Ownership, Snapshots},
+    state::{BucketChange, Ownership, Seed, Snapshots},
 };
 
 /// Functions over one partition and order.

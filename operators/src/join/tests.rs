@@ -24,11 +24,11 @@ use super::{
     SideColumn, SideSpec,
 };
 use crate::{
-    aggregate::Seed,
     board::EpochKind,
     delta::Delta,
     driver::{Emitter, EpochContext, EpochOperator, Progress},
-    state::{Bucket, Ownership, Snapshots},
+    error::Result,
+    state::{Addition, Bucket, Ownership, Seed, Snapshots, StoredPiece},
 };
 
 /// A row: key, time in seconds, and a number.
@@ -191,7 +191,19 @@ fn close(operator: &mut dyn EpochOperator, context: &EpochContext) -> Vec<Delta>
 /// A snapshot as the next start reads it: pieces that are kept, and those that are added.
 #[derive(Default)]
 struct Store {
-    pieces: BTreeMap<(u32, Bucket), Vec<RecordBatch>>,
+    pieces: BTreeMap<(u32, Bucket), Vec<Arc<dyn StoredPiece>>>,
+}
+
+#[derive(Debug)]
+struct Piece(Vec<RecordBatch>);
+
+impl StoredPiece for Piece {
+    fn run(&self) -> u64 {
+        0
+    }
+    fn read(&self) -> Result<Vec<RecordBatch>> {
+        Ok(self.0.clone())
+    }
 }
 
 impl Store {
@@ -199,11 +211,13 @@ impl Store {
         let mut now = BTreeMap::new();
         for change in operator.tap(Epoch(epoch)).expect("a tap") {
             let at = (change.table, change.bucket);
-            let mut pieces = match change.replaces {
-                true => Vec::new(),
-                false => self.pieces.get(&at).cloned().unwrap_or_default(),
+            let mut pieces = match change.addition {
+                Addition::Replaces => Vec::new(),
+                Addition::AddsUp | Addition::Overwrites => {
+                    self.pieces.get(&at).cloned().unwrap_or_default()
+                }
             };
-            pieces.extend(change.rows);
+            pieces.push(Arc::new(Piece(change.rows)));
             now.insert(at, pieces);
         }
         self.pieces = now;

@@ -13,14 +13,14 @@ use datafusion_functions_aggregate::{
 use datafusion_physical_expr::{aggregate::AggregateExprBuilder, expressions::Column};
 use millstream_operators::{
     aggregate::{
-        AggregateCall, AggregateSpec, CountedAggregate, PartialAggregate, Seed, SessionAggregate,
+        AggregateCall, AggregateSpec, CountedAggregate, PartialAggregate, SessionAggregate,
         SlidingAggregate, TimeKey, TotalAggregate,
     },
     board::EpochKind,
     delta::{BATCH_ROWS_MAX, Delta},
     driver::{Emitter, EpochContext, EpochOperator, OperatorReport, Progress},
     error::Result,
-    state::{Bucket, Ownership, Snapshots},
+    state::{Bucket, BucketChange, Ownership, Seed, Snapshots, StoredPiece},
 };
 use millstream_types::{Epoch, Marks, OutputMode, Watermark};
 
@@ -167,8 +167,24 @@ pub(crate) struct Flow {
     epoch: Epoch,
     late: Watermark,
     place: u64,
-    /// Pieces of earlier snapshots of this life.
-    pieces: BTreeMap<(u32, Bucket), Vec<RecordBatch>>,
+    /// Pieces of earlier snapshots.
+    pieces: BTreeMap<(u32, Bucket), Vec<Arc<dyn StoredPiece>>>,
+}
+
+/// A piece that was handed over.
+#[derive(Debug)]
+struct InMemory {
+    run: u64,
+    rows: Vec<RecordBatch>,
+}
+
+impl StoredPiece for InMemory {
+    fn run(&self) -> u64 {
+        self.run
+    }
+    fn read(&self) -> Result<Vec<RecordBatch>> {
+        Ok(self.rows.clone())
+    }
 }
 
 fn total(shape: &Shape, seed: Option<&Seed>) -> Box<dyn EpochOperator> {
@@ -181,13 +197,13 @@ fn total(shape: &Shape, seed: Option<&Seed>) -> Box<dyn EpochOperator> {
             Box::new(CountedAggregate::new(spec, seed, ALONE, snapshots).expect("counts rows"))
         }
         TimeKey::Window { spec: window, .. } if !window.is_tumbling() => {
-            Box::new(SlidingAggregate::new(spec, seed, ALONE).expect("is about windows"))
+            Box::new(SlidingAggregate::new(spec, seed, ALONE, snapshots).expect("is about windows"))
         }
         TimeKey::None
         | TimeKey::Instant { .. }
         | TimeKey::Window { .. }
         | TimeKey::Windowed { .. } => {
-            Box::new(TotalAggregate::new(spec, seed, ALONE).expect("is an aggregation"))
+            Box::new(TotalAggregate::new(spec, seed, ALONE, snapshots).expect("is an aggregation"))
         }
     }
 }
@@ -308,25 +324,30 @@ impl Flow {
     /// Ends the operator and starts another from a snapshot of the last epoch.
     pub(crate) fn restart(&mut self, shape: &Shape) {
         let epoch = Epoch(self.epoch.0 - 1);
-        let mut seed = Seed {
-            epoch,
-            ..Seed::default()
-        };
-        for change in self.total.tap(epoch).expect("taps") {
-            let pieces = seed
-                .pieces
-                .entry((change.table, change.bucket))
-                .or_default();
-            if change.replaces {
-                pieces.clear();
-            } else {
-                let kept = self.pieces.remove(&(change.table, change.bucket));
-                pieces.extend(kept.unwrap_or_default());
-            }
-            pieces.extend(change.rows);
+        let mut kept = std::mem::take(&mut self.pieces);
+        for change in self.tapped() {
+            let place = (change.table, change.bucket);
+            let pieces = self.pieces.entry(place).or_default();
+            pieces.append(&mut kept.remove(&place).unwrap_or_default());
+            let (run, rows) = (epoch.0 + 1, change.rows);
+            pieces.push(Arc::new(InMemory { run, rows }));
         }
-        self.total = total(shape, Some(&seed));
-        self.pieces.clear();
+        self.start_from(shape, self.pieces.clone());
+    }
+
+    /// Starts the operator anew, from the pieces of a snapshot of the last epoch.
+    pub(crate) fn start_from(
+        &mut self,
+        shape: &Shape,
+        pieces: BTreeMap<(u32, Bucket), Vec<Arc<dyn StoredPiece>>>,
+    ) {
+        let epoch = Epoch(self.epoch.0.saturating_sub(1));
+        self.total = total(shape, Some(&Seed { epoch, pieces }));
+    }
+
+    /// Takes a snapshot of the last epoch and gives what it writes.
+    pub(crate) fn tapped(&mut self) -> Vec<BucketChange> {
+        self.total.tap(Epoch(self.epoch.0 - 1)).expect("taps")
     }
 
     /// Takes a snapshot of the last epoch, which nobody keeps.

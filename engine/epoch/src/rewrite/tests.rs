@@ -31,6 +31,7 @@ fn piece(pack: &str, offset: u64, len: u64) -> Piece {
         offset,
         len,
         rows: 1,
+        run: 1,
         schema_fingerprint: 0,
         crc: 0,
     }

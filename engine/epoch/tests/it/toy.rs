@@ -328,6 +328,7 @@ pub(crate) fn piece(pack: &str, bytes: &[u8]) -> Piece {
         offset: 0,
         len: u64::try_from(bytes.len()).expect("small"),
         rows: 1,
+        run: 1,
         schema_fingerprint: 9,
         crc: checksum(bytes),
     }

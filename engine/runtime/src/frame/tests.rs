@@ -25,9 +25,9 @@ fn words() -> Vec<Said> {
     marks.definitions_ms = vec![5, -7];
     marks.idle = vec![false, true];
     let change = |rows| BucketChange {
+        addition: Addition::Replaces,
         table: 3,
         bucket: Bucket(-9),
-        replaces: true,
         rows,
     };
     vec![

@@ -13,7 +13,7 @@ use crate::{
     error::{OperatorError, Result},
     keyhash::owner,
     rows::RowCodec,
-    state::{Bucket, BucketChange, Ownership},
+    state::{Addition, Bucket, BucketChange, Ownership, StoredPiece},
 };
 
 impl Side {
@@ -77,10 +77,15 @@ impl Side {
                 of.pieces += usize::from(!rows.is_empty());
                 of.written += rows.iter().map(RecordBatch::num_rows).sum::<usize>();
             }
+            let addition = if replaces {
+                Addition::Replaces
+            } else {
+                Addition::AddsUp
+            };
             changes.push(BucketChange {
                 table: self.table,
                 bucket: Bucket(bucket),
-                replaces,
+                addition,
                 rows,
             });
         }
@@ -146,15 +151,17 @@ impl Side {
     /// whole at the next snapshot.
     ///
     /// # Errors
-    /// When a piece has other columns than this side.
+    /// When a piece cannot be read, or has other columns than this side.
     pub(in crate::join) fn seed(
         &mut self,
-        pieces: &[RecordBatch],
+        pieces: &[Arc<dyn StoredPiece>],
         ownership: Ownership,
     ) -> Result<()> {
         let mut mine = Vec::with_capacity(pieces.len());
         for piece in pieces {
-            mine.push(self.owned(piece, ownership)?);
+            for rows in piece.read()? {
+                mine.push(self.owned(&rows, ownership)?);
+            }
         }
         let all = consolidated(&mine)?;
         for piece in all {
