@@ -34,3 +34,11 @@ fn hot_pages() {
         include_str!("../src/bin/hot_pages.rs"),
     );
 }
+
+#[test]
+fn ad_attribution() {
+    check(
+        env!("CARGO_BIN_EXE_ad_attribution"),
+        include_str!("../src/bin/ad_attribution.rs"),
+    );
+}
