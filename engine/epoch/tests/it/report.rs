@@ -66,7 +66,7 @@ fn a_whole_checkpoint() {
                0 generations/00000000000000000001 Whole
              358 log/00000000000000000000.log Whole
              211 log/00000000000000000002.log Whole
-             173 state/manifest-00000000000000000001 Whole
+             181 state/manifest-00000000000000000001 Whole
                8 state/pack-1-0-0 Whole
                7 state/pack-1-0-1 Unneeded
             plans=3 commits=3
@@ -104,7 +104,7 @@ fn a_damaged_one() {
                0 generations/00000000000000000001 Whole
              358 log/00000000000000000000.log Whole
              210 log/00000000000000000002.log TornTail { bytes: 77 }
-             173 state/manifest-00000000000000000001 damaged: it names state/pack-1-0-0, which is damaged
+             181 state/manifest-00000000000000000001 damaged: it names state/pack-1-0-0, which is damaged
                0 state/manifest-00000000000000000002.tmp Unneeded
                8 state/pack-1-0-0 damaged: checksum differs want=c514cfad got=86fc84e3 offset=0
                7 state/pack-1-0-1 Unneeded
