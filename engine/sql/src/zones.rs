@@ -12,14 +12,18 @@ use datafusion::{
         expr::ScalarFunction,
     },
 };
-use millstream_values::{civil::DAY, zone::Zone};
+use millstream_values::{
+    civil::DAY,
+    interval::{DAY_TIME, is_interval},
+    zone::Zone,
+};
 
 use crate::{
     functions::{
         casts::{CAST, TRY_CAST},
         clock,
         datetime::{TIME_TEXT, time_call, time_function},
-        intervals::{self, DAY_TIME, is_interval},
+        intervals,
         patterned::{
             DEFAULT_PATTERN, FORMAT_IN, READ_IN, TEXT_IN, TRY_READ_IN, TRY_TEXT_IN, hidden_function,
         },

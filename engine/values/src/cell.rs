@@ -10,8 +10,8 @@ use arrow::{
     buffer::{NullBuffer, OffsetBuffer},
     compute::cast,
     datatypes::{
-        DataType, Date32Type, Decimal128Type, Float32Type, Float64Type, Int64Type, IntervalUnit,
-        TimeUnit, TimestampMicrosecondType,
+        DataType, Date32Type, Decimal128Type, Float32Type, Float64Type, Int64Type, TimeUnit,
+        TimestampMicrosecondType,
     },
     error::ArrowError,
 };
@@ -85,7 +85,10 @@ impl Cell {
                 let micros = DataType::Timestamp(TimeUnit::Microsecond, named.clone());
                 return Cell::cast(array, zone, &micros);
             }
-            DataType::Interval(IntervalUnit::MonthDayNano) => Kind::Text(interval::texts(array)),
+            found if interval::is_interval(found) => match interval::texts(array) {
+                Some(texts) => Kind::Text(texts),
+                None => Kind::Nothing,
+            },
             DataType::Struct(fields) => {
                 let columns = array.as_struct().columns().iter().zip(fields);
                 Kind::Struct(

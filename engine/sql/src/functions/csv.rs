@@ -19,8 +19,9 @@ use millstream_values::{
 };
 
 use super::{
-    json::{given, nullable, options, refused, texts},
-    simple::{Call, Gives, Simple, Want, failed, text_of},
+    json::{given, nullable, options, texts},
+    misfit::{failed, refused},
+    simple::{Call, Gives, Simple, Want, text_of},
 };
 use crate::{
     SqlError,

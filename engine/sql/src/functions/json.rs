@@ -10,17 +10,19 @@ use arrow::{
     datatypes::{DataType, Field, Fields},
 };
 use datafusion::{
-    common::{DataFusionError, Result, ScalarValue},
+    common::{Result, ScalarValue},
     logical_expr::ScalarUDF,
 };
-use millstream_types::Coded;
 use millstream_values::{
     ValueError, column,
     json::{self, JsonOptions, path},
     zone::Zone,
 };
 
-use super::simple::{Call, Gives, Simple, Want, failed, text_of};
+use super::{
+    misfit::refused,
+    simple::{Call, Gives, Simple, Want, text_of},
+};
 use crate::{
     SqlError,
     types::{parse_columns, parse_type, spark_name},
@@ -100,14 +102,6 @@ pub(super) fn given(column: Result<StringArray, ValueError>) -> Result<ArrayRef>
     column
         .map(|texts| Arc::new(texts) as ArrayRef)
         .map_err(refused)
-}
-
-/// What values refuse: rows make a query fail, options and types are errors of its text.
-pub(super) fn refused(error: ValueError) -> DataFusionError {
-    if error.code().0 == "EXE-001" {
-        return failed(error.to_string());
-    }
-    SqlError::from(error).into_datafusion()
 }
 
 /// The pairs of a map of options; none where the argument is left out. A map of options is the same in

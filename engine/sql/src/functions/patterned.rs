@@ -14,12 +14,11 @@ use datafusion::{
 use millstream_values::{pattern::Pattern, zone::Zone};
 
 use super::{
-    casts::times_in,
-    simple::{Call, Gives, Simple, Want, failed, text_of},
+    misfit::{Misfit, failed},
+    simple::{Call, Gives, Simple, Want, text_of},
+    values::times_in,
 };
 use crate::SqlError;
-
-pub(super) use super::misfit::Misfit;
 
 /// The pattern that Spark takes when none is given.
 pub(crate) const DEFAULT_PATTERN: &str = "yyyy-MM-dd HH:mm:ss";

@@ -24,9 +24,11 @@ use datafusion::{
 };
 
 use self::digest::{Digest, Numbering, double_of};
+use millstream_values::interval::is_counted;
+
 use super::{
-    intervals::{as_counts, count_type, is_counted, of_counts},
-    simple::failed,
+    intervals::{as_counts, count_type, of_counts},
+    misfit::failed,
 };
 use crate::SqlError;
 

@@ -12,14 +12,14 @@ use arrow::{
     datatypes::{DataType, Field, FieldRef, TimeUnit},
 };
 use datafusion::{
-    common::{DataFusionError, Result, ScalarValue},
+    common::{Result, ScalarValue},
     logical_expr::{
         ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
         Volatility,
     },
 };
 
-use super::casts;
+use super::{misfit::failed, values};
 use crate::{
     SqlError,
     types::{item_of, timestamp},
@@ -143,11 +143,6 @@ impl Simple {
     }
 }
 
-/// A failure on a row: stops the query, as ANSI SQL wants it.
-pub(crate) fn failed(what: impl Into<String>) -> DataFusionError {
-    DataFusionError::Execution(what.into())
-}
-
 /// The literal text at a place, if it is one.
 pub(super) fn text_of<'a>(literals: &[Option<&'a ScalarValue>], at: usize) -> Option<&'a str> {
     literals.get(at).copied().flatten()?.try_as_str().flatten()
@@ -225,9 +220,9 @@ pub(super) fn as_wanted(
             continue;
         }
         *argument = match &*argument {
-            ColumnarValue::Array(values) => ColumnarValue::Array(casts::texts(values)?),
+            ColumnarValue::Array(values) => ColumnarValue::Array(values::texts(values)?),
             ColumnarValue::Scalar(value) => {
-                let texts = casts::texts(&value.to_array()?)?;
+                let texts = values::texts(&value.to_array()?)?;
                 ColumnarValue::Scalar(ScalarValue::try_from_array(&texts, 0)?)
             }
         };

@@ -17,12 +17,13 @@ use datafusion::{
 };
 use millstream_values::{
     civil::{Civil, DAY},
+    interval::{CALENDAR, DAY_TIME, YEAR_MONTH},
     zone::Zone,
 };
 
 use super::{
-    intervals::{CALENDAR, DAY_TIME, YEAR_MONTH},
-    simple::{Call, Gives, Simple, Want, failed, text_of},
+    misfit::failed,
+    simple::{Call, Gives, Simple, Want, text_of},
 };
 use crate::{SqlError, types::timestamp};
 
