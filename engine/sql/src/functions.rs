@@ -21,7 +21,7 @@ mod calendar;
 pub(crate) mod casts;
 pub(crate) mod clock;
 mod codes;
-mod csv;
+pub(crate) mod csv;
 pub(crate) mod date_parts;
 pub(crate) mod datetime;
 pub(crate) mod divide;
@@ -31,7 +31,7 @@ mod hash;
 mod higher;
 pub(crate) mod interval_operators;
 pub(crate) mod intervals;
-mod json;
+pub(crate) mod json;
 mod json_tuple;
 mod lambdas;
 pub(crate) mod lists;
@@ -294,6 +294,8 @@ impl Registry {
             .chain(intervals::hidden())
             .chain(zones::hidden())
             .chain(patterned::hidden())
+            .chain(json::hidden())
+            .chain(csv::hidden())
             .chain(several::hidden())
         {
             self.scalar.insert(function.name().to_owned(), function);

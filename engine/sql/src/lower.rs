@@ -53,6 +53,7 @@ use crate::{
 
 mod aggregate;
 mod constants;
+mod lambda_names;
 mod late;
 mod narrow;
 mod refuse;
@@ -138,6 +139,9 @@ pub(crate) fn lower(
     let schema = shown_schema(stream.schema.as_arrow());
     let output = lowering.seal(stream)?;
     let late = late.map(|plan| lowering.late_output(plan)).transpose()?;
+    for source in &mut lowering.sources {
+        settings.complete(source.factory.as_ref(), &mut source.request.options);
+    }
     let (marks, policy) = (lowering.marks.len(), settings.mark_policy);
     let identity = identity::identity(&lowering.sources, &lowering.nodes, marks, policy);
     Ok(StreamPlan {
@@ -420,7 +424,10 @@ impl Lowering<'_> {
 
     /// Compiles an expression; the functions of the clock become the clock.
     fn physical(&self, expr: &Expr, schema: &DFSchema) -> Result<Arc<dyn PhysicalExpr>, SqlError> {
-        create_physical_expr(expr, schema, &self.properties, &self.context)
+        lambda_names::apart(expr, schema)
+            .and_then(|expr| {
+                create_physical_expr(&expr, schema, &self.properties, &self.context)
+            })
             .and_then(|physical| physical.transform(strict).data())
             .map_err(from_datafusion)
     }

@@ -35,6 +35,8 @@ pub(crate) enum Kind {
     Double(Float64Array),
     Decimal(Decimal128Array),
     Text(StringArray),
+    /// Texts, and the counts of months or microseconds that they say.
+    Interval(StringArray, Int64Array),
     Binary(BinaryArray),
     Date(Date32Array),
     /// With the zone whose clock shows them, if they have one.
@@ -85,10 +87,13 @@ impl Cell {
                 let micros = DataType::Timestamp(TimeUnit::Microsecond, named.clone());
                 return Cell::cast(array, zone, &micros);
             }
-            found if interval::is_interval(found) => match interval::texts(array) {
-                Some(texts) => Kind::Text(texts),
-                None => Kind::Nothing,
-            },
+            found if interval::is_interval(found) => {
+                match (interval::texts(array), interval::counts(array)) {
+                    (Some(texts), Some(counts)) => Kind::Interval(texts, counts),
+                    (Some(texts), None) => Kind::Text(texts),
+                    (None, _) => Kind::Nothing,
+                }
+            }
             DataType::Struct(fields) => {
                 let columns = array.as_struct().columns().iter().zip(fields);
                 Kind::Struct(
@@ -150,7 +155,9 @@ impl Cell {
             Kind::Single(values) => number::single(values.value(row), out),
             Kind::Double(values) => number::double(values.value(row), out),
             Kind::Decimal(values) => number::decimal(values.value(row), values.scale(), out),
-            Kind::Text(values) => out.extend_from_slice(values.value(row).as_bytes()),
+            Kind::Text(values) | Kind::Interval(values, _) => {
+                out.extend_from_slice(values.value(row).as_bytes())
+            }
             Kind::Binary(values) => {
                 out.push(b'[');
                 for (idx, byte) in values.value(row).iter().enumerate() {
@@ -211,6 +218,7 @@ impl Cell {
             | Kind::Double(_)
             | Kind::Decimal(_)
             | Kind::Text(_)
+            | Kind::Interval(..)
             | Kind::Binary(_)
             | Kind::Date(_)
             | Kind::Timestamp(..) => {}

@@ -9,12 +9,12 @@ use std::{
 
 use arrow::{
     array::{
-        Array, ArrayRef, AsArray, DurationMicrosecondArray, IntervalMonthDayNanoArray,
+        Array, ArrayRef, AsArray, DurationMicrosecondArray, Int64Array, IntervalMonthDayNanoArray,
         IntervalYearMonthArray, StringArray, StringBuilder,
     },
     datatypes::{
-        DataType, DurationMicrosecondType, IntervalMonthDayNano, IntervalMonthDayNanoType,
-        IntervalUnit, IntervalYearMonthType, TimeUnit,
+        DataType, DurationMicrosecondType, Int64Type, IntervalMonthDayNano,
+        IntervalMonthDayNanoType, IntervalUnit, IntervalYearMonthType, TimeUnit,
     },
 };
 
@@ -46,6 +46,21 @@ pub fn texts(values: &ArrayRef) -> Option<StringArray> {
         ),
         _ => return None,
     })
+}
+
+/// The counts of months or of microseconds; `None` for another type.
+pub fn counts(values: &ArrayRef) -> Option<Int64Array> {
+    match values.data_type() {
+        found if *found == YEAR_MONTH => {
+            let months = values.as_primitive::<IntervalYearMonthType>();
+            Some(months.unary(i64::from))
+        }
+        found if *found == DAY_TIME => {
+            let micros = values.as_primitive::<DurationMicrosecondType>();
+            Some(micros.reinterpret_cast::<Int64Type>())
+        }
+        _ => None,
+    }
 }
 
 fn written<T>(

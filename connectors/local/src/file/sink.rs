@@ -30,7 +30,7 @@ use super::{
     NAME,
     log::{self, LogWriter, LoggedFile},
     owner::Owner,
-    settings::{COMMON, SINK, dialect, duration_ms, format_of},
+    settings::{COMMON, SINK, dialect, duration_ms, format_of, forms},
 };
 use crate::{
     files,
@@ -140,7 +140,7 @@ impl FileSink {
         Ok(FileSink {
             dir: files::absolute(options.require(NAME, "path")?)?,
             format,
-            writer: RowWriter::new(format, dialect(options)?),
+            writer: RowWriter::new(format, dialect(options)?, forms(options, |_| true)?),
             retention_ms,
             held: None,
             is_spoilt: false,

@@ -18,14 +18,14 @@ use datafusion::{
     common::{Result, ScalarValue},
     logical_expr::{Expr, ScalarUDF, expr::ScalarFunction},
 };
-use millstream_values::interval;
+use millstream_values::{interval, zone::Zone};
 
 use super::{
     intervals,
     misfit::Misfit,
     nested::as_list,
-    simple::{Gives, Simple, Want},
-    values::{dates, spans, texts, times},
+    simple::{Call, Gives, Simple, Want},
+    values::{dates, instants, local, spans, texts_in, times},
 };
 use crate::{
     SqlError,
@@ -36,8 +36,13 @@ use crate::{
 pub(crate) const CAST: &str = "__cast";
 /// What `TRY_CAST(x AS t)` becomes.
 pub(crate) const TRY_CAST: &str = "__try_cast";
+/// A cast on the clock of a zone: the value, the type as a text, the zone.
+pub(crate) const CAST_IN: &str = "__cast_in";
+/// The same, or null.
+pub(crate) const TRY_CAST_IN: &str = "__try_cast_in";
 
 const VALUE_AND_TYPE: &[Want] = &[Want::Any, Want::Text];
+const VALUE_TYPE_AND_ZONE: &[Want] = &[Want::Any, Want::Text, Want::Text];
 const TARGET: Gives = Gives::Of(|_, literals| {
     let name = literals.get(1).copied().flatten();
     match name.and_then(|name| name.try_as_str().flatten()) {
@@ -48,24 +53,39 @@ const TARGET: Gives = Gives::Of(|_, literals| {
 
 const TABLE: &[Simple] = &[
     Simple::new(CAST, VALUE_AND_TYPE, TARGET, |call| {
-        cast(&call.arguments[0], call.gives, Misfit::Fails)
+        called(call, &Zone::utc(), Misfit::Fails)
     }),
     Simple::new(TRY_CAST, VALUE_AND_TYPE, TARGET, |call| {
-        cast(&call.arguments[0], call.gives, Misfit::IsNull)
+        called(call, &Zone::utc(), Misfit::IsNull)
+    }),
+    Simple::new(CAST_IN, VALUE_TYPE_AND_ZONE, TARGET, |call| {
+        called(call, &call.zone(2)?, Misfit::Fails)
+    }),
+    Simple::new(TRY_CAST_IN, VALUE_TYPE_AND_ZONE, TARGET, |call| {
+        called(call, &call.zone(2)?, Misfit::IsNull)
     }),
 ];
+
+fn called(call: &Call<'_>, zone: &Zone, misfit: Misfit) -> Result<ArrayRef> {
+    Clock { zone, misfit }.cast(&call.arguments[0], call.gives)
+}
 
 /// All of them; no user sees these.
 pub(super) fn hidden() -> Vec<Arc<ScalarUDF>> {
     TABLE.iter().map(|simple| simple.udf()).collect()
 }
 
+/// One of them.
+pub(crate) fn hidden_function(name: &str) -> Option<Arc<ScalarUDF>> {
+    let simple = TABLE.iter().find(|simple| simple.name == name);
+    simple.map(|simple| simple.udf())
+}
+
 /// The call that casts an expression.
 pub(crate) fn cast_call(name: &str, expr: Expr, to: &DataType) -> Expr {
-    let simple = TABLE.iter().find(|simple| simple.name == name);
     let to = Expr::Literal(ScalarValue::Utf8(Some(spark_name(to))), None);
-    match simple {
-        Some(simple) => Expr::ScalarFunction(ScalarFunction::new_udf(simple.udf(), vec![expr, to])),
+    match hidden_function(name) {
+        Some(function) => Expr::ScalarFunction(ScalarFunction::new_udf(function, vec![expr, to])),
         None => expr,
     }
 }
@@ -97,66 +117,101 @@ pub(crate) fn is_special(from: &DataType, to: &DataType) -> bool {
     }
 }
 
-fn cast(values: &ArrayRef, to: &DataType, misfit: Misfit) -> Result<ArrayRef> {
-    let from = values.data_type();
-    if from == to {
-        return Ok(Arc::clone(values));
-    }
-    match (from, to) {
-        (_, DataType::Utf8) => texts(values),
-        (DataType::Utf8, DataType::Date32) => dates(values, misfit),
-        (DataType::Utf8, to) if interval::is_interval(to) => spans(values, to, misfit),
-        (from, to) if interval::is_counted(from) && to.is_integer() => {
-            intervals::numbers(values, to)
+fn is_instant(data_type: &DataType) -> bool {
+    matches!(
+        data_type,
+        DataType::Timestamp(TimeUnit::Microsecond, Some(_))
+    )
+}
+
+/// Whether values are what a clock shows.
+fn is_local(data_type: &DataType) -> bool {
+    matches!(
+        data_type,
+        DataType::Date32 | DataType::Timestamp(TimeUnit::Microsecond, None)
+    )
+}
+
+/// On which clock a cast is, and what becomes of what does not fit.
+struct Clock<'a> {
+    zone: &'a Zone,
+    misfit: Misfit,
+}
+
+impl Clock<'_> {
+    fn cast(&self, values: &ArrayRef, to: &DataType) -> Result<ArrayRef> {
+        let misfit = self.misfit;
+        let from = values.data_type();
+        if from == to {
+            return Ok(Arc::clone(values));
         }
-        (DataType::Utf8, DataType::Timestamp(TimeUnit::Microsecond, _)) => {
-            times(values, to, misfit)
+        match (from, to) {
+            (_, DataType::Utf8) => texts_in(values, self.zone),
+            (DataType::Utf8, DataType::Date32) => dates(values, misfit),
+            (DataType::Utf8, to) if interval::is_interval(to) => spans(values, to, misfit),
+            (from, to) if interval::is_counted(from) && to.is_integer() => {
+                intervals::numbers(values, to)
+            }
+            (DataType::Utf8, DataType::Timestamp(TimeUnit::Microsecond, _)) => {
+                times(values, to, self.zone, misfit)
+            }
+            (from, to) if is_instant(from) && is_local(to) => {
+                let local = local(values.as_primitive(), self.zone);
+                plain(&local, to, misfit)
+            }
+            (from, to) if is_local(from) && is_instant(to) => {
+                let naive = DataType::Timestamp(TimeUnit::Microsecond, None);
+                let local = plain(values, &naive, misfit)?;
+                Ok(instants(local.as_primitive(), to, self.zone))
+            }
+            (DataType::Decimal128(..), DataType::Boolean) => {
+                let values = values.as_primitive::<Decimal128Type>().iter();
+                let truths = values.map(|value| value.map(|value| value != 0));
+                Ok(Arc::new(truths.collect::<BooleanArray>()))
+            }
+            (DataType::Boolean, DataType::Decimal128(..)) => {
+                let numbers = arrow::compute::cast(values, &DataType::Int8)?;
+                self.cast(&numbers, to)
+            }
+            (DataType::Float32 | DataType::Float64, DataType::Decimal128(..)) => {
+                let digits = digits_of_doubles(&arrow::compute::cast(values, &DataType::Float64)?);
+                plain(&digits, to, misfit)
+            }
+            (DataType::List(_), DataType::List(item)) => {
+                let list = as_list(values)?;
+                let inner = self.cast(list.values(), item.data_type())?;
+                let (offsets, nulls) = (list.offsets().clone(), list.nulls().cloned());
+                Ok(Arc::new(ListArray::try_new(
+                    Arc::clone(item),
+                    offsets,
+                    inner,
+                    nulls,
+                )?))
+            }
+            (DataType::Struct(had), DataType::Struct(fields)) if had.len() == fields.len() => {
+                let columns = values.as_struct().columns().iter().zip(fields);
+                let columns = columns
+                    .map(|(column, field)| self.cast(column, field.data_type()))
+                    .collect::<Result<Vec<_>>>()?;
+                let nulls = values.nulls().cloned();
+                let length = values.len();
+                let structs =
+                    StructArray::try_new_with_length(fields.clone(), columns, nulls, length)?;
+                Ok(Arc::new(structs))
+            }
+            (DataType::Map(..), DataType::Map(entries, sorted)) => {
+                let map = values.as_map();
+                let structs: ArrayRef = Arc::new(map.entries().clone());
+                let structs = self
+                    .cast(&structs, entries.data_type())?
+                    .as_struct()
+                    .clone();
+                let (offsets, nulls) = (map.offsets().clone(), map.nulls().cloned());
+                let map = MapArray::try_new(Arc::clone(entries), offsets, structs, nulls, *sorted)?;
+                Ok(Arc::new(map))
+            }
+            _ => plain(values, to, misfit),
         }
-        (DataType::Decimal128(..), DataType::Boolean) => {
-            let values = values.as_primitive::<Decimal128Type>().iter();
-            let truths = values.map(|value| value.map(|value| value != 0));
-            Ok(Arc::new(truths.collect::<BooleanArray>()))
-        }
-        (DataType::Boolean, DataType::Decimal128(..)) => {
-            let numbers = arrow::compute::cast(values, &DataType::Int8)?;
-            cast(&numbers, to, misfit)
-        }
-        (DataType::Float32 | DataType::Float64, DataType::Decimal128(..)) => {
-            let digits = digits_of_doubles(&arrow::compute::cast(values, &DataType::Float64)?);
-            plain(&digits, to, misfit)
-        }
-        (DataType::List(_), DataType::List(item)) => {
-            let list = as_list(values)?;
-            let inner = cast(list.values(), item.data_type(), misfit)?;
-            let (offsets, nulls) = (list.offsets().clone(), list.nulls().cloned());
-            Ok(Arc::new(ListArray::try_new(
-                Arc::clone(item),
-                offsets,
-                inner,
-                nulls,
-            )?))
-        }
-        (DataType::Struct(had), DataType::Struct(fields)) if had.len() == fields.len() => {
-            let columns = values.as_struct().columns().iter().zip(fields);
-            let columns = columns
-                .map(|(column, field)| cast(column, field.data_type(), misfit))
-                .collect::<Result<Vec<_>>>()?;
-            let nulls = values.nulls().cloned();
-            let length = values.len();
-            let structs = StructArray::try_new_with_length(fields.clone(), columns, nulls, length)?;
-            Ok(Arc::new(structs))
-        }
-        (DataType::Map(..), DataType::Map(entries, sorted)) => {
-            let map = values.as_map();
-            let structs: ArrayRef = Arc::new(map.entries().clone());
-            let structs = cast(&structs, entries.data_type(), misfit)?
-                .as_struct()
-                .clone();
-            let (offsets, nulls) = (map.offsets().clone(), map.nulls().cloned());
-            let map = MapArray::try_new(Arc::clone(entries), offsets, structs, nulls, *sorted)?;
-            Ok(Arc::new(map))
-        }
-        _ => plain(values, to, misfit),
     }
 }
 

@@ -8,7 +8,7 @@ use std::{
 };
 
 use arrow::{
-    array::{Array, ArrayRef},
+    array::{Array, ArrayRef, AsArray},
     datatypes::{DataType, Field, FieldRef, TimeUnit},
 };
 use datafusion::{
@@ -19,7 +19,12 @@ use datafusion::{
     },
 };
 
-use super::{misfit::failed, values};
+use millstream_values::zone::Zone;
+
+use super::{
+    misfit::{failed, refused},
+    values,
+};
 use crate::{
     SqlError,
     types::{item_of, timestamp},
@@ -82,6 +87,20 @@ pub(super) struct Call<'a> {
     pub(super) arguments: Vec<ArrayRef>,
     pub(super) rows: usize,
     pub(super) gives: &'a DataType,
+}
+
+impl Call<'_> {
+    /// The zone that the argument at a place names, which is the same in all rows.
+    ///
+    /// # Errors
+    /// It names none.
+    pub(super) fn zone(&self, at: usize) -> Result<Zone> {
+        let names = self.arguments[at].as_string::<i32>();
+        if names.is_empty() || names.is_null(0) {
+            return Ok(Zone::utc());
+        }
+        names.value(0).parse().map_err(refused)
+    }
 }
 
 /// What a function does with a batch.

@@ -15,7 +15,6 @@ use super::{
     misfit::{Misfit, failed, refused},
     nested::as_list,
 };
-use crate::types::timestamp;
 
 /// Bytes as texts; where they are none, with a mark for each piece that is no character.
 fn lossy(values: &ArrayRef) -> StringArray {
@@ -26,13 +25,21 @@ fn lossy(values: &ArrayRef) -> StringArray {
     texts.collect()
 }
 
-/// Values as Spark writes them.
+/// Values as Spark writes them, instants on the clock of UTC.
+///
+/// # Errors
+/// Those of [`texts_in`].
+pub(super) fn texts(values: &ArrayRef) -> Result<ArrayRef> {
+    texts_in(values, &Zone::utc())
+}
+
+/// Values as Spark writes them, instants on the clock of a zone.
 ///
 /// # Errors
 /// The texts are longer than a column holds; arrow cannot write a type that Spark does not have.
-pub(super) fn texts(values: &ArrayRef) -> Result<ArrayRef> {
+pub(super) fn texts_in(values: &ArrayRef, zone: &Zone) -> Result<ArrayRef> {
     let part = |values: &ArrayRef| -> Result<StringArray> {
-        Ok(texts(values)?.as_string::<i32>().clone())
+        Ok(texts_in(values, zone)?.as_string::<i32>().clone())
     };
     let of = |texts: &StringArray, row: usize| {
         if texts.is_null(row) {
@@ -49,9 +56,10 @@ pub(super) fn texts(values: &ArrayRef) -> Result<ArrayRef> {
     let written: StringArray = match values.data_type() {
         DataType::Float64 => written(values.as_primitive::<Float64Type>().iter(), number::double)?,
         DataType::Float32 => written(values.as_primitive::<Float32Type>().iter(), number::single)?,
-        DataType::Timestamp(..) => {
+        DataType::Timestamp(_, named) => {
             let times = values.as_primitive::<TimestampMicrosecondType>().iter();
-            written(times, instant::write_timestamp)?
+            let local = |at| if named.is_some() { zone.local(at) } else { at };
+            written(times.map(|at| at.map(local)), instant::write_timestamp)?
         }
         found if interval::is_interval(found) => {
             interval::texts(values).unwrap_or_else(|| StringArray::new_null(values.len()))
@@ -148,24 +156,17 @@ pub(super) fn spans(values: &ArrayRef, to: &DataType, misfit: Misfit) -> Result<
     Ok(interval::array(read.collect::<Result<Vec<_>>>()?, to))
 }
 
-/// Texts as times. A text that names a zone is read by it where the type has a zone; where it has none,
-/// the zone counts for nothing.
+/// Texts as times. Where the type has a zone, a text that names none shows the clock of `zone`; where it
+/// has none, the zone of a text counts for nothing.
 ///
 /// # Errors
 /// A text is no time, unless it is null then.
-pub(super) fn times(values: &ArrayRef, to: &DataType, misfit: Misfit) -> Result<ArrayRef> {
-    instants(values, to, &Zone::utc(), misfit)
-}
-
-/// Texts as instants; those that say no zone show the clock of one.
-///
-/// # Errors
-/// A text is no time, unless it is null then.
-pub(super) fn times_in(values: &ArrayRef, zone: &Zone, misfit: Misfit) -> Result<ArrayRef> {
-    instants(values, &timestamp(), zone, misfit)
-}
-
-fn instants(values: &ArrayRef, to: &DataType, zone: &Zone, misfit: Misfit) -> Result<ArrayRef> {
+pub(super) fn times(
+    values: &ArrayRef,
+    to: &DataType,
+    zone: &Zone,
+    misfit: Misfit,
+) -> Result<ArrayRef> {
     let zoned = matches!(to, DataType::Timestamp(_, Some(_)));
     let micros = |text: &str| {
         let at = instant::timestamp(text.as_bytes())?;
@@ -182,4 +183,16 @@ fn instants(values: &ArrayRef, to: &DataType, zone: &Zone, misfit: Misfit) -> Re
     let times = values.as_string::<i32>().iter().map(time);
     let times = times.collect::<Result<TimestampMicrosecondArray>>()?;
     Ok(Arc::new(times.with_data_type(to.clone())))
+}
+
+/// Instants as what the clock of a zone shows.
+pub(super) fn local(instants: &TimestampMicrosecondArray, zone: &Zone) -> ArrayRef {
+    let local: TimestampMicrosecondArray = instants.unary(|at| zone.local(at));
+    Arc::new(local)
+}
+
+/// What the clock of a zone shows as instants; null beyond their range.
+pub(super) fn instants(local: &TimestampMicrosecondArray, to: &DataType, zone: &Zone) -> ArrayRef {
+    let instants: TimestampMicrosecondArray = local.unary_opt(|at| zone.instant(at));
+    Arc::new(instants.with_data_type(to.clone()))
 }
