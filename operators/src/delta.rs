@@ -77,6 +77,13 @@ impl Delta {
         self
     }
 
+    /// The same rows without key hashes.
+    #[must_use]
+    pub fn without_hash(mut self) -> Delta {
+        self.hash = None;
+        self
+    }
+
     /// The same rows with their places in the input of their epoch.
     #[must_use]
     pub fn with_origin(mut self, origin: Option<UInt64Array>) -> Delta {

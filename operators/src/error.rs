@@ -2,7 +2,7 @@
 
 use arrow::error::ArrowError;
 use datafusion_common::DataFusionError;
-use millstream_types::{Code, Coded, Epoch};
+use millstream_types::{Code, Coded, Epoch, Fault};
 
 /// An error of an operator: it stops the query; nothing of its epoch is committed.
 #[derive(Debug, thiserror::Error)]
@@ -16,6 +16,9 @@ pub enum OperatorError {
         /// What DataFusion said.
         source: DataFusionError,
     },
+    /// The code of what failed · a table that the stream is joined with cannot be read.
+    #[error("{}", .0.message)]
+    Static(Box<Fault>),
     /// EXE-003 · Bug · columns are not what the plan says.
     #[error("internal: {what}")]
     Arrow {
@@ -104,9 +107,20 @@ pub fn with_condition(error: &DataFusionError) -> String {
 impl Coded for OperatorError {
     fn code(&self) -> Code {
         Code(match self {
+            OperatorError::Static(fault) => return fault.code,
             OperatorError::Expression { .. } => "EXE-001",
             OperatorError::Arrow { .. } | OperatorError::Contract { .. } => "EXE-003",
             OperatorError::Frame { .. } => "EXE-004",
         })
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            OperatorError::Static(fault) => fault.hint.clone(),
+            OperatorError::Expression { .. }
+            | OperatorError::Arrow { .. }
+            | OperatorError::Contract { .. }
+            | OperatorError::Frame { .. } => None,
+        }
     }
 }

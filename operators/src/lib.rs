@@ -15,6 +15,7 @@ pub mod delta;
 pub mod draw;
 pub mod driver;
 pub mod error;
+pub mod join;
 pub mod keyhash;
 pub mod keys;
 pub mod late;

@@ -1,6 +1,6 @@
 //! From a plan to one timely dataflow, the same on every worker.
 
-use std::{cell::Cell, rc::Rc, sync::Arc};
+use std::{cell::Cell, collections::BTreeMap, rc::Rc, sync::Arc};
 
 use millstream_connectors_api::{Decoder, SinkEncoder};
 use millstream_operators::{
@@ -16,15 +16,19 @@ use millstream_operators::{
         epoch_operator,
     },
     error::OperatorError,
+    join::{ChangingJoin, Join, JoinSpec, Lookup, StaticRows},
     late::LateRows,
     sort::{Limit, Sort},
     state::{Ownership, Snapshots},
     top::Top,
     watermark::{MarkRules, MarkState, StatisticsStream, watermark},
 };
-use millstream_types::{Epoch, OperatorId, SourceId};
+use millstream_types::{Epoch, OperatorId, SourceId, Watermark};
 use timely::{
-    dataflow::{Scope, operators::Concatenate},
+    dataflow::{
+        Scope,
+        operators::{Concatenate, vec::Map},
+    },
     worker::Worker,
 };
 
@@ -32,7 +36,7 @@ use crate::{
     ends::{self, Closing, Input, Output},
     intake::Intake,
     message::Said,
-    plan::{MarkPolicy, Node, NodeId, StreamPlan, columns_of, retracts},
+    plan::{MarkPolicy, Node, NodeId, StreamPlan, columns_of, mark_delay, retracts},
     restore::Seeds,
     shared::Shared,
     sinks::{Encoders, Port},
@@ -54,6 +58,8 @@ pub(crate) struct Blueprint {
     pub(crate) query_seed: u64,
     /// Whether state will be asked for.
     pub(crate) snapshots: Snapshots,
+    /// Tables that stand still, by the place of the node that joins them.
+    pub(crate) statics: BTreeMap<usize, Arc<dyn StaticRows>>,
 }
 
 /// What a worker is built with and does not keep: decoders, one a source, encoders, one a sink, and
@@ -166,13 +172,13 @@ impl<'s> Builder<'s> {
         // All definitions make one mark, which stateful operators need: everything below them is
         // built first, whatever branch it is in.
         for (index, node) in plan.nodes.iter().enumerate() {
-            parts.streams[index] = self.stateless(node, &mut parts)?;
+            parts.streams[index] = self.stateless((index, node), &mut parts)?;
         }
         let marks = (!parts.statistics.is_empty())
             .then(|| self.marks(std::mem::take(&mut parts.statistics)));
         for (index, node) in plan.nodes.iter().enumerate() {
             if parts.streams[index].is_none() {
-                parts.streams[index] = self.stateful(node, &mut parts, marks.as_ref())?;
+                parts.streams[index] = self.stateful((index, node), &mut parts, marks.as_ref())?;
             }
         }
         if !parts.statistics.is_empty() {
@@ -190,7 +196,7 @@ impl<'s> Builder<'s> {
     /// Builds a node whose inputs are all there.
     fn stateful(
         &self,
-        node: &Node,
+        (index, node): (usize, &Node),
         parts: &mut Parts<'s>,
         marks: Option<&MarkStream<'s>>,
     ) -> Result<Option<DeltaStream<'s>>, OperatorError> {
@@ -202,7 +208,16 @@ impl<'s> Builder<'s> {
                 spec,
             } => {
                 let input = parts.stream(*input)?;
-                self.aggregate(*operator, spec, input, marks.cloned())?
+                self.aggregate(*operator, spec, input, self.marks_of(node, marks))?
+            }
+            Node::Join {
+                inputs,
+                operator,
+                spec,
+            } => {
+                let [left, right] = *inputs;
+                let inputs = [parts.stream(left)?, parts.stream(right)?];
+                self.join(*operator, spec, inputs, self.marks_of(node, marks))?
             }
             Node::Sort {
                 input,
@@ -236,10 +251,11 @@ impl<'s> Builder<'s> {
                 let id = (OperatorId(u32::MAX), "LateRows");
                 let environment = &self.environment;
                 let late = LateRows::new(*time);
-                epoch_operator(id, self.scope, inputs, marks.cloned(), environment, late)
+                let marks = self.marks_of(node, marks);
+                epoch_operator(id, self.scope, inputs, marks, environment, late)
             }
-            Node::Source(_) | Node::Chain { .. } | Node::Union { .. } => {
-                return self.stateless(node, parts);
+            Node::Source(_) | Node::Chain { .. } | Node::Union { .. } | Node::Lookup { .. } => {
+                return self.stateless((index, node), parts);
             }
         }))
     }
@@ -247,7 +263,7 @@ impl<'s> Builder<'s> {
     /// Builds a node without state, if all its inputs are there.
     fn stateless(
         &self,
-        node: &Node,
+        (index, node): (usize, &Node),
         parts: &mut Parts<'s>,
     ) -> Result<Option<DeltaStream<'s>>, OperatorError> {
         Ok(match node {
@@ -277,7 +293,20 @@ impl<'s> Builder<'s> {
                     .collect();
                 inputs.map(|inputs| self.scope.concatenate(inputs))
             }
+            Node::Lookup { input, spec, .. } => {
+                let rows = self.blueprint.statics.get(&index).cloned();
+                let rows =
+                    rows.ok_or_else(|| OperatorError::contract("a join has no static table"))?;
+                parts.streams[input.0].clone().map(|input| {
+                    let lookup = Lookup::new(spec.clone(), rows);
+                    // It holds nothing between epochs, so its name is of no account.
+                    let id = (OperatorId(u32::MAX), "Lookup");
+                    let inputs = vec![(input, Routing::Local)];
+                    epoch_operator(id, self.scope, inputs, None, &self.environment, lookup)
+                })
+            }
             Node::Aggregate { .. }
+            | Node::Join { .. }
             | Node::Sort { .. }
             | Node::Limit { .. }
             | Node::Late { .. }
@@ -384,7 +413,7 @@ impl<'s> Builder<'s> {
             vec![(input, Routing::Local)],
             None,
             environment,
-            KeyRows::new(spec),
+            KeyRows::new(&spec.keys),
         );
         let (inputs, spec) = (vec![(rows, Routing::ByKey)], spec.clone());
         let (owned, snapshots) = (self.ownership, self.blueprint.snapshots);
@@ -400,6 +429,59 @@ impl<'s> Builder<'s> {
             let sessions = SessionAggregate::new(spec, seed, owned, snapshots)?;
             let id = (id, "SessionAggregate");
             epoch_operator(id, self.scope, inputs, marks, environment, sessions)
+        })
+    }
+
+    /// The marks that an operator goes by: those of the query, less what joins below it keep back.
+    fn marks_of(&self, node: &Node, marks: Option<&MarkStream<'s>>) -> Option<MarkStream<'s>> {
+        let nodes = &self.blueprint.plan.nodes;
+        let inputs: &[NodeId] = match node {
+            Node::Join { inputs, .. } => inputs,
+            Node::Union { inputs } => inputs,
+            Node::Chain { input, .. }
+            | Node::Sort { input, .. }
+            | Node::Limit { input, .. }
+            | Node::Late { input, .. }
+            | Node::Lookup { input, .. }
+            | Node::Aggregate { input, .. }
+            | Node::Top { input, .. } => std::slice::from_ref(input),
+            Node::Source(_) => &[],
+        };
+        let delays = inputs.iter().map(|input| mark_delay(nodes, *input));
+        let delay = delays.max().unwrap_or(0);
+        let marks = marks.cloned()?;
+        if delay == 0 {
+            return Some(marks);
+        }
+        let behind = move |ms: i64| Watermark::from_ms(ms.saturating_sub(delay)).ms();
+        Some(marks.map(move |(evict, late)| (behind(evict), behind(late))))
+    }
+
+    fn join(
+        &self,
+        id: OperatorId,
+        spec: &JoinSpec,
+        inputs: [DeltaStream<'s>; 2],
+        marks: Option<MarkStream<'s>>,
+    ) -> Result<DeltaStream<'s>, OperatorError> {
+        let environment = &self.environment;
+        let keyed = inputs.into_iter().zip(&spec.sides).map(|(input, side)| {
+            let keys = KeyRows::new(&side.keys);
+            let inputs = vec![(input, Routing::Local)];
+            let name = (id, "KeyRows");
+            let rows = epoch_operator(name, self.scope, inputs, None, environment, keys);
+            (rows, Routing::ByKey)
+        });
+        let inputs: Vec<_> = keyed.collect();
+        let (seed, owned) = (self.seeds.get(&id), self.ownership);
+        let snapshots = self.blueprint.snapshots;
+        Ok(if spec.takes_back() {
+            let join = ChangingJoin::new(spec.clone(), seed, owned, snapshots)?;
+            let id = (id, "ChangingJoin");
+            epoch_operator(id, self.scope, inputs, marks, environment, join)
+        } else {
+            let join = Join::new(spec.clone(), seed, owned, snapshots)?;
+            epoch_operator((id, "Join"), self.scope, inputs, marks, environment, join)
         })
     }
 

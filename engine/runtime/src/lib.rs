@@ -34,6 +34,7 @@ pub mod sinks;
 mod snapshot;
 mod speaker;
 mod start;
+mod statics;
 mod threads;
 
 pub use settings::Channels;

@@ -10,6 +10,7 @@ use millstream_connectors_api::{ConnectorFactory, SourceRequest};
 use millstream_operators::{
     aggregate::{AggregateSpec, TimeKey},
     chain::ChainSpec,
+    join::JoinSpec,
     sort::SortColumn,
     top::TopSpec,
 };
@@ -117,6 +118,25 @@ pub enum Node {
         /// The aggregation's time key, over the columns of this input.
         time: TimeKey,
     },
+    /// Rows of two streams that belong together.
+    Join {
+        /// Where the rows of the left and the right side come from.
+        inputs: [NodeId; 2],
+        /// Name of its state in checkpoints and progress.
+        operator: OperatorId,
+        /// Which rows, and what leaves.
+        spec: JoinSpec,
+    },
+    /// Rows of a stream with those of a table that stands still: read at the start of the query, and again
+    /// in each epoch that finds it changed.
+    Lookup {
+        /// Where the rows of the stream come from: the left side of the join.
+        input: NodeId,
+        /// Which rows, and what leaves.
+        spec: JoinSpec,
+        /// What gives the right side, in one epoch.
+        table: Box<StreamPlan>,
+    },
     /// Groups and functions: partial aggregation, exchange, final aggregation.
     Aggregate {
         /// Where its rows come from.
@@ -176,6 +196,8 @@ impl StreamPlan {
             | Node::Union { .. }
             | Node::Sort { .. }
             | Node::Late { .. }
+            | Node::Join { .. }
+            | Node::Lookup { .. }
             | Node::Top { .. } => false,
         })
     }
@@ -187,12 +209,14 @@ impl StreamPlan {
             Node::Aggregate { spec, .. } => {
                 spec.marked && spec.time.closes(true) && spec.mode != OutputMode::Complete
             }
+            Node::Join { spec, .. } => spec.sides.iter().any(|side| side.expiry.is_some()),
             Node::Source(_)
             | Node::Chain { .. }
             | Node::Union { .. }
             | Node::Sort { .. }
             | Node::Limit { .. }
             | Node::Late { .. }
+            | Node::Lookup { .. }
             | Node::Top { .. } => false,
         })
     }
@@ -206,6 +230,7 @@ pub fn columns_of(sources: &[SourceNode], nodes: &[Node], node: NodeId) -> Schem
         Node::Chain { spec, .. } => spec.output.clone(),
         Node::Aggregate { spec, .. } => spec.output.clone(),
         Node::Top { spec, .. } => spec.schema.clone(),
+        Node::Join { spec, .. } | Node::Lookup { spec, .. } => spec.output.clone(),
         Node::Limit { schema, .. } => schema.clone(),
         Node::Sort { input, .. } | Node::Late { input, .. } => columns_of(sources, nodes, *input),
         Node::Union { inputs } => inputs.first().map_or_else(
@@ -220,11 +245,35 @@ pub fn columns_of(sources: &[SourceNode], nodes: &[Node], node: NodeId) -> Schem
 pub fn retracts(nodes: &[Node], node: NodeId) -> bool {
     match &nodes[node.0] {
         Node::Source(_) | Node::Late { .. } => false,
-        Node::Chain { input, .. } | Node::Sort { input, .. } | Node::Limit { input, .. } => {
-            retracts(nodes, *input)
-        }
+        Node::Chain { input, .. }
+        | Node::Sort { input, .. }
+        | Node::Limit { input, .. }
+        | Node::Lookup { input, .. } => retracts(nodes, *input),
         Node::Union { inputs } => inputs.iter().any(|input| retracts(nodes, *input)),
         Node::Top { .. } => true,
+        Node::Join { spec, .. } => spec.takes_back(),
         Node::Aggregate { spec, .. } => spec.mode == OutputMode::Changes,
+    }
+}
+
+/// How many milliseconds the watermark of a node's rows is behind that of the query: rows of a join may
+/// be as old as it keeps them.
+#[must_use]
+pub fn mark_delay(nodes: &[Node], node: NodeId) -> i64 {
+    let slowest = |inputs: &[NodeId]| {
+        let delays = inputs.iter().map(|input| mark_delay(nodes, *input));
+        delays.max().unwrap_or(0)
+    };
+    match &nodes[node.0] {
+        Node::Source(_) => 0,
+        Node::Chain { input, .. }
+        | Node::Sort { input, .. }
+        | Node::Limit { input, .. }
+        | Node::Late { input, .. }
+        | Node::Lookup { input, .. }
+        | Node::Aggregate { input, .. }
+        | Node::Top { input, .. } => mark_delay(nodes, *input),
+        Node::Union { inputs } => slowest(inputs),
+        Node::Join { inputs, spec, .. } => slowest(inputs).saturating_add(spec.mark_delay_ms()),
     }
 }

@@ -243,10 +243,12 @@ fn state_operators(plan: &StreamPlan, counted: &Counted) -> Vec<StateOperatorPro
                 Node::Limit { operator, .. } | Node::Top { operator, .. } => {
                     (operator, "globalLimit")
                 }
+                Node::Join { operator, .. } => (operator, "symmetricHashJoin"),
                 Node::Source(_)
                 | Node::Chain { .. }
                 | Node::Union { .. }
                 | Node::Late { .. }
+                | Node::Lookup { .. }
                 | Node::Sort { .. } => return None,
             };
             let report = counted.operators.get(operator).copied().unwrap_or_default();

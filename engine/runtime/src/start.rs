@@ -17,7 +17,9 @@ use millstream_connectors_api::{
 use millstream_epoch::{
     CheckpointStore, Commit, Disk, Manifest, Metadata, Plan, Recovered, Resume,
 };
-use millstream_operators::{board::EpochBoard, state::Snapshots, watermark::MarkState};
+use millstream_operators::{
+    board::EpochBoard, join::StaticRows, state::Snapshots, watermark::MarkState,
+};
 use millstream_types::{Code, Epoch, Fault, SourceId};
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -34,7 +36,7 @@ use crate::{
     journals::CheckpointJournals,
     log::Log,
     message::{ToCommitter, ToPlanner},
-    plan::StreamPlan,
+    plan::{Node, StreamPlan},
     planner::{Planner, Reach, Threads},
     report::Reports,
     restore::{Seeds, restore},
@@ -43,6 +45,7 @@ use crate::{
     shared::Shared,
     sinks::Sinks,
     snapshot::Snapshotter,
+    statics::PlannedTable,
     threads::{read_splits, spawn, start_workers},
 };
 
@@ -363,6 +366,27 @@ struct Builder {
 type PlannerWords = (Sender<ToPlanner>, Receiver<ToPlanner>);
 
 impl Builder {
+    /// The tables that stand still, by the place of the node that joins them.
+    fn statics(&self) -> BTreeMap<usize, Arc<dyn StaticRows>> {
+        let nodes = self.plan.nodes.iter().enumerate();
+        let tables = nodes.filter_map(|(index, node)| match node {
+            Node::Lookup { spec, table, .. } => {
+                let table = PlannedTable::new(table.as_ref().clone(), spec.clone(), &self.settings);
+                Some((index, Arc::new(table) as Arc<dyn StaticRows>))
+            }
+            Node::Source(_)
+            | Node::Chain { .. }
+            | Node::Union { .. }
+            | Node::Sort { .. }
+            | Node::Limit { .. }
+            | Node::Late { .. }
+            | Node::Join { .. }
+            | Node::Aggregate { .. }
+            | Node::Top { .. } => None,
+        });
+        tables.collect()
+    }
+
     fn build(
         mut self,
         sources: Vec<Box<dyn Source>>,
@@ -400,6 +424,7 @@ impl Builder {
             } else {
                 Snapshots::Never
             },
+            statics: self.statics(),
         };
         let mut others =
             self.spawn_readers(&sources, &readers, (&intakes, &shared), &to_planner)?;

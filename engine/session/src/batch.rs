@@ -26,7 +26,7 @@ use millstream_runtime::{
     settings::{QuerySettings, Trigger},
     sinks::Sinks,
 };
-use millstream_sql::{SqlError, Table, TableMode, is_streaming};
+use millstream_sql::{Planner, SqlError, Table, TableMode, is_streaming};
 use millstream_types::{Epoch, OutputMode};
 use uuid::Uuid;
 
@@ -106,6 +106,11 @@ pub(crate) fn rows_table(
     Ok(Arc::new(table))
 }
 
+/// A planner that makes tables of constant rows.
+pub(crate) fn planner() -> Planner {
+    Planner::new().with_rows(|rows| rows_table(&rows.schema(), vec![rows]))
+}
+
 impl Session {
     /// Runs a plan over tables that do not grow and gives its rows to `take`, in order if it has one.
     /// An error of `take` ends the query and is returned.
@@ -127,9 +132,7 @@ impl Session {
         }
         let settings = self.settings();
         let planner = &self.inner.planner;
-        let stream = planner.plan_batch(plan.clone(), &settings.plan, &|rows| {
-            rows_table(&rows.schema(), vec![rows])
-        })?;
+        let stream = planner.plan_batch(plan.clone(), &settings.plan)?;
         let (sender, receiver) = sync_channel(BATCHES_WAITING);
         let sinks = Sinks::new(Box::new(Hand { rows: sender }), None);
         let query_settings = QuerySettings {

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, RwLock};
 
 use millstream_connectors::{MemoryHub, registry};
 use millstream_connectors_api::ConnectorFactory;
-use millstream_sql::{Catalog, Planner};
+use millstream_sql::Catalog;
 
 use crate::{
     error::{Error, Result},
@@ -82,7 +82,7 @@ impl SessionBuilder {
         Ok(Session {
             inner: Arc::new(SessionInner {
                 app_name: self.app_name.unwrap_or_else(|| "millstream".to_owned()),
-                planner: Planner::new(),
+                planner: crate::batch::planner(),
                 catalog: RwLock::new(Catalog::new(connectors)),
                 settings: Mutex::new(self.settings),
                 hub,

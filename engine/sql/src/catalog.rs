@@ -5,7 +5,10 @@
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use arrow::{
+    array::RecordBatch,
+    datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit},
+};
 use datafusion::logical_expr::{LogicalPlan, ScalarUDF};
 use millstream_connectors_api::{
     ConnectorError, ConnectorFactory, Options, SinkRequest, SourceRequest,
@@ -40,6 +43,9 @@ pub struct WatermarkSpec {
     /// How far the mark stays behind; not negative.
     pub delay: Interval,
 }
+
+/// Makes a table of constant rows.
+pub type RowsTable = fn(RecordBatch) -> Result<Arc<Table>, SqlError>;
 
 /// A table: a connector with its options.
 #[derive(Clone)]

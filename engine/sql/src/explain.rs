@@ -9,6 +9,7 @@ use arrow::datatypes::{Schema, SchemaRef};
 use millstream_operators::{
     aggregate::{AggregateSpec, TimeKey},
     chain::{ChainSpec, Step},
+    join::JoinSpec,
     sort::SortColumn,
     top::TopSpec,
 };
@@ -115,6 +116,20 @@ fn describe(plan: &StreamPlan, node: NodeId) -> Description {
             details: top(spec),
             inputs: vec![*input],
         },
+        Node::Join {
+            inputs,
+            operator,
+            spec,
+        } => Description {
+            title: format!("{:?}Join #{}", spec.kind, operator.0),
+            details: join(spec),
+            inputs: inputs.to_vec(),
+        },
+        Node::Lookup { input, spec, table } => Description {
+            title: format!("{:?}Join with a static table", spec.kind),
+            details: lookup(spec, table),
+            inputs: vec![*input],
+        },
         Node::Aggregate {
             input,
             operator,
@@ -153,6 +168,73 @@ fn top(spec: &TopSpec) -> Vec<String> {
         "state: the first rows, in order"
     };
     details.push(held.to_owned());
+    details
+}
+
+/// What must hold of the rows of a pair.
+fn pairing(spec: &JoinSpec) -> Vec<String> {
+    let name = |side: usize, column: usize| spec.sides[side].schema.field(column).name().clone();
+    let [left, right] = &spec.sides;
+    let keys: Vec<String> = left
+        .keys
+        .iter()
+        .zip(&right.keys)
+        .map(|(l, r)| format!("{} = {}", name(0, *l), name(1, *r)))
+        .collect();
+    let mut details = Vec::new();
+    if keys.is_empty() {
+        details.push("keys: none, so every row is compared with every other".to_owned());
+    } else {
+        details.push(format!("keys: {}", keys.join(", ")));
+    }
+    if let Some(residual) = &spec.residual {
+        details.push(format!("condition: {}", residual.predicate));
+    }
+    for (side, of) in spec.sides.iter().zip(["left", "right"]) {
+        if let Some(alone) = &side.alone {
+            details.push(format!("condition on the {of} side: {alone}"));
+        }
+    }
+    details
+}
+
+fn lookup(spec: &JoinSpec, table: &StreamPlan) -> Vec<String> {
+    let mut details = pairing(spec);
+    let tables: Vec<&str> = table
+        .sources
+        .iter()
+        .map(|source| source.table.as_str())
+        .collect();
+    details.push(format!(
+        "static: {}, read again in an epoch that finds it changed",
+        tables.join(", ")
+    ));
+    details
+}
+
+fn join(spec: &JoinSpec) -> Vec<String> {
+    let name = |side: usize, column: usize| spec.sides[side].schema.field(column).name().clone();
+    let mut details = pairing(spec);
+    if spec.sides[0].keys.is_empty() {
+        details.push("state: all of it on one worker".to_owned());
+    }
+    for (number, (side, of)) in spec.sides.iter().zip(["left", "right"]).enumerate() {
+        let until = match &side.expiry {
+            _ if spec.is_once => "until the end".to_owned(),
+            None => "never removed".to_owned(),
+            Some(expiry) => {
+                let time = name(number, expiry.column);
+                match expiry.shift_ms {
+                    0 => format!("removed when {time} <= watermark"),
+                    ms if ms < 0 => {
+                        format!("removed when {time} <= watermark - {}", delay(-ms))
+                    }
+                    ms => format!("removed when {time} <= watermark + {}", delay(ms)),
+                }
+            }
+        };
+        details.push(format!("state: rows of the {of} side, {until}"));
+    }
     details
 }
 

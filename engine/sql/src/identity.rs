@@ -12,6 +12,7 @@ use std::fmt::Write;
 
 use millstream_operators::{
     aggregate::{AggregateCall, AggregateSpec, TimeKey},
+    join::JoinSpec,
     sort::SortColumn,
     top::TopSpec,
 };
@@ -56,10 +57,19 @@ pub(crate) fn identity(
                 let state = top(spec, &speller, *input);
                 let _ = writeln!(text, "top {} {state}", operator.0);
             }
+            Node::Join {
+                inputs,
+                operator,
+                spec,
+            } => {
+                let state = join(spec, &speller, inputs);
+                let _ = writeln!(text, "join {} {state}", operator.0);
+            }
             Node::Source(_)
             | Node::Chain { .. }
             | Node::Union { .. }
             | Node::Late { .. }
+            | Node::Lookup { .. }
             | Node::Sort { .. } => {}
         }
     }
@@ -134,6 +144,30 @@ fn over(retracting: bool, speller: &Speller<'_>, input: NodeId) -> String {
         [] => String::new(),
         conditions => format!(" over=[{}]", conditions.join(" AND ")),
     }
+}
+
+/// A join holds whole rows of both sides under their keys. Which of them match may change, and for how
+/// long they are kept; what they are may not.
+fn join(spec: &JoinSpec, speller: &Speller<'_>, inputs: &[NodeId; 2]) -> String {
+    let mut text = format!("kind={:?}", spec.kind);
+    for ((side, input), name) in spec.sides.iter().zip(inputs).zip(["left", "right"]) {
+        let data_type = |idx: usize| spark_name(side.schema.field(idx).data_type());
+        let keys: Vec<String> = side
+            .keys
+            .iter()
+            .map(|idx| format!("{}:{}", speller.column(*input, *idx), data_type(*idx)))
+            .collect();
+        let columns: Vec<String> = (0..side.schema.fields().len())
+            .map(|idx| match side.retracting {
+                true => format!("{}:{}", speller.column(*input, idx), data_type(idx)),
+                false => data_type(idx),
+            })
+            .collect();
+        let over = over(side.retracting, speller, *input);
+        let (keys, columns) = (keys.join(", "), columns.join(", "));
+        let _ = write!(text, " {name}=[{keys}] of [{columns}]{over}");
+    }
+    text
 }
 
 /// The first rows hold whole rows: their types, and what they are made of where they may change.

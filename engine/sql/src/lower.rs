@@ -7,10 +7,7 @@
 
 use std::sync::Arc;
 
-use arrow::{
-    array::RecordBatch,
-    datatypes::{DataType, Schema, SchemaRef},
-};
+use arrow::datatypes::{DataType, Schema, SchemaRef};
 use datafusion::{
     common::ScalarValue,
     common::{
@@ -31,12 +28,12 @@ use millstream_operators::{
     chain::{ChainSpec, Step},
     clock::EpochClock,
 };
-use millstream_runtime::plan::{MarkDefinition, Node, NodeId, SourceNode, StreamPlan};
+use millstream_runtime::plan::{LateOutput, MarkDefinition, Node, NodeId, SourceNode, StreamPlan};
 use millstream_types::{OutputMode, SourceId};
 
 use crate::{
     PlanSettings, SqlError, Table,
-    catalog::TableMode,
+    catalog::{RowsTable, TableMode},
     error::from_datafusion,
     functions::{
         clock, random,
@@ -53,6 +50,7 @@ use crate::{
 
 mod aggregate;
 mod constants;
+mod join;
 mod lambda_names;
 mod late;
 mod narrow;
@@ -84,20 +82,17 @@ enum Above {
     State,
 }
 
-/// Makes a table of constant rows.
-pub(crate) type MakeRows<'r> = &'r dyn Fn(RecordBatch) -> Result<Arc<Table>, SqlError>;
-
 /// What a plan may read.
 #[derive(Clone, Copy)]
-pub(crate) enum Reads<'r> {
-    /// Tables that grow.
-    Streams,
+pub(crate) enum Reads {
+    /// Tables that grow, and beside them what is there.
+    Streams(RowsTable),
     /// What is there, once: tables of mode batch and constant rows.
-    Batches(MakeRows<'r>),
+    Batches(RowsTable),
 }
 
-struct Lowering<'r> {
-    reads: Reads<'r>,
+struct Lowering {
+    reads: Reads,
     sources: Vec<SourceNode>,
     marks: Vec<MarkDefinition>,
     /// What each definition's source was opened with.
@@ -116,46 +111,19 @@ pub(crate) fn lower(
     plan: &LogicalPlan,
     late: Option<&LogicalPlan>,
     mode: OutputMode,
-    (settings, reads): (&PlanSettings, Reads<'_>),
+    (settings, reads): (&PlanSettings, Reads),
 ) -> Result<StreamPlan, SqlError> {
-    if matches!(reads, Reads::Streams) && !is_streaming(plan) {
+    if matches!(reads, Reads::Streams(_)) && !is_streaming(plan) {
         return Err(SqlError::unsupported(
             "a query that reads no stream, where a stream is wanted (its tables have mode = 'batch')",
         ));
     }
-    let mut lowering = Lowering {
-        reads,
-        sources: Vec::new(),
-        marks: Vec::new(),
-        marked: Vec::new(),
-        nodes: Vec::new(),
-        operators: 0,
-        late: None,
-        mode,
-        properties: ExecutionProps::new(),
-        context: PhysicalPlanningContext::default(),
-    };
+    let mut lowering = Lowering::new(reads, mode);
     let stream = lowering.node(plan, Above::Nothing)?;
     let schema = shown_schema(stream.schema.as_arrow());
     let output = lowering.seal(stream)?;
     let late = late.map(|plan| lowering.late_output(plan)).transpose()?;
-    for source in &mut lowering.sources {
-        settings.complete(source.factory.as_ref(), &mut source.request.options);
-    }
-    let (marks, policy) = (lowering.marks.len(), settings.mark_policy);
-    let identity = identity::identity(&lowering.sources, &lowering.nodes, marks, policy);
-    Ok(StreamPlan {
-        sources: lowering.sources,
-        marks: lowering.marks,
-        mark_policy: settings.mark_policy,
-        mark_idle_ms: settings.mark_idle_ms,
-        nodes: lowering.nodes,
-        output,
-        late,
-        schema,
-        mode,
-        identity,
-    })
+    Ok(lowering.finish(output, late, schema, settings))
 }
 
 /// The columns as the query shows them: two may have one name.
@@ -175,11 +143,55 @@ pub fn shown_schema(schema: &Schema) -> SchemaRef {
     ))
 }
 
+impl Lowering {
+    fn new(reads: Reads, mode: OutputMode) -> Lowering {
+        Lowering {
+            reads,
+            sources: Vec::new(),
+            marks: Vec::new(),
+            marked: Vec::new(),
+            nodes: Vec::new(),
+            operators: 0,
+            late: None,
+            mode,
+            properties: ExecutionProps::new(),
+            context: PhysicalPlanningContext::default(),
+        }
+    }
+
+    /// The plan of which `output` is the last node.
+    fn finish(
+        mut self,
+        output: NodeId,
+        late: Option<LateOutput>,
+        schema: SchemaRef,
+        settings: &PlanSettings,
+    ) -> StreamPlan {
+        for source in &mut self.sources {
+            settings.complete(source.factory.as_ref(), &mut source.request.options);
+        }
+        let (marks, policy) = (self.marks.len(), settings.mark_policy);
+        let identity = identity::identity(&self.sources, &self.nodes, marks, policy);
+        StreamPlan {
+            sources: self.sources,
+            marks: self.marks,
+            mark_policy: settings.mark_policy,
+            mark_idle_ms: settings.mark_idle_ms,
+            nodes: self.nodes,
+            output,
+            late,
+            schema,
+            mode: self.mode,
+            identity,
+        }
+    }
+}
+
 fn arrow_schema(schema: &DFSchema) -> SchemaRef {
     Arc::new(schema.as_arrow().clone())
 }
 
-impl Lowering<'_> {
+impl Lowering {
     fn node(&mut self, plan: &LogicalPlan, above: Above) -> Result<Stream, SqlError> {
         match plan {
             LogicalPlan::TableScan(scan) => self.scan(scan),
@@ -192,6 +204,7 @@ impl Lowering<'_> {
             }
             LogicalPlan::Union(union) => self.union(union, above),
             LogicalPlan::Aggregate(aggregate) => self.aggregate(aggregate, above),
+            LogicalPlan::Join(join) => self.join(join),
             LogicalPlan::Sort(sort) => self.sort(sort, above),
             LogicalPlan::Limit(limit) => self.limit(limit, above),
             LogicalPlan::Unnest(unnest) => self.unnest(unnest, above),
@@ -214,7 +227,7 @@ impl Lowering<'_> {
                 }
             }
             LogicalPlan::EmptyRelation(_) | LogicalPlan::Values(_) => match self.reads {
-                Reads::Streams => Err(refuse::node(plan)),
+                Reads::Streams(_) => Err(refuse::node(plan)),
                 Reads::Batches(make) => self.constants(plan, make),
             },
             other => Err(refuse::node(other)),
@@ -222,7 +235,7 @@ impl Lowering<'_> {
     }
 
     /// Constant rows as a source.
-    fn constants(&mut self, plan: &LogicalPlan, make: MakeRows<'_>) -> Result<Stream, SqlError> {
+    fn constants(&mut self, plan: &LogicalPlan, make: RowsTable) -> Result<Stream, SqlError> {
         let rows = constants::rows(plan)?;
         let table = make(rows)?;
         let schema = Arc::clone(plan.schema());
@@ -256,7 +269,7 @@ impl Lowering<'_> {
         let Some(table) = scan_source(scan.source.as_ref()) else {
             return Err(SqlError::internal("a scan of a table that is not ours"));
         };
-        if table.mode == TableMode::Batch && matches!(self.reads, Reads::Streams) {
+        if table.mode == TableMode::Batch && matches!(self.reads, Reads::Streams(_)) {
             return Err(refuse::batch_scan(&table.name));
         }
         let full = scan.source.schema();
@@ -285,7 +298,7 @@ impl Lowering<'_> {
             table: table.name.clone(),
             factory: Arc::clone(&table.factory),
             request: match self.reads {
-                Reads::Streams => table.source_request(),
+                Reads::Streams(_) => table.source_request(),
                 Reads::Batches(_) => table.batch_request(),
             },
             projection,
@@ -342,7 +355,7 @@ impl Lowering<'_> {
             .iter()
             .filter(|input| is_streaming(input))
             .count();
-        if matches!(self.reads, Reads::Streams) && streaming != union.inputs.len() {
+        if matches!(self.reads, Reads::Streams(_)) && streaming != union.inputs.len() {
             return Err(refuse::mixed_union());
         }
         let schema = arrow_schema(&union.schema);
@@ -417,17 +430,18 @@ impl Lowering<'_> {
         match &self.nodes[node.0] {
             state @ (Node::Aggregate { .. } | Node::Limit { .. } | Node::Top { .. }) => Some(state),
             Node::Source(_) | Node::Late { .. } => None,
-            Node::Chain { input, .. } | Node::Sort { input, .. } => self.state_below(*input),
+            Node::Chain { input, .. } | Node::Sort { input, .. } | Node::Lookup { input, .. } => {
+                self.state_below(*input)
+            }
             Node::Union { inputs } => inputs.iter().find_map(|input| self.state_below(*input)),
+            Node::Join { inputs, .. } => inputs.iter().find_map(|input| self.state_below(*input)),
         }
     }
 
     /// Compiles an expression; the functions of the clock become the clock.
     fn physical(&self, expr: &Expr, schema: &DFSchema) -> Result<Arc<dyn PhysicalExpr>, SqlError> {
         lambda_names::apart(expr, schema)
-            .and_then(|expr| {
-                create_physical_expr(&expr, schema, &self.properties, &self.context)
-            })
+            .and_then(|expr| create_physical_expr(&expr, schema, &self.properties, &self.context))
             .and_then(|physical| physical.transform(strict).data())
             .map_err(from_datafusion)
     }
@@ -472,6 +486,20 @@ fn refuse_lone_windows(expr: &Expr) -> Result<(), SqlError> {
     })
     .map_err(from_datafusion)?;
     refusal.map_or(Ok(()), Err)
+}
+
+/// An expression over the columns at some places, as one over those alone.
+fn moved(expr: Arc<dyn PhysicalExpr>, places: &[usize]) -> Result<Arc<dyn PhysicalExpr>, SqlError> {
+    expr.transform(|part| {
+        let column = part.downcast_ref::<Column>();
+        let place = column.and_then(|column| {
+            let place = places.iter().position(|place| *place == column.index())?;
+            Some(Arc::new(Column::new(column.name(), place)) as Arc<dyn PhysicalExpr>)
+        });
+        Ok(place.map_or_else(|| Transformed::no(Arc::clone(&part)), Transformed::yes))
+    })
+    .data()
+    .map_err(from_datafusion)
 }
 
 /// A column to carry the number of rows when no column is needed.

@@ -1,7 +1,10 @@
 //! Which output modes a query allows: Spark's matrix, and `changes`, which allows everything.
 
 use datafusion::{common::tree_node::TreeNode, logical_expr::LogicalPlan};
-use millstream_operators::aggregate::{AggregateSpec, TimeKey};
+use millstream_operators::{
+    aggregate::{AggregateSpec, TimeKey},
+    join::{JoinKind, JoinSpec},
+};
 use millstream_runtime::plan::{Node, NodeId, StreamPlan};
 use millstream_types::OutputMode;
 
@@ -87,6 +90,8 @@ fn refusal(plan: &StreamPlan, mode: OutputMode, check_chains: bool) -> Option<Re
             | Node::Sort { .. }
             | Node::Limit { .. }
             | Node::Late { .. }
+            | Node::Join { .. }
+            | Node::Lookup { .. }
             | Node::Top { .. } => None,
         })
         .collect();
@@ -94,7 +99,9 @@ fn refusal(plan: &StreamPlan, mode: OutputMode, check_chains: bool) -> Option<Re
         return Some(Refusal::Lowered);
     }
     let is_session = |spec: &&AggregateSpec| matches!(spec.time, TimeKey::Session { .. });
-    let reason = if mode == OutputMode::Append && aggregates.iter().any(|spec| !closes(spec)) {
+    let reason = if let Some(what) = outer_join(plan, mode) {
+        Some(what)
+    } else if mode == OutputMode::Append && aggregates.iter().any(|spec| !closes(spec)) {
         Some("streaming aggregations without watermark")
     } else if mode == OutputMode::Update && aggregates.iter().any(is_session) {
         Some("session window streaming aggregations")
@@ -139,8 +146,39 @@ fn is_refused_below(plan: &StreamPlan, mode: OutputMode) -> bool {
         Node::Aggregate { spec, .. } => {
             mode != OutputMode::Changes && spec.calls.iter().any(|call| call.distinct)
         }
+        // Made for `changes`: what is not final there may never be elsewhere.
+        Node::Join { spec, .. } => mode != OutputMode::Changes && !is_final(spec),
+        // In `changes` a table that stands still has nothing above rows that are taken back.
+        Node::Lookup { input, .. } => mode == OutputMode::Changes && may_change(plan, *input),
         Node::Source(_) | Node::Chain { .. } | Node::Union { .. } | Node::Late { .. } => false,
     })
+}
+
+/// Whether rows without a partner are final at some time.
+fn is_final(spec: &JoinSpec) -> bool {
+    [0, 1]
+        .into_iter()
+        .all(|side| !spec.kind.keeps_unmatched(side) || spec.sides[side].expiry.is_some())
+}
+
+/// Rows without a partner are final in append, and may change in `changes`; there is no third way.
+fn outer_join(plan: &StreamPlan, mode: OutputMode) -> Option<&'static str> {
+    let is_outer = plan.nodes.iter().any(|node| match node {
+        Node::Join { spec, .. } => {
+            !spec.is_once && (spec.kind.keeps_unmatched(0) || spec.kind.keeps_unmatched(1))
+        }
+        Node::Source(_)
+        | Node::Chain { .. }
+        | Node::Union { .. }
+        | Node::Sort { .. }
+        | Node::Limit { .. }
+        | Node::Late { .. }
+        | Node::Lookup { .. }
+        | Node::Aggregate { .. }
+        | Node::Top { .. } => false,
+    });
+    (is_outer && matches!(mode, OutputMode::Update | OutputMode::Complete))
+        .then_some("outer joins of two streams")
 }
 
 /// Whether the groups of an aggregation are final at some time.
@@ -151,12 +189,14 @@ fn closes(spec: &AggregateSpec) -> bool {
 fn is_chained(plan: &StreamPlan) -> bool {
     plan.nodes.iter().any(|node| match node {
         Node::Aggregate { input, .. } => reaches_state(plan, *input),
+        Node::Join { inputs, .. } => inputs.iter().any(|input| reaches_state(plan, *input)),
         Node::Source(_)
         | Node::Chain { .. }
         | Node::Union { .. }
         | Node::Sort { .. }
         | Node::Limit { .. }
         | Node::Late { .. }
+        | Node::Lookup { .. }
         | Node::Top { .. } => false,
     })
 }
@@ -173,6 +213,8 @@ fn reads_clock_above_changes(plan: &StreamPlan) -> bool {
         | Node::Sort { .. }
         | Node::Limit { .. }
         | Node::Late { .. }
+        | Node::Join { .. }
+        | Node::Lookup { .. }
         | Node::Top { .. } => false,
     })
 }
@@ -181,10 +223,14 @@ fn reads_clock_above_changes(plan: &StreamPlan) -> bool {
 fn may_change(plan: &StreamPlan, node: NodeId) -> bool {
     match &plan.nodes[node.0] {
         Node::Aggregate { .. } | Node::Top { .. } => true,
-        Node::Source(_) | Node::Late { .. } => false,
-        Node::Chain { input, .. } | Node::Sort { input, .. } | Node::Limit { input, .. } => {
-            may_change(plan, *input)
+        Node::Join { inputs, spec, .. } => {
+            spec.kind != JoinKind::Inner || inputs.iter().any(|input| may_change(plan, *input))
         }
+        Node::Source(_) | Node::Late { .. } => false,
+        Node::Chain { input, .. }
+        | Node::Sort { input, .. }
+        | Node::Limit { input, .. }
+        | Node::Lookup { input, .. } => may_change(plan, *input),
         Node::Union { inputs } => inputs.iter().any(|input| may_change(plan, *input)),
     }
 }
@@ -197,7 +243,9 @@ fn reaches_state(plan: &StreamPlan, node: NodeId) -> bool {
         | Node::Sort { input, .. }
         | Node::Limit { input, .. }
         | Node::Late { input, .. }
+        | Node::Lookup { input, .. }
         | Node::Top { input, .. } => reaches_state(plan, *input),
         Node::Union { inputs } => inputs.iter().any(|input| reaches_state(plan, *input)),
+        Node::Join { inputs, .. } => inputs.iter().any(|input| reaches_state(plan, *input)),
     }
 }

@@ -6,9 +6,9 @@
 
 use std::sync::Arc;
 
-use arrow::{array::RecordBatch, datatypes::SchemaRef};
+use arrow::datatypes::SchemaRef;
 use datafusion::{
-    common::config::ConfigOptions,
+    common::{config::ConfigOptions, tree_node::TreeNode},
     logical_expr::LogicalPlan,
     optimizer::{
         Analyzer, Optimizer, OptimizerContext, OptimizerRule,
@@ -18,10 +18,12 @@ use datafusion::{
         decorrelate_predicate_subquery::DecorrelatePredicateSubquery,
         eliminate_duplicated_expr::EliminateDuplicatedExpr,
         extract_equijoin_predicate::ExtractEquijoinPredicate,
+        filter_null_join_keys::FilterNullJoinKeys,
         optimize_projections::OptimizeProjections,
         optimize_unions::OptimizeUnions,
         push_down_filter::PushDownFilter,
         replace_distinct_aggregate::ReplaceDistinctWithAggregate,
+        scalar_subquery_to_join::ScalarSubqueryToJoin,
         simplify_expressions::SimplifyExpressions,
     },
 };
@@ -31,7 +33,7 @@ use millstream_values::zone::Zone;
 
 use crate::{
     Catalog, QueryText, SqlError, Table,
-    catalog::Entry,
+    catalog::{Entry, RowsTable},
     error::from_datafusion,
     folding::FoldArithmetic,
     functions::{
@@ -70,6 +72,7 @@ pub struct Planner {
     options: ConfigOptions,
     analyzer: Analyzer,
     optimizer: Optimizer,
+    rows: RowsTable,
 }
 
 impl Default for Planner {
@@ -95,7 +98,15 @@ impl Planner {
                 Arc::new(TypeCoercion::new()),
             ]),
             optimizer: Optimizer::with_rules(rules()),
+            rows: |_rows| Err(SqlError::unsupported("a table of constant rows")),
         }
+    }
+
+    /// The same planner, with what makes tables of the constant rows in batches and beside streams.
+    #[must_use]
+    pub fn with_rows(mut self, rows: RowsTable) -> Planner {
+        self.rows = rows;
+        self
     }
 
     /// All functions, for `millstream functions`.
@@ -270,7 +281,7 @@ impl Planner {
         };
         let optimized = self.optimize_from(logical, 0, &settings.zone)?;
         let lowered = |mode| {
-            let reads = (settings, lower::Reads::Streams);
+            let reads = (settings, lower::Reads::Streams(self.rows));
             let plan = lower::lower(&optimized, late.as_ref(), mode, reads)?;
             modes::check(&plan, settings.check_correctness)?;
             Ok(plan)
@@ -279,8 +290,8 @@ impl Planner {
         lowered(mode)
     }
 
-    /// Plans a query over what is there now: tables of mode batch, and constant rows, of which `rows` makes
-    /// tables. It is to run in one epoch, after which all that it gave is its result, in order if it has one.
+    /// Plans a query over what is there now: tables of mode batch, and constant rows. It is
+    /// to run in one epoch, after which all that it gave is its result, in order if it has one.
     ///
     /// # Errors
     /// Types that do not fit, and what operators cannot do.
@@ -288,10 +299,9 @@ impl Planner {
         &self,
         logical: LogicalPlan,
         settings: &PlanSettings,
-        rows: &dyn Fn(RecordBatch) -> Result<Arc<Table>, SqlError>,
     ) -> Result<StreamPlan, SqlError> {
         let optimized = self.optimize(logical)?;
-        let reads = (settings, lower::Reads::Batches(rows));
+        let reads = (settings, lower::Reads::Batches(self.rows));
         lower::lower(&optimized, None, OutputMode::Changes, reads)
     }
 
@@ -319,9 +329,7 @@ impl Planner {
         first: u32,
         zone: &Zone,
     ) -> Result<LogicalPlan, SqlError> {
-        let context = OptimizerContext::new()
-            .without_query_execution_start_time()
-            .with_max_passes(PASSES_MAX);
+        let context = optimizer_context().with_max_passes(PASSES_MAX);
         number(logical, first)
             .and_then(|plan| {
                 self.analyzer
@@ -330,7 +338,26 @@ impl Planner {
             .and_then(|plan| on_clock(plan, zone))
             .and_then(guard)
             .and_then(|plan| self.optimizer.optimize(plan, &context, |_, _| {}))
+            .and_then(|plan| self.without_null_keys(plan, &context))
             .map_err(from_datafusion)
+    }
+
+    /// A row with a null key matches nothing: as in Spark it goes before it can move a watermark. Once,
+    /// when the keys of joins are known: the rule adds its filter each time that it runs.
+    fn without_null_keys(
+        &self,
+        plan: LogicalPlan,
+        context: &OptimizerContext,
+    ) -> datafusion::common::Result<LogicalPlan> {
+        if !plan.exists(|node| Ok(matches!(node, LogicalPlan::Join(_))))? {
+            return Ok(plan);
+        }
+        let once = optimizer_context()
+            .filter_null_keys(true)
+            .with_max_passes(1);
+        let filter = Optimizer::with_rules(vec![Arc::new(FilterNullJoinKeys::default())]);
+        let plan = filter.optimize(plan, &once, |_, _| {})?;
+        self.optimizer.optimize(plan, context, |_, _| {})
     }
 
     /// Gives an error its place, and its near names.
@@ -374,6 +401,16 @@ impl Planner {
     }
 }
 
+/// Subqueries become joins, and the clock is that of an epoch.
+fn optimizer_context() -> OptimizerContext {
+    let mut options = ConfigOptions::new();
+    options
+        .optimizer
+        .enable_physical_uncorrelated_scalar_subquery = false;
+    OptimizerContext::new_with_config_options(Arc::new(options))
+        .without_query_execution_start_time()
+}
+
 /// The rules, in their order. Left out on purpose: those that assume a finite input (limits,
 /// empty relations), common subexpressions (they would cross aggregations) and leaf extraction.
 fn rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
@@ -383,6 +420,7 @@ fn rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
         Arc::new(SimplifyExpressions::new()),
         Arc::new(ReplaceDistinctWithAggregate::new()),
         Arc::new(DecorrelatePredicateSubquery::new()),
+        Arc::new(ScalarSubqueryToJoin::new()),
         Arc::new(ExtractEquijoinPredicate::new()),
         Arc::new(EliminateDuplicatedExpr::new()),
         Arc::new(PushDownFilter::new()),

@@ -24,6 +24,7 @@ use datafusion::{
 use millstream_operators::{
     chain::Step,
     draw::{Draw, DrawSeed},
+    join::SideColumn,
 };
 use millstream_runtime::plan::{Node, NodeId, SourceNode};
 use xxhash_rust::xxh3::xxh3_64;
@@ -61,7 +62,9 @@ impl<'a> Speller<'a> {
                 None => format!("?.{idx}"),
             },
             Some(Node::Chain { spec, .. }) => self.before(node, spec.steps.len(), idx),
-            Some(Node::Aggregate { operator, .. }) => format!("#{}.{idx}", operator.0),
+            Some(Node::Aggregate { operator, .. } | Node::Join { operator, .. }) => {
+                format!("#{}.{idx}", operator.0)
+            }
             Some(
                 Node::Sort { input, .. }
                 | Node::Limit { input, .. }
@@ -75,6 +78,14 @@ impl<'a> Speller<'a> {
                     .collect();
                 short(format!("union({})", all.join(", ")))
             }
+            Some(Node::Lookup { input, spec, table }) => match spec.columns.get(idx) {
+                Some(SideColumn { side: 0, column }) => self.column(*input, *column),
+                Some(SideColumn { column, .. }) => {
+                    let of = Speller::new(&table.sources, &table.nodes);
+                    format!("static.{}", of.column(table.output, *column))
+                }
+                None => format!("?.{idx}"),
+            },
             None => format!("?.{idx}"),
         }
     }
@@ -121,13 +132,19 @@ impl<'a> Speller<'a> {
                 }
                 all
             }
-            Some(Node::Sort { input, .. } | Node::Limit { input, .. }) => self.conditions(*input),
+            Some(
+                Node::Sort { input, .. } | Node::Limit { input, .. } | Node::Lookup { input, .. },
+            ) => self.conditions(*input),
             Some(Node::Union { inputs }) => inputs
                 .iter()
                 .flat_map(|input| self.conditions(*input))
                 .collect(),
             Some(
-                Node::Source(_) | Node::Late { .. } | Node::Top { .. } | Node::Aggregate { .. },
+                Node::Source(_)
+                | Node::Late { .. }
+                | Node::Top { .. }
+                | Node::Join { .. }
+                | Node::Aggregate { .. },
             )
             | None => Vec::new(),
         }

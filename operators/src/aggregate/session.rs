@@ -54,11 +54,11 @@ impl std::fmt::Debug for KeyRows {
 }
 
 impl KeyRows {
-    /// The operator in front of the sessions of a spec.
+    /// The operator in front of one that wants rows of equal keys on one worker.
     #[must_use]
-    pub fn new(spec: &AggregateSpec) -> KeyRows {
+    pub fn new(keys: &[usize]) -> KeyRows {
         KeyRows {
-            keys: spec.keys.clone(),
+            keys: keys.to_vec(),
         }
     }
 }

@@ -87,6 +87,11 @@ pub(crate) fn window_time(expr: Expr) -> Expr {
     call(Kind::WindowTime, expr)
 }
 
+/// The end of a window.
+pub(crate) fn window_end(window: Expr) -> Expr {
+    datafusion::functions::core::expr_fn::get_field(window, "end")
+}
+
 /// A session's gap as microseconds.
 pub(crate) fn gap_micros(expr: Expr) -> Expr {
     call(Kind::GapMicros, expr)

@@ -33,7 +33,7 @@ use crate::{
 
 /// The columns that the chain below an aggregation computes.
 struct Columns<'a> {
-    lowering: &'a Lowering<'a>,
+    lowering: &'a Lowering,
     stream: &'a Stream,
     logical: Vec<Expr>,
     physical: Vec<Arc<dyn PhysicalExpr>>,
@@ -72,7 +72,7 @@ struct Time {
     mark: Mark,
 }
 
-impl Lowering<'_> {
+impl Lowering {
     pub(super) fn aggregate(
         &mut self,
         aggregate: &Aggregate,

@@ -3,7 +3,11 @@
 //! A variable hides a column of its name, but where a function is compiled, columns and variables stand
 //! in one schema, which must not have a name twice.
 
-use std::{borrow::Cow, collections::BTreeSet, sync::Arc};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use datafusion::{
     common::{
@@ -31,13 +35,17 @@ pub(super) fn apart<'a>(expr: &'a Expr, schema: &DFSchema) -> Result<Cow<'a, Exp
     if !variables.iter().any(|name| is_column(name)) {
         return Ok(Cow::Borrowed(expr));
     }
-    let other_name = |name: &String| {
+    let mut names = BTreeMap::new();
+    let mut taken = variables.clone();
+    for name in variables {
         let mut other = name.clone();
-        while is_column(&other) || (other != *name && variables.contains(&other)) {
+        while is_column(&other) || (other != name && taken.contains(&other)) {
             other.push('_');
         }
-        other
-    };
+        taken.insert(other.clone());
+        names.insert(name, other);
+    }
+    let other_name = |name: &String| names.get(name).unwrap_or(name).clone();
     let renamed = expr.clone().transform_up(|part| {
         Ok(match part {
             Expr::Lambda(Lambda { params, body }) => {

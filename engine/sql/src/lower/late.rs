@@ -13,7 +13,7 @@ use millstream_runtime::plan::{LateOutput, Node};
 use super::{Above, Lowering, Stream, arrow_schema, refuse};
 use crate::{SqlError, error::from_datafusion};
 
-impl Lowering<'_> {
+impl Lowering {
     /// The steps between late rows and their sink.
     pub(super) fn late_output(&mut self, plan: &LogicalPlan) -> Result<LateOutput, SqlError> {
         let stream = self.node(plan, Above::Nothing)?;

@@ -1,13 +1,15 @@
 //! What is not built yet or never will be, each with its code and its hint.
 
-use datafusion::logical_expr::{Expr, LogicalPlan};
+use datafusion::{
+    common::JoinType,
+    logical_expr::{Expr, LogicalPlan},
+};
 
 use crate::SqlError;
 
 /// The refusal of a node.
 pub(super) fn node(plan: &LogicalPlan) -> SqlError {
     match plan {
-        LogicalPlan::Join(_) => SqlError::unsupported("a join in a streaming query"),
         LogicalPlan::Window(window) => SqlError::Over {
             function: window.window_expr.first().map(over).unwrap_or_default(),
         },
@@ -63,6 +65,94 @@ fn over(expr: &Expr) -> String {
         Expr::Alias(alias) => over(&alias.expr),
         Expr::WindowFunction(call) => call.fun.name().to_owned(),
         other => other.to_string(),
+    }
+}
+
+/// A join whose rows without a partner would never be final.
+pub(super) fn unbounded_join(join: JoinType) -> SqlError {
+    let name = match join {
+        JoinType::Left => "LeftOuter",
+        JoinType::Right => "RightOuter",
+        JoinType::Full => "FullOuter",
+        JoinType::LeftAnti | JoinType::RightAnti => "LeftAnti",
+        JoinType::Inner
+        | JoinType::LeftSemi
+        | JoinType::RightSemi
+        | JoinType::LeftMark
+        | JoinType::RightMark => "this",
+    };
+    SqlError::NotOnStream {
+        what: format!(
+            "Stream-stream {name} join between two streaming DataFrame/Datasets is not supported \
+             without a watermark in the join keys, or a watermark on the nullable side and an \
+             appropriate range condition"
+        ),
+        hint: "define watermarks and compare the times of both sides, or use output mode changes",
+    }
+}
+
+/// NOT IN, of which one null takes every row back.
+pub(super) fn not_in() -> SqlError {
+    SqlError::NotOnStream {
+        what:
+            "NOT IN with a subquery has no answer while rows may come: one null would take all back"
+                .to_owned(),
+        hint: "use NOT EXISTS",
+    }
+}
+
+/// INTERSECT and EXCEPT, whose rows may be taken back.
+pub(super) fn set_join(join: JoinType) -> SqlError {
+    let what = if join == JoinType::LeftSemi {
+        "Intersect of streaming DataFrames/Datasets is not supported"
+    } else {
+        "Except on a streaming DataFrame/Dataset on the right is not supported"
+    };
+    SqlError::NotOnStream {
+        what: what.to_owned(),
+        hint: "use output mode changes",
+    }
+}
+
+/// EXISTS or IN that is not a condition of its own.
+pub(super) fn mark_join() -> SqlError {
+    SqlError::unsupported("EXISTS or IN with a subquery inside OR or CASE")
+}
+
+/// A join that would have to say which rows of a static table match nothing, before the stream ends.
+pub(super) fn static_join(join: JoinType, streams_left: bool) -> SqlError {
+    let name = match join {
+        JoinType::Inner => "Inner",
+        JoinType::Left => "LeftOuter",
+        JoinType::Right => "RightOuter",
+        JoinType::Full => "FullOuter",
+        JoinType::LeftSemi | JoinType::RightSemi | JoinType::LeftMark | JoinType::RightMark => {
+            "LeftSemi"
+        }
+        JoinType::LeftAnti | JoinType::RightAnti => "LeftAnti",
+    };
+    let (left, right) = if streams_left {
+        ("streaming", "static")
+    } else {
+        ("static", "streaming")
+    };
+    SqlError::NotOnStream {
+        what: format!(
+            "{name} join with a {left} DataFrame/Dataset on the left and a {right} DataFrame/DataSet \
+             on the right is not supported"
+        ),
+        hint: "read the static table as a stream, with output mode changes",
+    }
+}
+
+/// A static table beside rows that are taken back.
+pub(super) fn static_changes() -> SqlError {
+    SqlError::NotOnStream {
+        what:
+            "a table with mode = 'batch' may be another when a row is taken back, so rows that are \
+               taken back cannot be joined with it"
+                .to_owned(),
+        hint: "join below the aggregation, or read the table as a stream",
     }
 }
 

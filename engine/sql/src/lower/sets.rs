@@ -111,7 +111,7 @@ pub(super) struct Expanded {
     pub(super) keys: Vec<usize>,
 }
 
-impl Lowering<'_> {
+impl Lowering {
     /// Gives each row of a node once for each set. The keys get columns of their own, because a
     /// key may be an argument as well.
     pub(super) fn expand(

@@ -31,7 +31,7 @@ fn is_arranged(plan: &LogicalPlan) -> bool {
     plan.exists(|node| Ok(changes(node))).unwrap_or(true)
 }
 
-impl Lowering<'_> {
+impl Lowering {
     /// Whether each epoch brings the plan's whole result.
     fn is_whole(&self, plan: &LogicalPlan, above: Above) -> bool {
         self.mode == OutputMode::Complete && above == Above::Nothing && has_groups(plan)

@@ -2,6 +2,7 @@
 
 use datafusion::sql::sqlparser::ast::{
     Distinct, Expr, GroupByExpr, GroupByWithModifier, Query, Select, SetExpr, SetOperator,
+    SetQuantifier,
 };
 
 use crate::error::SqlError;
@@ -26,7 +27,7 @@ pub(crate) fn of_select(select: &mut Select) -> Result<(), SqlError> {
     Ok(())
 }
 
-/// Nothing is locked in a stream, and no stream ends so that it could be compared with another.
+/// Nothing is locked in a stream.
 pub(crate) fn of_query(query: &Query) -> Result<(), SqlError> {
     if !query.locks.is_empty() {
         return Err(unsupported("FOR UPDATE or FOR SHARE"));
@@ -34,28 +35,30 @@ pub(crate) fn of_query(query: &Query) -> Result<(), SqlError> {
     of_set(&query.body)
 }
 
-/// Only UNION puts streams together. Elsewhere the planner would make a join of both inputs.
+/// INTERSECT and EXCEPT become joins, which do not count how often a row is there.
 fn of_set(body: &SetExpr) -> Result<(), SqlError> {
     let SetExpr::SetOperation {
-        op, left, right, ..
+        op,
+        set_quantifier,
+        left,
+        right,
     } = body
     else {
         return Ok(());
     };
-    let what = match op {
-        SetOperator::Union => {
-            of_set(left)?;
-            return of_set(right);
+    let counts = matches!(
+        set_quantifier,
+        SetQuantifier::All | SetQuantifier::AllByName
+    );
+    match op {
+        SetOperator::Intersect if counts => return Err(unsupported("INTERSECT ALL")),
+        SetOperator::Except | SetOperator::Minus if counts => {
+            return Err(unsupported("EXCEPT ALL"));
         }
-        SetOperator::Intersect => "Intersect of streaming DataFrames/Datasets is not supported",
-        SetOperator::Except | SetOperator::Minus => {
-            "Except on a streaming DataFrame/Dataset on the right is not supported"
-        }
-    };
-    Err(SqlError::NotOnStream {
-        what: what.to_owned(),
-        hint: "",
-    })
+        SetOperator::Union | SetOperator::Intersect | SetOperator::Except | SetOperator::Minus => {}
+    }
+    of_set(left)?;
+    of_set(right)
 }
 
 fn unsupported(what: &str) -> SqlError {

@@ -365,14 +365,14 @@ const SHAPES: &[Shape] = &[
         sql: "SELECT clicks.who FROM clicks LEFT ANTI JOIN views ON clicks.who = views.who \
               AND seen >= at AND seen <= at + INTERVAL '10' SECOND",
         spark: [false, false, false],
-        why: "",
+        why: "a row that matches nothing is final when the watermark has passed all that could match it",
     },
     Shape {
         title: "streams joined without equality",
         sql: "SELECT clicks.who FROM clicks JOIN views ON seen >= at AND seen <= at + \
               INTERVAL '10' SECOND",
         spark: [false, false, false],
-        why: "",
+        why: "allowed; one worker compares every row with all that are kept, and EXPLAIN says so",
     },
     Shape {
         title: "window above a join",
@@ -380,7 +380,7 @@ const SHAPES: &[Shape] = &[
               clicks JOIN views ON clicks.who = views.who AND seen >= at AND seen <= at + \
               INTERVAL '10' SECOND) GROUP BY window(at, '10 seconds')",
         spark: [true, true, false],
-        why: "",
+        why: "rows of an inner join are final, so what stands above may keep all groups",
     },
     Shape {
         title: "join above windows",

@@ -355,8 +355,26 @@ fn operations() {
         Append,
         "SELECT c.who FROM clicks c JOIN plain p ON c.who = p.k",
         &expect![[r#"
-        error SQL-007: a join in a streaming query is not supported (line 1, column 28)
-    "#]],
+            Sink mode=append
+              Chain
+                | project: who
+                InnerJoin #0
+                  | keys: who = k
+                  | state: rows of the left side, never removed
+                  | state: rows of the right side, never removed
+                  Chain
+                    | filter: who@1 IS NOT NULL
+                    | mark: clicks.at delay 10 seconds
+                    | project: who
+                    Source clicks connector=memory
+                      | columns: at TIMESTAMP, who STRING
+                  Chain
+                    | filter: k@0 IS NOT NULL
+                    Source plain connector=memory
+                      | columns: k STRING
+            watermark: clicks.at delay 10 seconds
+            modes: append, update, changes
+        "#]],
     );
     check(
         Append,
@@ -612,7 +630,8 @@ fn clauses_that_would_be_passed_over() {
         Append,
         "SELECT (SELECT max(v) FROM plain) AS m, who FROM clicks",
         &expect![[r#"
-            error SQL-007: a subquery in an expression is not supported (line 1, column 1)
+            error SQL-030: Stream-stream LeftOuter join between two streaming DataFrame/Datasets is not supported without a watermark in the join keys, or a watermark on the nullable side and an appropriate range condition (line 1, column 1)
+            hint: define watermarks and compare the times of both sides, or use output mode changes
         "#]],
     );
 }
