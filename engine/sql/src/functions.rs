@@ -16,6 +16,7 @@ use crate::{names::NamedCasts, rewrite::macros};
 mod adapted;
 pub(crate) mod arrays;
 mod bitmaps;
+mod bits;
 mod buckets;
 mod calendar;
 pub(crate) mod casts;
@@ -288,6 +289,7 @@ impl Registry {
             .into_iter()
             .chain([simple::mark(), ordered::function(), fields::function()])
             .chain(arrays::hidden())
+            .chain(bits::hidden())
             .chain(rounding::hidden())
             .chain(casts::hidden())
             .chain(spans::hidden())

@@ -20,7 +20,7 @@ use datafusion::{
 };
 
 use crate::{
-    SqlError,
+    SqlError, aggregates,
     functions::{
         casts,
         divide::{divide, wide},
@@ -60,6 +60,7 @@ impl AnalyzerRule for SparkNumbers {
                 choice(case, schema)?.transform_data(|expr| times::same_in_values(expr, schema))
             }
             Expr::Negative(value) => negative(*value, schema),
+            Expr::AggregateFunction(call) => aggregates::by_type(call, schema),
             other => times::same_in_values(other, schema),
         })
     }

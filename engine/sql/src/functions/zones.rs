@@ -247,8 +247,6 @@ fn plus(call: &Call<'_>) -> Result<ArrayRef> {
     Ok(Arc::new(later.with_timezone(AS_UTC)))
 }
 
-/// The type with local times in place of instants.
-
 fn instants(call: &Call<'_>) -> Result<ArrayRef> {
     let list = call.arguments[0].as_list::<i32>();
     let mut zones = Zones::new(&call.arguments[1]);
