@@ -2,14 +2,15 @@
 //!
 //! A row that arrives is matched with what is kept of the other side, then kept itself; so every pair is
 //! found once, whichever of its rows came first. What a side keeps stands in [`side`]: batches of columns
-//! by slices of event time, and an index over them by key. When the watermark says that a row cannot
+//! by buckets of event time, and an index over them by key. When the watermark says that a row cannot
 //! match any more it goes, and, if the join owes it one, leaves with nulls beside it.
 //!
-//! Three operators share that: [`Join`] emits what is final, for rows that only come; [`ChangingJoin`]
+//! Four operators share that: [`Join`] emits what is final, for rows that only come; [`ChangingJoin`]
 //! emits every change, for rows that may be taken back; [`Lookup`] keeps no rows of its stream, because
-//! the other side is a table that stands still.
+//! the other side is a table that stands still. [`Dedup`] keeps keys only.
 
 mod changing;
+mod dedup;
 mod joining;
 mod lookup;
 mod pairs;
@@ -21,6 +22,7 @@ mod spec;
 mod tests;
 
 pub use changing::ChangingJoin;
+pub use dedup::{Dedup, DedupSpec, KeyLife};
 pub use joining::Join;
 pub use lookup::{Lookup, StaticRows, StaticTable};
 pub use spec::{Expiry, JoinKind, JoinSpec, Residual, SideColumn, SideSpec};

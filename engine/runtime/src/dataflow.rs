@@ -16,7 +16,7 @@ use millstream_operators::{
         epoch_operator,
     },
     error::OperatorError,
-    join::{ChangingJoin, Join, JoinSpec, Lookup, StaticRows},
+    join::{ChangingJoin, Dedup, DedupSpec, Join, JoinSpec, Lookup, StaticRows},
     late::LateRows,
     sort::{Limit, Sort},
     state::{Ownership, Snapshots},
@@ -219,6 +219,14 @@ impl<'s> Builder<'s> {
                 let inputs = [parts.stream(left)?, parts.stream(right)?];
                 self.join(*operator, spec, inputs, self.marks_of(node, marks))?
             }
+            Node::Dedup {
+                input,
+                operator,
+                spec,
+            } => {
+                let input = parts.stream(*input)?;
+                self.dedup(*operator, spec, input, self.marks_of(node, marks))?
+            }
             Node::Sort {
                 input,
                 order,
@@ -247,12 +255,8 @@ impl<'s> Builder<'s> {
                 self.on_first_worker((*operator, "Top"), parts.stream(*input)?, top)
             }
             Node::Late { input, time } => {
-                let inputs = vec![(parts.stream(*input)?, Routing::Local)];
-                let id = (OperatorId(u32::MAX), "LateRows");
-                let environment = &self.environment;
-                let late = LateRows::new(*time);
-                let marks = self.marks_of(node, marks);
-                epoch_operator(id, self.scope, inputs, marks, environment, late)
+                let input = parts.stream(*input)?;
+                self.late(*time, input, self.marks_of(node, marks))
             }
             Node::Source(_) | Node::Chain { .. } | Node::Union { .. } | Node::Lookup { .. } => {
                 return self.stateless((index, node), parts);
@@ -307,6 +311,7 @@ impl<'s> Builder<'s> {
             }
             Node::Aggregate { .. }
             | Node::Join { .. }
+            | Node::Dedup { .. }
             | Node::Sort { .. }
             | Node::Limit { .. }
             | Node::Late { .. }
@@ -443,6 +448,7 @@ impl<'s> Builder<'s> {
             | Node::Limit { input, .. }
             | Node::Late { input, .. }
             | Node::Lookup { input, .. }
+            | Node::Dedup { input, .. }
             | Node::Aggregate { input, .. }
             | Node::Top { input, .. } => std::slice::from_ref(input),
             Node::Source(_) => &[],
@@ -483,6 +489,45 @@ impl<'s> Builder<'s> {
             let join = Join::new(spec.clone(), seed, owned, snapshots)?;
             epoch_operator((id, "Join"), self.scope, inputs, marks, environment, join)
         })
+    }
+
+    /// The rows that an aggregation beside drops.
+    fn late(
+        &self,
+        time: TimeKey,
+        input: DeltaStream<'s>,
+        marks: Option<MarkStream<'s>>,
+    ) -> DeltaStream<'s> {
+        let inputs = vec![(input, Routing::Local)];
+        let id = (OperatorId(u32::MAX), "LateRows");
+        let (environment, late) = (&self.environment, LateRows::new(time));
+        epoch_operator(id, self.scope, inputs, marks, environment, late)
+    }
+
+    fn dedup(
+        &self,
+        id: OperatorId,
+        spec: &DedupSpec,
+        input: DeltaStream<'s>,
+        marks: Option<MarkStream<'s>>,
+    ) -> Result<DeltaStream<'s>, OperatorError> {
+        let (environment, seed) = (&self.environment, self.seeds.get(&id));
+        let keys = KeyRows::new(&spec.keys);
+        let inputs = vec![(input, Routing::Local)];
+        let name = (id, "KeyRows");
+        let rows = epoch_operator(name, self.scope, inputs, None, environment, keys);
+        let (owned, snapshots) = (self.ownership, self.blueprint.snapshots);
+        let dedup = Dedup::new(spec.clone(), seed, owned, snapshots)?;
+        let inputs = vec![(rows, Routing::ByKey)];
+        let id = (id, "Dedup");
+        Ok(epoch_operator(
+            id,
+            self.scope,
+            inputs,
+            marks,
+            environment,
+            dedup,
+        ))
     }
 
     /// An operator to which all rows of all workers go.

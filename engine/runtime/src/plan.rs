@@ -10,7 +10,7 @@ use millstream_connectors_api::{ConnectorFactory, SourceRequest};
 use millstream_operators::{
     aggregate::{AggregateSpec, TimeKey},
     chain::ChainSpec,
-    join::JoinSpec,
+    join::{DedupSpec, JoinSpec, KeyLife},
     sort::SortColumn,
     top::TopSpec,
 };
@@ -127,6 +127,15 @@ pub enum Node {
         /// Which rows, and what leaves.
         spec: JoinSpec,
     },
+    /// The first row of each key.
+    Dedup {
+        /// Where its rows come from.
+        input: NodeId,
+        /// Name of its state in checkpoints and progress.
+        operator: OperatorId,
+        /// What makes rows the same.
+        spec: DedupSpec,
+    },
     /// Rows of a stream with those of a table that stands still: read at the start of the query, and again
     /// in each epoch that finds it changed.
     Lookup {
@@ -190,7 +199,7 @@ impl StreamPlan {
     pub fn wants_origins(&self) -> bool {
         self.nodes.iter().any(|node| match node {
             Node::Aggregate { spec, .. } => spec.wants_origins(),
-            Node::Limit { .. } => true,
+            Node::Limit { .. } | Node::Dedup { .. } => true,
             Node::Chain { spec, .. } => spec.draws(),
             Node::Source(_)
             | Node::Union { .. }
@@ -209,6 +218,7 @@ impl StreamPlan {
             Node::Aggregate { spec, .. } => {
                 spec.marked && spec.time.closes(true) && spec.mode != OutputMode::Complete
             }
+            Node::Dedup { spec, .. } => spec.life != KeyLife::Forever,
             Node::Join { spec, .. } => spec.sides.iter().any(|side| side.expiry.is_some()),
             Node::Source(_)
             | Node::Chain { .. }
@@ -230,6 +240,7 @@ pub fn columns_of(sources: &[SourceNode], nodes: &[Node], node: NodeId) -> Schem
         Node::Chain { spec, .. } => spec.output.clone(),
         Node::Aggregate { spec, .. } => spec.output.clone(),
         Node::Top { spec, .. } => spec.schema.clone(),
+        Node::Dedup { spec, .. } => spec.output(),
         Node::Join { spec, .. } | Node::Lookup { spec, .. } => spec.output.clone(),
         Node::Limit { schema, .. } => schema.clone(),
         Node::Sort { input, .. } | Node::Late { input, .. } => columns_of(sources, nodes, *input),
@@ -248,6 +259,7 @@ pub fn retracts(nodes: &[Node], node: NodeId) -> bool {
         Node::Chain { input, .. }
         | Node::Sort { input, .. }
         | Node::Limit { input, .. }
+        | Node::Dedup { input, .. }
         | Node::Lookup { input, .. } => retracts(nodes, *input),
         Node::Union { inputs } => inputs.iter().any(|input| retracts(nodes, *input)),
         Node::Top { .. } => true,
@@ -271,6 +283,7 @@ pub fn mark_delay(nodes: &[Node], node: NodeId) -> i64 {
         | Node::Limit { input, .. }
         | Node::Late { input, .. }
         | Node::Lookup { input, .. }
+        | Node::Dedup { input, .. }
         | Node::Aggregate { input, .. }
         | Node::Top { input, .. } => mark_delay(nodes, *input),
         Node::Union { inputs } => slowest(inputs),

@@ -6,6 +6,7 @@ use millstream_connectors_api::SinkReceipt;
 use millstream_operators::{
     aggregate::{AggregateSpec, TimeKey},
     driver::OperatorReport,
+    join::KeyLife,
     watermark::{MarkReport, MarkState},
 };
 use millstream_types::{Code, Epoch, EventTime, Fault, Interval, OperatorId, SourceId};
@@ -244,6 +245,10 @@ fn state_operators(plan: &StreamPlan, counted: &Counted) -> Vec<StateOperatorPro
                     (operator, "globalLimit")
                 }
                 Node::Join { operator, .. } => (operator, "symmetricHashJoin"),
+                Node::Dedup { operator, spec, .. } => match spec.life {
+                    KeyLife::Within { .. } => (operator, "dedupeWithinWatermark"),
+                    KeyLife::Forever | KeyLife::Time { .. } => (operator, "dedupe"),
+                },
                 Node::Source(_)
                 | Node::Chain { .. }
                 | Node::Union { .. }

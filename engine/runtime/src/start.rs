@@ -381,6 +381,7 @@ impl Builder {
             | Node::Limit { .. }
             | Node::Late { .. }
             | Node::Join { .. }
+            | Node::Dedup { .. }
             | Node::Aggregate { .. }
             | Node::Top { .. } => None,
         });

@@ -4,7 +4,7 @@ use arrow::datatypes::SchemaRef;
 use datafusion::logical_expr::LogicalPlan;
 use millstream_sql::{
     Column, ExplainFormat, Grouping, JoinKind, JoinOn, SetKind, SortColumn, SqlError, column,
-    explain::explain, is_streaming, shown_schema, watermark::with_watermark,
+    drop_duplicates, explain::explain, is_streaming, shown_schema, watermark::with_watermark,
 };
 use millstream_types::{Interval, OutputMode};
 
@@ -302,6 +302,41 @@ impl DataFrame {
     pub fn distinct(&self) -> Result<DataFrame> {
         let (planner, catalog) = self.session.planner();
         Ok(self.with(planner.distinct(&catalog, &self.plan)?))
+    }
+
+    /// The first row of each different combination of some columns, of all columns if none are named.
+    ///
+    /// Without a watermark among the columns, all combinations are remembered for ever; with it each is
+    /// forgotten when the watermark reaches its time, and late rows are dropped.
+    ///
+    /// ```
+    /// # use millstream::prelude::*;
+    /// # fn main() -> millstream::Result<()> {
+    /// # let session = Session::builder().workers(1).build()?;
+    /// let twice = session.sql("SELECT * FROM VALUES (1, 'a'), (1, 'b'), (2, 'c') AS t(id, name)")?;
+    /// assert_eq!(twice.drop_duplicates(&["id"])?.collect_blocking()?[0].num_rows(), 2);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// Names that mean nothing.
+    pub fn drop_duplicates(&self, columns: &[&str]) -> Result<DataFrame> {
+        self.deduplicated(columns, false)
+    }
+
+    /// As [`drop_duplicates`](DataFrame::drop_duplicates), but a combination is remembered only for the
+    /// watermark's delay after its first row: for duplicates that come soon after one another.
+    ///
+    /// # Errors
+    /// Names that mean nothing. When the query is started: no watermark below.
+    pub fn drop_duplicates_within_watermark(&self, columns: &[&str]) -> Result<DataFrame> {
+        self.deduplicated(columns, true)
+    }
+
+    fn deduplicated(&self, columns: &[&str], within: bool) -> Result<DataFrame> {
+        let names: Vec<String> = columns.iter().map(|name| (*name).to_owned()).collect();
+        Ok(self.with(drop_duplicates(self.plan.clone(), &names, within)?))
     }
 
     /// Rows in an order.

@@ -9,7 +9,7 @@ use arrow::datatypes::{Schema, SchemaRef};
 use millstream_operators::{
     aggregate::{AggregateSpec, TimeKey},
     chain::{ChainSpec, Step},
-    join::JoinSpec,
+    join::{DedupSpec, JoinSpec, KeyLife},
     sort::SortColumn,
     top::TopSpec,
 };
@@ -68,77 +68,73 @@ struct Description {
 }
 
 fn describe(plan: &StreamPlan, node: NodeId) -> Description {
-    match &plan.nodes[node.0] {
-        Node::Source(id) => source(&plan.sources[id.0 as usize]),
-        Node::Chain { input, spec } => Description {
-            title: "Chain".to_owned(),
-            details: steps(plan, spec),
-            inputs: vec![*input],
-        },
-        Node::Union { inputs } => Description {
-            title: "Union".to_owned(),
-            details: Vec::new(),
-            inputs: inputs.clone(),
-        },
+    let (title, details, inputs) = match &plan.nodes[node.0] {
+        Node::Source(id) => return source(&plan.sources[id.0 as usize]),
+        Node::Chain { input, spec } => ("Chain".to_owned(), steps(plan, spec), vec![*input]),
+        Node::Union { inputs } => ("Union".to_owned(), Vec::new(), inputs.clone()),
         Node::Sort {
             input,
             order,
             limit,
-        } => Description {
-            title: "Sort".to_owned(),
-            details: sorting(&columns(plan, *input), order, *limit),
-            inputs: vec![*input],
-        },
-        Node::Late { input, .. } => Description {
-            title: "LateRows".to_owned(),
-            details: vec!["rows from which the aggregation drops something".to_owned()],
-            inputs: vec![*input],
-        },
+        } => {
+            let details = sorting(&columns(plan, *input), order, *limit);
+            ("Sort".to_owned(), details, vec![*input])
+        }
+        Node::Late { input, .. } => {
+            let detail = "rows from which the aggregation drops something";
+            ("LateRows".to_owned(), vec![detail.to_owned()], vec![*input])
+        }
         Node::Limit {
             input,
             operator,
             rows,
             ..
-        } => Description {
-            title: format!("Limit #{}", operator.0),
-            details: vec![
-                format!("rows: {rows}"),
-                "state: how many rows have left".to_owned(),
-            ],
-            inputs: vec![*input],
-        },
+        } => {
+            let state = "state: how many rows have left".to_owned();
+            let details = vec![format!("rows: {rows}"), state];
+            (format!("Limit #{}", operator.0), details, vec![*input])
+        }
         Node::Top {
             input,
             operator,
             spec,
-        } => Description {
-            title: format!("Top #{} emits=changes", operator.0),
-            details: top(spec),
-            inputs: vec![*input],
-        },
+        } => {
+            let title = format!("Top #{} emits=changes", operator.0);
+            (title, top(spec), vec![*input])
+        }
         Node::Join {
             inputs,
             operator,
             spec,
-        } => Description {
-            title: format!("{:?}Join #{}", spec.kind, operator.0),
-            details: join(spec),
-            inputs: inputs.to_vec(),
-        },
-        Node::Lookup { input, spec, table } => Description {
-            title: format!("{:?}Join with a static table", spec.kind),
-            details: lookup(spec, table),
-            inputs: vec![*input],
-        },
+        } => {
+            let title = format!("{:?}Join #{}", spec.kind, operator.0);
+            (title, join(spec), inputs.to_vec())
+        }
+        Node::Dedup {
+            input,
+            operator,
+            spec,
+        } => {
+            let title = format!("Dedup #{}", operator.0);
+            (title, dedup(spec), vec![*input])
+        }
+        Node::Lookup { input, spec, table } => {
+            let title = format!("{:?}Join with a static table", spec.kind);
+            (title, lookup(spec, table), vec![*input])
+        }
         Node::Aggregate {
             input,
             operator,
             spec,
-        } => Description {
-            title: format!("Aggregate #{} emits={}", operator.0, spec.mode),
-            details: aggregate(spec),
-            inputs: vec![*input],
-        },
+        } => {
+            let title = format!("Aggregate #{} emits={}", operator.0, spec.mode);
+            (title, aggregate(spec), vec![*input])
+        }
+    };
+    Description {
+        title,
+        details,
+        inputs,
     }
 }
 
@@ -196,6 +192,24 @@ fn pairing(spec: &JoinSpec) -> Vec<String> {
         }
     }
     details
+}
+
+fn dedup(spec: &DedupSpec) -> Vec<String> {
+    let name = |idx: usize| spec.schema.field(idx).name().clone();
+    let keys: Vec<String> = spec.keys.iter().map(|key| name(*key)).collect();
+    let until = match spec.life {
+        KeyLife::Forever => "never removed".to_owned(),
+        KeyLife::Time { column } => format!("removed when the watermark reaches {}", name(column)),
+        KeyLife::Within { column, delay } => format!(
+            "removed when the watermark reaches {} + {}",
+            name(column),
+            Interval::from_micros(delay)
+        ),
+    };
+    vec![
+        format!("keys: {}", keys.join(", ")),
+        format!("state: the keys that were seen, {until}"),
+    ]
 }
 
 fn lookup(spec: &JoinSpec, table: &StreamPlan) -> Vec<String> {

@@ -12,7 +12,7 @@ use std::fmt::Write;
 
 use millstream_operators::{
     aggregate::{AggregateCall, AggregateSpec, TimeKey},
-    join::JoinSpec,
+    join::{DedupSpec, JoinSpec, KeyLife},
     sort::SortColumn,
     top::TopSpec,
 };
@@ -64,6 +64,14 @@ pub(crate) fn identity(
             } => {
                 let state = join(spec, &speller, inputs);
                 let _ = writeln!(text, "join {} {state}", operator.0);
+            }
+            Node::Dedup {
+                input,
+                operator,
+                spec,
+            } => {
+                let state = dedup(spec, &speller, *input);
+                let _ = writeln!(text, "dedup {} {state}", operator.0);
             }
             Node::Source(_)
             | Node::Chain { .. }
@@ -144,6 +152,21 @@ fn over(retracting: bool, speller: &Speller<'_>, input: NodeId) -> String {
         [] => String::new(),
         conditions => format!(" over=[{}]", conditions.join(" AND ")),
     }
+}
+
+/// Keys that were seen, and when they go.
+fn dedup(spec: &DedupSpec, speller: &Speller<'_>, input: NodeId) -> String {
+    let column = |idx: &usize| {
+        let data_type = spark_name(spec.schema.field(*idx).data_type());
+        format!("{}:{data_type}", speller.column(input, *idx))
+    };
+    let keys: Vec<String> = spec.keys.iter().map(column).collect();
+    let life = match &spec.life {
+        KeyLife::Forever => "forever".to_owned(),
+        KeyLife::Time { column: idx } => format!("time({})", column(idx)),
+        KeyLife::Within { column: idx, .. } => format!("within({})", column(idx)),
+    };
+    format!("keys=[{}] life={life}", keys.join(", "))
 }
 
 /// A join holds whole rows of both sides under their keys. Which of them match may change, and for how

@@ -18,6 +18,7 @@ mod calls;
 pub mod catalog;
 pub mod column;
 mod ddl;
+mod dedup;
 pub mod error;
 pub mod explain;
 mod folding;
@@ -49,6 +50,7 @@ mod zones;
 
 pub use catalog::{Catalog, Table, TableMode, WatermarkSpec};
 pub use column::{Column, SortColumn};
+pub use dedup::drop_duplicates;
 pub use error::SqlError;
 pub use explain::ExplainFormat;
 pub use frame::{Grouping, JoinKind, JoinOn, SetKind, aliased};

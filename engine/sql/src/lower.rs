@@ -34,6 +34,7 @@ use millstream_types::{OutputMode, SourceId};
 use crate::{
     PlanSettings, SqlError, Table,
     catalog::{RowsTable, TableMode},
+    dedup::DedupNode,
     error::from_datafusion,
     functions::{
         clock, random,
@@ -50,6 +51,7 @@ use crate::{
 
 mod aggregate;
 mod constants;
+mod dedup;
 mod join;
 mod lambda_names;
 mod late;
@@ -214,6 +216,9 @@ impl Lowering {
                 }
                 if let Some(held) = extension::<HeldFilter>(plan) {
                     return self.filter(&held.input, &held.predicate, above);
+                }
+                if let Some(dedup) = extension::<DedupNode>(plan) {
+                    return self.dedup(dedup);
                 }
                 if let Some(same) = extension::<Undetermined>(plan) {
                     return self.node(&same.input, above);
@@ -435,6 +440,7 @@ impl Lowering {
             }
             Node::Union { inputs } => inputs.iter().find_map(|input| self.state_below(*input)),
             Node::Join { inputs, .. } => inputs.iter().find_map(|input| self.state_below(*input)),
+            Node::Dedup { input, .. } => self.state_below(*input),
         }
     }
 

@@ -3,7 +3,7 @@
 use datafusion::{common::tree_node::TreeNode, logical_expr::LogicalPlan};
 use millstream_operators::{
     aggregate::{AggregateSpec, TimeKey},
-    join::{JoinKind, JoinSpec},
+    join::{JoinKind, JoinSpec, KeyLife},
 };
 use millstream_runtime::plan::{Node, NodeId, StreamPlan};
 use millstream_types::OutputMode;
@@ -92,6 +92,7 @@ fn refusal(plan: &StreamPlan, mode: OutputMode, check_chains: bool) -> Option<Re
             | Node::Late { .. }
             | Node::Join { .. }
             | Node::Lookup { .. }
+            | Node::Dedup { .. }
             | Node::Top { .. } => None,
         })
         .collect();
@@ -149,7 +150,9 @@ fn is_refused_below(plan: &StreamPlan, mode: OutputMode) -> bool {
         // Made for `changes`: what is not final there may never be elsewhere.
         Node::Join { spec, .. } => mode != OutputMode::Changes && !is_final(spec),
         // In `changes` a table that stands still has nothing above rows that are taken back.
-        Node::Lookup { input, .. } => mode == OutputMode::Changes && may_change(plan, *input),
+        Node::Lookup { input, .. } | Node::Dedup { input, .. } => {
+            mode == OutputMode::Changes && may_change(plan, *input)
+        }
         Node::Source(_) | Node::Chain { .. } | Node::Union { .. } | Node::Late { .. } => false,
     })
 }
@@ -174,6 +177,7 @@ fn outer_join(plan: &StreamPlan, mode: OutputMode) -> Option<&'static str> {
         | Node::Limit { .. }
         | Node::Late { .. }
         | Node::Lookup { .. }
+        | Node::Dedup { .. }
         | Node::Aggregate { .. }
         | Node::Top { .. } => false,
     });
@@ -190,6 +194,9 @@ fn is_chained(plan: &StreamPlan) -> bool {
     plan.nodes.iter().any(|node| match node {
         Node::Aggregate { input, .. } => reaches_state(plan, *input),
         Node::Join { inputs, .. } => inputs.iter().any(|input| reaches_state(plan, *input)),
+        Node::Dedup { input, spec, .. } => {
+            spec.life != KeyLife::Forever && reaches_state(plan, *input)
+        }
         Node::Source(_)
         | Node::Chain { .. }
         | Node::Union { .. }
@@ -215,6 +222,7 @@ fn reads_clock_above_changes(plan: &StreamPlan) -> bool {
         | Node::Late { .. }
         | Node::Join { .. }
         | Node::Lookup { .. }
+        | Node::Dedup { .. }
         | Node::Top { .. } => false,
     })
 }
@@ -230,6 +238,7 @@ fn may_change(plan: &StreamPlan, node: NodeId) -> bool {
         Node::Chain { input, .. }
         | Node::Sort { input, .. }
         | Node::Limit { input, .. }
+        | Node::Dedup { input, .. }
         | Node::Lookup { input, .. } => may_change(plan, *input),
         Node::Union { inputs } => inputs.iter().any(|input| may_change(plan, *input)),
     }
@@ -244,6 +253,7 @@ fn reaches_state(plan: &StreamPlan, node: NodeId) -> bool {
         | Node::Limit { input, .. }
         | Node::Late { input, .. }
         | Node::Lookup { input, .. }
+        | Node::Dedup { input, .. }
         | Node::Top { input, .. } => reaches_state(plan, *input),
         Node::Union { inputs } => inputs.iter().any(|input| reaches_state(plan, *input)),
         Node::Join { inputs, .. } => inputs.iter().any(|input| reaches_state(plan, *input)),

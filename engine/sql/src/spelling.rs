@@ -69,6 +69,7 @@ impl<'a> Speller<'a> {
                 Node::Sort { input, .. }
                 | Node::Limit { input, .. }
                 | Node::Late { input, .. }
+                | Node::Dedup { input, .. }
                 | Node::Top { input, .. },
             ) => self.column(*input, idx),
             Some(Node::Union { inputs }) => {
@@ -144,6 +145,7 @@ impl<'a> Speller<'a> {
                 | Node::Late { .. }
                 | Node::Top { .. }
                 | Node::Join { .. }
+                | Node::Dedup { .. }
                 | Node::Aggregate { .. },
             )
             | None => Vec::new(),

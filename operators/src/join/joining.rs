@@ -243,7 +243,7 @@ impl Join {
     }
 
     /// What was gone at the end of the last epoch is in the snapshot still, where only a part of its
-    /// slice was: it must not leave twice.
+    /// bucket was: it must not leave twice.
     fn settle(&mut self, context: &EpochContext) {
         if std::mem::replace(&mut self.is_settled, true) {
             return;

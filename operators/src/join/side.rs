@@ -1,11 +1,11 @@
 //! What a join keeps of one side.
 //!
-//! Rows stand in batches of columns, by slices of event time, so that what the watermark closes goes
-//! slice by slice; small batches are merged, so that neither short epochs nor long ones make many. The
+//! Rows stand in batches of columns, by buckets of event time, so that what the watermark closes goes
+//! bucket by bucket; small batches are merged, so that neither short epochs nor long ones make many. The
 //! [index](super::slots) knows rows by slots, which stay while batches are merged. Where it is of
 //! account, a number beside each slot says how many rows of the other side match.
 //!
-//! A snapshot holds, slice by slice, pieces of `columns, __matches, __diff`: rows that came since the
+//! A snapshot holds, bucket by bucket, pieces of `columns, __matches, __diff`: rows that came since the
 //! last one, and rows that went or whose matches changed, taken back as they were written. What went by
 //! its time is not taken back: at a restart the watermark sends it away again.
 
@@ -33,7 +33,7 @@ use crate::{
 /// A slot that is in no snapshot.
 const NOT_SAVED: u32 = u32::MAX;
 
-/// The slice of rows without a time, which never go.
+/// The bucket of rows without a time, which never go.
 const TIMELESS: i64 = i64::MAX;
 
 /// Rows of a batch at most.
@@ -46,10 +46,10 @@ const BYTES_MAX: usize = 32 << 20;
 #[cfg(test)]
 const BYTES_MAX: usize = 600;
 
-/// Small batches of a slice that are merged at once.
+/// Small batches of a bucket that are merged at once.
 const MERGED_MIN: usize = 8;
 
-/// Pieces of a slice after which the next snapshot writes it whole.
+/// Pieces of a bucket after which the next snapshot writes it whole.
 const PIECES_MAX: usize = 12;
 
 /// Some rows that came together, or were merged.
@@ -59,15 +59,15 @@ struct Batch {
     /// The slot of each row; none where the row has gone.
     slots: Vec<u32>,
     live: usize,
-    slice: i64,
+    bucket: i64,
     /// No row that is there has an earlier time.
     oldest: i64,
     bytes: usize,
 }
 
-/// Rows of one slice of event time.
+/// Rows of one bucket of event time.
 #[derive(Debug, Default)]
-struct Slice {
+struct BucketRows {
     batches: Vec<u32>,
     live: usize,
     /// Slots that came or changed since the last snapshot; some may be of other rows by now.
@@ -91,7 +91,7 @@ pub(super) struct Side {
     slots: Slots,
     batches: Vec<Option<Batch>>,
     free: Vec<u32>,
-    slices: BTreeMap<i64, Slice>,
+    buckets: BTreeMap<i64, BucketRows>,
     /// How many rows of the other side match, by slot.
     matches: Vec<u32>,
     /// The matches of a slot in the last snapshot.
@@ -104,7 +104,7 @@ impl std::fmt::Debug for Side {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Side")
             .field("rows", &self.len())
-            .field("slices", &self.slices.len())
+            .field("buckets", &self.buckets.len())
             .finish_non_exhaustive()
     }
 }
@@ -128,7 +128,7 @@ impl Side {
             slots: Slots::default(),
             batches: Vec::new(),
             free: Vec::new(),
-            slices: BTreeMap::new(),
+            buckets: BTreeMap::new(),
             matches: Vec::new(),
             saved: Vec::new(),
             piece_schema: Arc::new(Schema::new(fields)),
@@ -169,15 +169,15 @@ impl Side {
         self.matches[slot as usize] = matches;
         if self.snapshots == Snapshots::Taken && self.saved[slot as usize] != NOT_SAVED {
             let place = self.slots.place(slot);
-            if let Some(slice) = self.slice_of(place.batch) {
-                slice.unsaved.push(slot);
+            if let Some(bucket) = self.bucket_of(place.batch) {
+                bucket.unsaved.push(slot);
             }
         }
     }
 
-    fn slice_of(&mut self, batch: u32) -> Option<&mut Slice> {
-        let slice = self.batches[batch as usize].as_ref()?.slice;
-        self.slices.get_mut(&slice)
+    fn bucket_of(&mut self, batch: u32) -> Option<&mut BucketRows> {
+        let bucket = self.batches[batch as usize].as_ref()?.bucket;
+        self.buckets.get_mut(&bucket)
     }
 
     /// Keeps rows, of which `matches` says how many of the other side they match already; gives their
@@ -189,9 +189,9 @@ impl Side {
         matches: Option<&[u32]>,
     ) -> Result<Vec<u32>> {
         let mut slots = vec![NONE; rows.num_rows()];
-        for (slice, of_slice) in self.sliced(rows)? {
-            for some in of_slice.chunks(ROWS_MAX) {
-                self.insert_some(rows, hashes, matches, (slice, some), &mut slots)?;
+        for (bucket, of_bucket) in self.by_bucket(rows)? {
+            for some in of_bucket.chunks(ROWS_MAX) {
+                self.insert_some(rows, hashes, matches, (bucket, some), &mut slots)?;
             }
         }
         Ok(slots)
@@ -202,14 +202,14 @@ impl Side {
         rows: &RecordBatch,
         hashes: &[u64],
         matches: Option<&[u32]>,
-        (slice, some): (i64, &[u32]),
+        (bucket, some): (i64, &[u32]),
         given: &mut [u32],
     ) -> Result<()> {
-        // Copied: what arrives may be a slice of something much larger.
+        // Copied: what arrives may be part of something much larger.
         let indices: UInt32Array = some.to_vec().into();
         let kept = compute::take_record_batch(rows, &indices)
             .map_err(OperatorError::arrow("keeping rows of a join"))?;
-        let batch = self.new_batch(kept, slice);
+        let batch = self.new_batch(kept, bucket);
         let mut slots = Vec::with_capacity(some.len());
         for (at, row) in (0u32..).zip(some) {
             let row = *row as usize;
@@ -218,9 +218,9 @@ impl Side {
             given[row] = slot;
             slots.push(slot);
         }
-        let of = self.slices.entry(slice).or_insert_with(|| Slice {
+        let of = self.buckets.entry(bucket).or_insert_with(|| BucketRows {
             rewrite: true,
-            ..Slice::default()
+            ..BucketRows::default()
         });
         of.batches.push(batch);
         of.live += slots.len();
@@ -231,7 +231,7 @@ impl Side {
             batch.live = slots.len();
             batch.slots = slots;
         }
-        self.merge(slice)
+        self.merge(bucket)
     }
 
     /// The numbers of a slot that was just given.
@@ -248,7 +248,7 @@ impl Side {
     }
 
     /// A place for a batch whose slots are to follow.
-    fn new_batch(&mut self, rows: RecordBatch, slice: i64) -> u32 {
+    fn new_batch(&mut self, rows: RecordBatch, bucket: i64) -> u32 {
         let all = 0..rows.num_rows();
         let columns = rows.columns().iter();
         let bytes = columns
@@ -264,7 +264,7 @@ impl Side {
             rows,
             slots: Vec::new(),
             live: 0,
-            slice,
+            bucket,
             oldest,
             bytes,
         };
@@ -284,40 +284,40 @@ impl Side {
         rows.column(expiry.column).as_primitive_opt()
     }
 
-    /// Row numbers by slice of event time.
-    fn sliced(&self, rows: &RecordBatch) -> Result<BTreeMap<i64, Vec<u32>>> {
+    /// Row numbers by bucket of event time.
+    fn by_bucket(&self, rows: &RecordBatch) -> Result<BTreeMap<i64, Vec<u32>>> {
         let count = u32::try_from(rows.num_rows())
             .map_err(|_| OperatorError::contract("a batch has too many rows"))?;
-        let mut slices: BTreeMap<i64, Vec<u32>> = BTreeMap::new();
+        let mut buckets: BTreeMap<i64, Vec<u32>> = BTreeMap::new();
         let Some(expiry) = self.spec.expiry else {
-            slices.insert(0, (0..count).collect());
-            return Ok(slices);
+            buckets.insert(0, (0..count).collect());
+            return Ok(buckets);
         };
         let times = self
             .times(rows)
             .ok_or_else(|| OperatorError::contract("the time of a join is not a timestamp"))?;
         let mut last: Option<(i64, Vec<u32>)> = None;
         for (row, time) in (0..count).zip(times) {
-            let slice = time.map_or(TIMELESS, |time| time.div_euclid(expiry.slice));
+            let bucket = time.map_or(TIMELESS, |time| time.div_euclid(expiry.bucket));
             match &mut last {
-                Some((of, rows)) if *of == slice => rows.push(row),
+                Some((of, rows)) if *of == bucket => rows.push(row),
                 _ => {
                     if let Some((of, rows)) = last.take() {
-                        slices.entry(of).or_default().extend(rows);
+                        buckets.entry(of).or_default().extend(rows);
                     }
-                    last = Some((slice, vec![row]));
+                    last = Some((bucket, vec![row]));
                 }
             }
         }
         if let Some((of, rows)) = last {
-            slices.entry(of).or_default().extend(rows);
+            buckets.entry(of).or_default().extend(rows);
         }
-        Ok(slices)
+        Ok(buckets)
     }
 
-    /// Merges the newest batches of a slice if there are many small ones.
-    fn merge(&mut self, slice: i64) -> Result<()> {
-        let Some(of) = self.slices.get(&slice) else {
+    /// Merges the newest batches of a bucket if there are many small ones.
+    fn merge(&mut self, bucket: i64) -> Result<()> {
+        let Some(of) = self.buckets.get(&bucket) else {
             return Ok(());
         };
         let (mut rows, mut bytes, mut count) = (0, 0, 0);
@@ -337,16 +337,16 @@ impl Side {
             return Ok(());
         }
         let merged = {
-            let Some(of) = self.slices.get_mut(&slice) else {
+            let Some(of) = self.buckets.get_mut(&bucket) else {
                 return Ok(());
             };
             of.batches.split_off(of.batches.len() - count)
         };
-        self.rewrite(slice, &merged)
+        self.rewrite(bucket, &merged)
     }
 
     /// Makes one batch of the rows that are left of some.
-    fn rewrite(&mut self, slice: i64, old: &[u32]) -> Result<()> {
+    fn rewrite(&mut self, bucket: i64, old: &[u32]) -> Result<()> {
         let mut parts = Vec::with_capacity(old.len());
         let mut slots = Vec::new();
         for place in old {
@@ -363,7 +363,7 @@ impl Side {
         }
         let rows = compute::concat_batches(&self.spec.schema, &parts)
             .map_err(OperatorError::arrow("merging rows of a join"))?;
-        let batch = self.new_batch(rows, slice);
+        let batch = self.new_batch(rows, bucket);
         for (row, slot) in (0u32..).zip(&slots) {
             self.slots.moved(*slot, Place { batch, row });
         }
@@ -371,7 +371,7 @@ impl Side {
             batch.live = slots.len();
             batch.slots = slots;
         }
-        if let Some(of) = self.slices.get_mut(&slice) {
+        if let Some(of) = self.buckets.get_mut(&bucket) {
             of.batches.push(batch);
         }
         Ok(())
@@ -446,12 +446,12 @@ impl Side {
                     continue;
                 };
                 if self.saved[*slot as usize] != NOT_SAVED {
-                    written.entry(batch.slice).or_default().push(*slot);
+                    written.entry(batch.bucket).or_default().push(*slot);
                 }
             }
-            for (slice, slots) in written {
+            for (bucket, slots) in written {
                 let piece = self.piece(&slots, true)?;
-                if let Some(of) = self.slices.get_mut(&slice)
+                if let Some(of) = self.buckets.get_mut(&bucket)
                     && !of.rewrite
                 {
                     of.removed_rows += piece.num_rows();
@@ -475,8 +475,8 @@ impl Side {
             };
             batch.slots[row as usize] = NONE;
             batch.live -= 1;
-            let (is_empty, slice) = (batch.live == 0, batch.slice);
-            if let Some(of) = self.slices.get_mut(&slice) {
+            let (is_empty, bucket) = (batch.live == 0, batch.bucket);
+            if let Some(of) = self.buckets.get_mut(&bucket) {
                 of.live -= 1;
                 if is_empty {
                     of.batches.retain(|other| *other != place);
@@ -495,13 +495,13 @@ impl Side {
         }
     }
 
-    /// The next rows that are gone at `bound`, those of one slice at most: unlinked, to be
+    /// The next rows that are gone at `bound`, those of one bucket at most: unlinked, to be
     /// [released](Side::release). `None` when there are no more.
     pub(super) fn expired(&mut self, bound: i64) -> Option<Vec<u32>> {
         let expiry = self.spec.expiry?;
-        let last = bound.div_euclid(expiry.slice);
+        let last = bound.div_euclid(expiry.bucket);
         let mut gone: Vec<u32> = Vec::new();
-        for of in self.slices.range(..=last).map(|(_, of)| of) {
+        for of in self.buckets.range(..=last).map(|(_, of)| of) {
             for place in &of.batches {
                 let Some(batch) = &mut self.batches[*place as usize] else {
                     continue;
@@ -536,29 +536,29 @@ impl Side {
         Some(gone)
     }
 
-    /// After rows have gone: slices without rows end, batches with few are rewritten, memory goes back.
+    /// After rows have gone: buckets without rows end, batches with few are rewritten, memory goes back.
     pub(super) fn tidy(&mut self, bound: Option<i64>) -> Result<()> {
         if let (Some(expiry), Some(bound)) = (self.spec.expiry, bound) {
-            // A slice that rows may still come to keeps its pieces: they hold what was taken back.
-            let open = bound.saturating_add(1).div_euclid(expiry.slice);
-            self.slices
-                .retain(|slice, of| of.live > 0 || *slice >= open);
+            // A bucket that rows may still come to keeps its pieces: they hold what was taken back.
+            let open = bound.saturating_add(1).div_euclid(expiry.bucket);
+            self.buckets
+                .retain(|bucket, of| of.live > 0 || *bucket >= open);
         }
         let mut sparse: Vec<(i64, u32)> = Vec::new();
-        for (slice, of) in &self.slices {
+        for (bucket, of) in &self.buckets {
             for place in &of.batches {
                 if let Some(batch) = &self.batches[*place as usize]
                     && 2 * batch.live < batch.slots.len()
                 {
-                    sparse.push((*slice, *place));
+                    sparse.push((*bucket, *place));
                 }
             }
         }
-        for (slice, place) in sparse {
-            if let Some(of) = self.slices.get_mut(&slice) {
+        for (bucket, place) in sparse {
+            if let Some(of) = self.buckets.get_mut(&bucket) {
                 of.batches.retain(|other| *other != place);
             }
-            self.rewrite(slice, &[place])?;
+            self.rewrite(bucket, &[place])?;
         }
         self.slots.shrink();
         let capacity = self.slots.capacity();
@@ -573,8 +573,8 @@ impl Side {
 
     /// The slots of all rows.
     pub(super) fn all_slots(&self) -> Vec<u32> {
-        let slices = self.slices.values();
-        let places: Vec<u32> = slices.flat_map(|of| of.batches.iter().copied()).collect();
+        let buckets = self.buckets.values();
+        let places: Vec<u32> = buckets.flat_map(|of| of.batches.iter().copied()).collect();
         self.live_slots(&places)
     }
 

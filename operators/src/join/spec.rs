@@ -65,7 +65,7 @@ pub struct Expiry {
     /// The row goes when its time is at or before the watermark and this many milliseconds.
     pub shift_ms: i64,
     /// How many microseconds of event time are kept together.
-    pub slice: i64,
+    pub bucket: i64,
     /// Whether a row without a time matches nothing, because the condition compares it.
     pub is_compared: bool,
 }

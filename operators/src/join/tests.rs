@@ -1,9 +1,12 @@
 //! Joins against a model that compares every row with every other.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    sync::Arc,
+};
 
 use arrow::{
-    array::{ArrayRef, AsArray, Int64Array, RecordBatch, TimestampMicrosecondArray},
+    array::{ArrayRef, AsArray, Int64Array, RecordBatch, TimestampMicrosecondArray, UInt64Array},
     datatypes::{
         DataType, Field, Int64Type, Schema, SchemaRef, TimeUnit, TimestampMicrosecondType,
     },
@@ -16,7 +19,10 @@ use datafusion_physical_expr::{
 use millstream_types::{Epoch, Marks, Watermark};
 use proptest::prelude::*;
 
-use super::{ChangingJoin, Expiry, Join, JoinKind, JoinSpec, Residual, SideColumn, SideSpec};
+use super::{
+    ChangingJoin, Dedup, DedupSpec, Expiry, Join, JoinKind, JoinSpec, KeyLife, Residual,
+    SideColumn, SideSpec,
+};
 use crate::{
     aggregate::Seed,
     board::EpochKind,
@@ -75,10 +81,10 @@ fn side(expiry: Option<(i64, i64)>, retracting: bool) -> SideSpec {
         keys: vec![0],
         alone: None,
         late: expiry.map(|_| 1),
-        expiry: expiry.map(|(shift_ms, slice)| Expiry {
+        expiry: expiry.map(|(shift_ms, bucket)| Expiry {
             column: 1,
             shift_ms,
-            slice,
+            bucket,
             is_compared: true,
         }),
         retracting,
@@ -389,5 +395,75 @@ proptest! {
             sum += part.report().expect("a report").rows_total;
         }
         prop_assert_eq!(sum, held);
+    }
+}
+
+fn dedup_spec(life: KeyLife) -> DedupSpec {
+    DedupSpec {
+        schema: schema(),
+        given: 3,
+        keys: match life {
+            KeyLife::Time { .. } => vec![0, 1],
+            KeyLife::Forever | KeyLife::Within { .. } => vec![0],
+        },
+        life,
+        bucket: 3_000_000,
+    }
+}
+
+proptest! {
+    /// The first row of each key by its place in the input, whatever the order of batches, as long as the
+    /// key is kept.
+    #[test]
+    fn first_rows(epochs in epochs(), which in 0_usize..3) {
+        let life = [
+            KeyLife::Forever,
+            KeyLife::Time { column: 1 },
+            KeyLife::Within { column: 1, delay: 4_000_000 },
+        ][which];
+        let mut store = Store::default();
+        let new = |seed: Option<&Seed>| {
+            Dedup::new(dedup_spec(life), seed, ALL, Snapshots::Taken).expect("an operator")
+        };
+        let mut dedup = new(None);
+        let mut ends: BTreeMap<(Option<i64>, Option<i64>), i64> = BTreeMap::new();
+        let (mut evict, mut late) = (0, 0);
+        for (number, (mut rows, more, step, restarts)) in (0u64..).zip(epochs) {
+            rows.extend(more);
+            let context = context(number, evict, late);
+            let is_timed = life != KeyLife::Forever;
+            let mut expected = BTreeMap::new();
+            for row in &rows {
+                if is_timed && row.1.is_some_and(|time| time <= late) {
+                    continue;
+                }
+                let (key, end) = match life {
+                    KeyLife::Forever => ((row.0, None), i64::MAX),
+                    KeyLife::Time { .. } => ((row.0, row.1), row.1.unwrap_or(0)),
+                    KeyLife::Within { .. } => ((row.0, None), row.1.unwrap_or(0) + 4),
+                };
+                if let Entry::Vacant(place) = ends.entry(key) {
+                    place.insert(end);
+                    *expected.entry(vec![row.0, row.1, Some(row.2)]).or_insert(0) += 1;
+                }
+            }
+            let mut emitter = Emitter::default();
+            let parts: Vec<(usize, &[Row])> = rows.chunks(5).enumerate().collect();
+            for (part, some) in parts.into_iter().rev() {
+                let first = part as u64 * 5;
+                let places = UInt64Array::from_iter_values(first..first + some.len() as u64);
+                let delta = Delta::insertions(batch(some)).with_origin(Some(places));
+                dedup.on_delta(&context, 0, delta, &mut emitter).expect("rows");
+            }
+            prop_assert_eq!(values(close(&mut dedup, &context)), expected, "epoch {}", number);
+            ends.retain(|_, end| *end > evict);
+            prop_assert_eq!(dedup.report().expect("a report").rows_total, ends.len() as u64);
+            store.tap(&mut dedup, number);
+            if restarts {
+                dedup = new(Some(&store.seed(number)));
+            }
+            late = evict;
+            evict += step;
+        }
     }
 }

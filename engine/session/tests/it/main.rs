@@ -1,5 +1,6 @@
 //! A DataFrame against SQL.
 
 mod batch;
+mod duplicates;
 mod frames;
 mod twins;

@@ -26,10 +26,10 @@ use crate::{
 };
 
 /// Microseconds of event time that are kept together, at least.
-const SLICE_MIN: i64 = 1_000_000;
+const BUCKET_MIN: i64 = 1_000_000;
 
-/// Into how many parts the time for which rows are kept is sliced, about.
-const SLICES: i64 = 8;
+/// Into how many parts the time for which rows are kept is cut, about.
+const BUCKETS: i64 = 8;
 
 /// A month, as Spark counts it where it must be a number of days.
 const MONTH_DAYS: i64 = 31;
@@ -306,7 +306,7 @@ impl Lowering {
                 let expiry = Expiry {
                     column: 0,
                     shift_ms: 0,
-                    slice: (delay / SLICES).max(SLICE_MIN),
+                    bucket: (delay / BUCKETS).max(BUCKET_MIN),
                     is_compared: false,
                 };
                 Some((time, expiry))
@@ -317,7 +317,7 @@ impl Lowering {
             .iter()
             .flatten()
             .map(|bound| bound.shift.saturating_abs());
-        let slice = (shifts.fold(0, i64::saturating_add) / SLICES).max(SLICE_MIN);
+        let bucket = (shifts.fold(0, i64::saturating_add) / BUCKETS).max(BUCKET_MIN);
         let expiry = |side: usize| -> Option<(Expr, Expiry)> {
             let bound = bounds[side].as_ref()?;
             let time = Expr::Column(halves[side].stream.schema.columns()[bound.column].clone());
@@ -325,7 +325,7 @@ impl Lowering {
             let expiry = Expiry {
                 column: 0,
                 shift_ms: if bound.is_strict { ms } else { ms - 1 },
-                slice,
+                bucket,
                 is_compared: true,
             };
             Some((time, expiry))
@@ -471,7 +471,7 @@ impl Parts {
 
 impl Stream {
     /// The time by which rows are late: a marked instant, or the end of a marked window.
-    fn marked(&self) -> Option<Expr> {
+    pub(super) fn marked(&self) -> Option<Expr> {
         let column = |wanted: Mark| {
             let place = self.marks.iter().position(|mark| *mark == Some(wanted))?;
             Some(Expr::Column(self.schema.columns()[place].clone()))

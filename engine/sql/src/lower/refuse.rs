@@ -114,6 +114,24 @@ pub(super) fn set_join(join: JoinType) -> SqlError {
     }
 }
 
+/// A time to keep keys where there is none.
+pub(super) fn no_watermark_within() -> SqlError {
+    SqlError::NotOnStream {
+        what: "dropDuplicatesWithinWatermark is not supported on streaming DataFrames/DataSets without \
+               watermark"
+            .to_owned(),
+        hint: "define a watermark below it, or use dropDuplicates",
+    }
+}
+
+/// The first of rows that may be taken back.
+pub(super) fn first_of_changes() -> SqlError {
+    SqlError::NotOnStream {
+        what: "dropDuplicates over rows that are taken back: the first of them may go".to_owned(),
+        hint: "use DISTINCT, or drop duplicates below the aggregation",
+    }
+}
+
 /// EXISTS or IN that is not a condition of its own.
 pub(super) fn mark_join() -> SqlError {
     SqlError::unsupported("EXISTS or IN with a subquery inside OR or CASE")

@@ -36,15 +36,15 @@ impl Side {
             .map_err(OperatorError::arrow("making a piece of a join"))
     }
 
-    /// What a snapshot must know, slice by slice. Afterwards nothing counts as changed.
+    /// What a snapshot must know, bucket by bucket. Afterwards nothing counts as changed.
     ///
     /// # Errors
     /// Never for rows that this side keeps.
     pub(in crate::join) fn tap(&mut self) -> Result<Vec<BucketChange>> {
-        let slices: Vec<i64> = self.slices.keys().copied().collect();
-        let mut changes = Vec::with_capacity(slices.len());
-        for slice in slices {
-            let Some(of) = self.slices.get_mut(&slice) else {
+        let buckets: Vec<i64> = self.buckets.keys().copied().collect();
+        let mut changes = Vec::with_capacity(buckets.len());
+        for bucket in buckets {
+            let Some(of) = self.buckets.get_mut(&bucket) else {
                 continue;
             };
             let unsaved = std::mem::take(&mut of.unsaved);
@@ -60,7 +60,7 @@ impl Side {
                 let places = of.batches.clone();
                 self.live_slots(&places)
             } else {
-                self.unsaved(slice, unsaved, &mut rows)?
+                self.unsaved(bucket, unsaved, &mut rows)?
             };
             for some in self.portions(&live) {
                 rows.push(self.piece(some, false)?);
@@ -73,13 +73,13 @@ impl Side {
                     0
                 };
             }
-            if let Some(of) = self.slices.get_mut(&slice) {
+            if let Some(of) = self.buckets.get_mut(&bucket) {
                 of.pieces += usize::from(!rows.is_empty());
                 of.written += rows.iter().map(RecordBatch::num_rows).sum::<usize>();
             }
             changes.push(BucketChange {
                 table: self.table,
-                bucket: Bucket(slice),
+                bucket: Bucket(bucket),
                 replaces,
                 rows,
             });
@@ -91,7 +91,7 @@ impl Side {
     /// in `rows`.
     fn unsaved(
         &mut self,
-        slice: i64,
+        bucket: i64,
         mut unsaved: Vec<u32>,
         rows: &mut Vec<RecordBatch>,
     ) -> Result<Vec<u32>> {
@@ -106,7 +106,7 @@ impl Side {
             let Place { batch, row } = self.slots.place(*slot);
             let batch = self.batches.get(batch as usize).and_then(Option::as_ref);
             batch.is_some_and(|batch| {
-                batch.slice == slice && batch.slots.get(row as usize) == Some(slot)
+                batch.bucket == bucket && batch.slots.get(row as usize) == Some(slot)
             })
         });
         let is_changed = |slot: &u32| {
@@ -142,7 +142,7 @@ impl Side {
         done
     }
 
-    /// Fills a slice from the pieces of a snapshot, with the rows that this worker owns. It is written
+    /// Fills a bucket from the pieces of a snapshot, with the rows that this worker owns. It is written
     /// whole at the next snapshot.
     ///
     /// # Errors
