@@ -87,13 +87,7 @@ impl Cell {
                 let micros = DataType::Timestamp(TimeUnit::Microsecond, named.clone());
                 return Cell::cast(array, zone, &micros);
             }
-            found if interval::is_interval(found) => {
-                match (interval::texts(array), interval::counts(array)) {
-                    (Some(texts), Some(counts)) => Kind::Interval(texts, counts),
-                    (Some(texts), None) => Kind::Text(texts),
-                    (None, _) => Kind::Nothing,
-                }
-            }
+            found if interval::is_interval(found) => intervals(array),
             DataType::Struct(fields) => {
                 let columns = array.as_struct().columns().iter().zip(fields);
                 Kind::Struct(
@@ -223,6 +217,15 @@ impl Cell {
             | Kind::Date(_)
             | Kind::Timestamp(..) => {}
         }
+    }
+}
+
+/// Intervals as their texts, with their counts where they have one.
+fn intervals(array: &ArrayRef) -> Kind {
+    match (interval::texts(array), interval::counts(array)) {
+        (Some(texts), Some(counts)) => Kind::Interval(texts, counts),
+        (Some(texts), None) => Kind::Text(texts),
+        (None, _) => Kind::Nothing,
     }
 }
 

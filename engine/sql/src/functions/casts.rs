@@ -12,7 +12,7 @@ use arrow::{
         Array, ArrayRef, AsArray, BooleanArray, ListArray, MapArray, StringBuilder, StructArray,
     },
     compute::{CastOptions, cast_with_options},
-    datatypes::{DataType, Decimal128Type, Float64Type, TimeUnit},
+    datatypes::{DataType, Decimal128Type, FieldRef, Float64Type, TimeUnit},
 };
 use datafusion::{
     common::{Result, ScalarValue},
@@ -200,18 +200,22 @@ impl Clock<'_> {
                 Ok(Arc::new(structs))
             }
             (DataType::Map(..), DataType::Map(entries, sorted)) => {
-                let map = values.as_map();
-                let structs: ArrayRef = Arc::new(map.entries().clone());
-                let structs = self
-                    .cast(&structs, entries.data_type())?
-                    .as_struct()
-                    .clone();
-                let (offsets, nulls) = (map.offsets().clone(), map.nulls().cloned());
-                let map = MapArray::try_new(Arc::clone(entries), offsets, structs, nulls, *sorted)?;
-                Ok(Arc::new(map))
+                self.map(values, entries, *sorted)
             }
             _ => plain(values, to, misfit),
         }
+    }
+
+    fn map(&self, values: &ArrayRef, entries: &FieldRef, sorted: bool) -> Result<ArrayRef> {
+        let map = values.as_map();
+        let structs: ArrayRef = Arc::new(map.entries().clone());
+        let structs = self
+            .cast(&structs, entries.data_type())?
+            .as_struct()
+            .clone();
+        let (offsets, nulls) = (map.offsets().clone(), map.nulls().cloned());
+        let map = MapArray::try_new(Arc::clone(entries), offsets, structs, nulls, sorted)?;
+        Ok(Arc::new(map))
     }
 }
 
