@@ -17,14 +17,14 @@ use arrow::{
     error::ArrowError,
 };
 use millstream_connectors_api::{
-    Capabilities, ConnectorError, ConnectorFactory, EpochWrite, Guarantee, OptionSpec, Sink,
-    SinkContext, SinkReceipt, SinkRequest, SinkRows, Source, SourceContext, SourceRequest,
+    Capabilities, ConnectorError, ConnectorFactory, EpochWrite, Guarantee, OptionSpec, Options,
+    Sink, SinkContext, SinkReceipt, SinkRequest, SinkRows, Source, SourceContext, SourceRequest,
 };
 use millstream_types::{Epoch, OutputMode};
 
 use millstream_values::{cell::Cell, zone::Zone};
 
-use crate::{files, noop::no_source};
+use crate::{file, files, noop::no_source};
 
 const NAME: &str = "console";
 const RULE: &str = "-------------------------------------------";
@@ -43,6 +43,11 @@ const OPTIONS: &[OptionSpec] = &[
         name: "truncate",
         default: "true",
         help: "Cut cells at 20 characters.",
+    },
+    OptionSpec {
+        name: "timeZone",
+        default: "",
+        help: "Zone whose clock instants show; the default is the session's.",
     },
 ];
 
@@ -114,6 +119,7 @@ impl ConnectorFactory for ConsoleConnector {
             out: Arc::clone(&self.out),
             rows_max: usize::try_from(rows_max).unwrap_or(usize::MAX),
             truncate: options.boolean("truncate", true)?,
+            zone: file::zone(options)?,
             schema: None,
             mode: OutputMode::Append,
             epochs: BTreeMap::new(),
@@ -135,21 +141,37 @@ struct ConsoleSink {
     out: SharedWriter,
     rows_max: usize,
     truncate: bool,
+    zone: Zone,
     schema: Option<SchemaRef>,
     mode: OutputMode,
     epochs: BTreeMap<Epoch, Held>,
 }
 
-/// Rows as Spark's `show` prints them: the first `rows_max`, cells cut at 20 characters if `truncate`.
+/// How a table is shown.
+#[derive(Clone, Copy, Debug)]
+pub struct Shown<'a> {
+    /// Rows at most.
+    pub rows_max: usize,
+    /// Whether cells are cut at 20 characters.
+    pub truncate: bool,
+    /// The zone whose clock instants show.
+    pub zone: &'a str,
+}
+
+/// Rows as Spark's `show` prints them.
 ///
 /// # Errors
-/// Columns of a type that has no text.
+/// A zone that is none; columns of a type that has no text.
 pub fn show(
     schema: &SchemaRef,
     batches: &[RecordBatch],
-    rows_max: usize,
-    truncate: bool,
+    shown: Shown<'_>,
 ) -> Result<String, ConnectorError> {
+    let Shown {
+        rows_max,
+        truncate,
+        zone,
+    } = shown;
     let mut held = Held::default();
     for batch in batches {
         let rows = batch.num_rows();
@@ -162,6 +184,7 @@ pub fn show(
         out: Arc::new(Mutex::new(Box::new(io::sink()))),
         rows_max,
         truncate,
+        zone: file::zone(&Options::from_iter([("timeZone", zone)]))?,
         schema: Some(SchemaRef::clone(schema)),
         mode: OutputMode::Append,
         epochs: BTreeMap::new(),
@@ -200,7 +223,7 @@ impl ConsoleSink {
             let cells = batch
                 .columns()
                 .iter()
-                .map(|column| Cell::new(column, &Zone::utc()))
+                .map(|column| Cell::new(column, &self.zone))
                 .collect::<Result<Vec<Cell>, ArrowError>>()
                 .map_err(|source| ConnectorError::Arrow {
                     what: "casting a column to write it",

@@ -21,7 +21,7 @@ mod registry;
 mod testing;
 mod write;
 
-pub use console::{ConsoleConnector, SharedWriter, show};
+pub use console::{ConsoleConnector, SharedWriter, Shown, show};
 pub use file::FileConnector;
 pub use generate::{NexmarkConnector, RateConnector, RateMicroBatchConnector};
 pub use memory::{MemoryConnector, MemoryHub, SignedRows};

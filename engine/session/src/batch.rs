@@ -16,7 +16,7 @@ use arrow::{
     datatypes::SchemaRef,
 };
 use datafusion::logical_expr::LogicalPlan;
-use millstream_connectors::{MemoryConnector, MemoryHub};
+use millstream_connectors::{MemoryConnector, MemoryHub, Shown};
 use millstream_connectors_api::{
     ConnectorError, EpochWrite, Guarantee, Options, Sink, SinkContext, SinkReceipt, SinkRows,
     WriteBody,
@@ -172,7 +172,7 @@ impl Session {
     /// # Errors
     /// As [`run_batch`](Session::run_batch); when the sink refuses.
     pub(crate) fn insert_batch(&self, plan: &LogicalPlan, target: &Target) -> Result<u64> {
-        let mut sink = target.factory.sink(&target.request)?;
+        let mut sink = target.sink(&self.settings().plan)?;
         let schema = millstream_sql::shown_schema(plan.schema().as_arrow());
         sink.open(&SinkContext {
             query_id: BATCH_ID.to_owned(),
@@ -290,8 +290,11 @@ impl DataFrame {
         Ok(millstream_connectors::show(
             &self.schema(),
             &first,
-            rows,
-            truncate,
+            Shown {
+                rows_max: rows,
+                truncate,
+                zone: self.session().settings().plan.zone.name(),
+            },
         )?)
     }
 }

@@ -7,8 +7,8 @@ use std::{
 
 use datafusion::logical_expr::ScalarUDF;
 use millstream_connectors::MemoryHub;
-use millstream_connectors_api::{ConnectorFactory, SinkRequest};
-use millstream_sql::{Catalog, Planner, QueryText, SqlError};
+use millstream_connectors_api::{ConnectorFactory, Sink, SinkRequest};
+use millstream_sql::{Catalog, PlanSettings, Planner, QueryText, SqlError};
 use millstream_types::{Coded, Fault};
 
 use crate::{
@@ -57,6 +57,16 @@ pub(crate) struct Target {
     pub(crate) factory: Arc<dyn ConnectorFactory>,
     pub(crate) request: SinkRequest,
 }
+
+impl Target {
+    /// The sink, with what the session says where its options say nothing.
+    pub(crate) fn sink(&self, plan: &PlanSettings) -> Result<Box<dyn Sink>> {
+        let mut request = self.request.clone();
+        plan.complete(self.factory.as_ref(), &mut request.options);
+        Ok(self.factory.sink(&request)?)
+    }
+}
+
 impl Session {
     /// Its name.
     #[must_use]

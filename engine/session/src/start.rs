@@ -68,10 +68,8 @@ impl Session {
             self.inner.hub.drop_output(&target.request.table);
         }
         let explanation = explain(&plan, ExplainFormat::Tree);
-        let sink = target.factory.sink(&target.request)?;
-        let late = late
-            .map(|late| late.factory.sink(&late.request))
-            .transpose()?;
+        let sink = target.sink(&settings.plan)?;
+        let late = late.map(|late| late.sink(&settings.plan)).transpose()?;
         let sinks = Sinks::new(sink, late);
         let history = Arc::<History>::default();
         let teller = Arc::new(Teller {

@@ -26,7 +26,7 @@ use datafusion::{
 };
 use millstream_operators::error::with_condition;
 
-use crate::functions::simple::failed;
+use crate::functions::misfit::failed;
 
 /// The rule.
 #[derive(Debug)]

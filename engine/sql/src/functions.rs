@@ -16,12 +16,13 @@ use crate::{names::NamedCasts, rewrite::macros};
 mod adapted;
 pub(crate) mod arrays;
 mod bitmaps;
+mod bits;
 mod buckets;
 mod calendar;
 pub(crate) mod casts;
 pub(crate) mod clock;
 mod codes;
-mod csv;
+pub(crate) mod csv;
 pub(crate) mod date_parts;
 pub(crate) mod datetime;
 pub(crate) mod divide;
@@ -31,13 +32,14 @@ mod hash;
 mod higher;
 pub(crate) mod interval_operators;
 pub(crate) mod intervals;
-mod json;
+pub(crate) mod json;
 mod json_tuple;
 mod lambdas;
 pub(crate) mod lists;
 mod maps;
 mod math;
-mod misfit;
+pub(crate) mod misfit;
+mod nested;
 mod number_format;
 pub(crate) mod ordered;
 pub(crate) mod patterned;
@@ -56,6 +58,7 @@ mod strings;
 mod subscript;
 mod text;
 mod units;
+mod values;
 mod vectors;
 pub(crate) mod window;
 pub(crate) mod window_values;
@@ -287,12 +290,15 @@ impl Registry {
             .into_iter()
             .chain([simple::mark(), ordered::function(), fields::function()])
             .chain(arrays::hidden())
+            .chain(bits::hidden())
             .chain(rounding::hidden())
             .chain(casts::hidden())
             .chain(spans::hidden())
             .chain(intervals::hidden())
             .chain(zones::hidden())
             .chain(patterned::hidden())
+            .chain(json::hidden())
+            .chain(csv::hidden())
             .chain(several::hidden())
         {
             self.scalar.insert(function.name().to_owned(), function);

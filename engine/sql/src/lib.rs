@@ -13,6 +13,7 @@
     reason = "this crate reads enums of sqlparser, DataFusion and Arrow, with many variants and more to come"
 )]
 
+mod aggregates;
 mod calls;
 pub mod catalog;
 pub mod column;

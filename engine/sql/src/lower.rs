@@ -53,6 +53,7 @@ mod aggregate;
 mod constants;
 mod dedup;
 mod join;
+mod lambda_names;
 mod late;
 mod narrow;
 mod over;
@@ -163,12 +164,15 @@ impl Lowering {
 
     /// The plan of which `output` is the last node.
     fn finish(
-        self,
+        mut self,
         output: NodeId,
         late: Option<LateOutput>,
         schema: SchemaRef,
         settings: &PlanSettings,
     ) -> StreamPlan {
+        for source in &mut self.sources {
+            settings.complete(source.factory.as_ref(), &mut source.request.options);
+        }
         let (marks, policy) = (self.marks.len(), settings.mark_policy);
         let identity = identity::identity(&self.sources, &self.nodes, marks, policy);
         StreamPlan {
@@ -444,7 +448,8 @@ impl Lowering {
 
     /// Compiles an expression; the functions of the clock become the clock.
     fn physical(&self, expr: &Expr, schema: &DFSchema) -> Result<Arc<dyn PhysicalExpr>, SqlError> {
-        create_physical_expr(expr, schema, &self.properties, &self.context)
+        lambda_names::apart(expr, schema)
+            .and_then(|expr| create_physical_expr(&expr, schema, &self.properties, &self.context))
             .and_then(|physical| physical.transform(strict).data())
             .map_err(from_datafusion)
     }

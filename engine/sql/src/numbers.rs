@@ -20,7 +20,7 @@ use datafusion::{
 };
 
 use crate::{
-    SqlError,
+    SqlError, aggregates,
     functions::{
         casts,
         divide::{divide, wide},
@@ -60,6 +60,7 @@ impl AnalyzerRule for SparkNumbers {
                 choice(case, schema)?.transform_data(|expr| times::same_in_values(expr, schema))
             }
             Expr::Negative(value) => negative(*value, schema),
+            Expr::AggregateFunction(call) => aggregates::by_type(call, schema),
             other => times::same_in_values(other, schema),
         })
     }
@@ -157,6 +158,16 @@ fn arguments(mut call: ScalarFunction, schema: &DFSchema) -> Result<Transformed<
         let changed = of_one_type(&mut call.args[skipped..], schema)?;
         let call = Expr::ScalarFunction(call);
         return Ok(Transformed::new_transformed(call, changed));
+    }
+    if matches!(name, "array_join" | "array_to_string")
+        && let DataType::List(item) = call.args[0].get_type(schema)?
+        && !matches!(item.data_type(), DataType::Utf8 | DataType::Null)
+    {
+        // The elements are written as Spark's cast writes them.
+        let texts = DataType::new_list(DataType::Utf8, true);
+        let list = std::mem::take(&mut call.args[0]);
+        call.args[0] = casts::cast_call(casts::CAST, list, &texts);
+        return Ok(Transformed::yes(Expr::ScalarFunction(call)));
     }
     if !["div", "pmod"].contains(&name) {
         return Ok(Transformed::no(Expr::ScalarFunction(call)));

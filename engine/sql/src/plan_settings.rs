@@ -1,9 +1,13 @@
 //! Settings that change a plan, by their names in SET.
 
+use millstream_connectors_api::{ConnectorFactory, Options};
 use millstream_runtime::plan::MarkPolicy;
 use millstream_values::zone::Zone;
 
 use crate::{SqlError, ddl::parse_interval};
+
+/// The option of connectors that names the zone of clocks.
+const TIME_ZONE: &str = "timeZone";
 
 /// Settings that change a plan.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +41,16 @@ impl PlanSettings {
         "spark.sql.streaming.statefulOperator.checkCorrectness.enabled",
         "spark.sql.session.timeZone",
     ];
+
+    /// Adds what the session says to the options of a connector that knows it and got none of its own:
+    /// the zone of clocks.
+    pub fn complete(&self, factory: &dyn ConnectorFactory, options: &mut Options) {
+        let specs = factory.options();
+        let known = specs.iter().any(|spec| spec.name == TIME_ZONE);
+        if known && options.get(TIME_ZONE).is_none() && self.zone != Zone::utc() {
+            options.set(TIME_ZONE, self.zone.name());
+        }
+    }
 
     /// Takes a setting; `false` if it is none of the planner's.
     ///

@@ -300,7 +300,7 @@ impl Planner {
         logical: LogicalPlan,
         settings: &PlanSettings,
     ) -> Result<StreamPlan, SqlError> {
-        let optimized = self.optimize(logical)?;
+        let optimized = self.optimize_from(logical, 0, &settings.zone)?;
         let reads = (settings, lower::Reads::Batches(self.rows));
         lower::lower(&optimized, None, OutputMode::Changes, reads)
     }

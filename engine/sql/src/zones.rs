@@ -4,6 +4,8 @@
 //! comes when types are known, puts what that clock shows in place of each instant whose fields are
 //! looked at, and the instant in place of each time that was made of fields.
 
+use std::sync::Arc;
+
 use arrow::datatypes::{DataType, IntervalMonthDayNano, TimeUnit};
 use datafusion::{
     common::{DFSchema, Result, ScalarValue, tree_node::Transformed},
@@ -12,19 +14,21 @@ use datafusion::{
         expr::ScalarFunction,
     },
 };
-use millstream_values::{civil::DAY, zone::Zone};
+use millstream_values::{
+    civil::DAY,
+    interval::{DAY_TIME, is_interval},
+    zone::Zone,
+};
 
 use crate::{
     functions::{
-        casts::{CAST, TRY_CAST},
-        clock,
+        casts::{self, CAST, CAST_IN, TRY_CAST, TRY_CAST_IN},
+        clock, csv,
         datetime::{TIME_TEXT, time_call, time_function},
-        intervals::{self, DAY_TIME, is_interval},
-        patterned::{
-            DEFAULT_PATTERN, FORMAT_IN, READ_IN, TEXT_IN, TRY_READ_IN, TRY_TEXT_IN, hidden_function,
-        },
+        intervals, json,
+        patterned::{self, DEFAULT_PATTERN, FORMAT_IN, READ_IN, TEXT_IN, TRY_READ_IN, TRY_TEXT_IN},
         spans::DIFFERENCE,
-        zones::{self, CURRENT, INSTANT, INSTANTS, LOCAL, LOCAL_ALL, PLUS},
+        zones::{self, CURRENT, INSTANT, INSTANTS, LOCAL, PLUS},
     },
     numbers::{cast_by_spark, rewrite_expressions},
     types::timestamp,
@@ -93,16 +97,21 @@ fn text(text: &str) -> Expr {
     Expr::Literal(ScalarValue::Utf8(Some(text.to_owned())), None)
 }
 
-fn is_text(data_type: &DataType) -> bool {
-    matches!(data_type, DataType::Utf8)
-}
-
 fn is_instant(data_type: &DataType) -> bool {
     matches!(data_type, DataType::Timestamp(_, Some(_)))
 }
 
 fn cast(expr: Expr, to: &DataType) -> Expr {
     Expr::Cast(Cast::new(Box::new(expr), to.clone()))
+}
+
+/// The functions that are told a zone.
+fn function(name: &str) -> Option<Arc<ScalarUDF>> {
+    patterned::hidden_function(name)
+        .or_else(|| zones::hidden_function(name))
+        .or_else(|| casts::hidden_function(name))
+        .or_else(|| json::hidden_function(name))
+        .or_else(|| csv::hidden_function(name))
 }
 
 /// Where the clock is, and what is known of columns.
@@ -125,7 +134,7 @@ impl Place<'_> {
     /// A call of a function that gets the zone as its last argument.
     fn with_zone(&self, name: &str, mut arguments: Vec<Expr>) -> Option<Expr> {
         arguments.push(text(self.zone.name()));
-        let function = hidden_function(name).or_else(|| zones::hidden_function(name))?;
+        let function = function(name)?;
         let call = ScalarFunction::new_udf(function, arguments);
         Some(Expr::ScalarFunction(call))
     }
@@ -214,10 +223,11 @@ impl Place<'_> {
         let first = types.first().unwrap_or(&DataType::Null);
         let arguments = call.args.clone();
         Ok(match (name, arguments.as_slice()) {
-            (CAST, [value, to]) if first.is_nested() && is_text(&expr.get_type(self.schema)?) => {
-                let local = self.with_zone(LOCAL_ALL, vec![value.clone()]);
-                local.map(|local| called(&call.func, vec![local, to.clone()]))
+            (CAST | TRY_CAST, [_, _]) if first.is_nested() => {
+                let name = if name == CAST { CAST_IN } else { TRY_CAST_IN };
+                self.with_zone(name, arguments)
             }
+            ("from_json" | "to_json" | "from_csv" | "to_csv", _) => self.format(name, arguments),
             (CAST | TRY_CAST, [value, _]) => {
                 let of_text = if name == CAST { TEXT_IN } else { TRY_TEXT_IN };
                 self.cast(value, &expr.get_type(self.schema)?, of_text)?
@@ -261,6 +271,18 @@ impl Place<'_> {
             }
             _ => None,
         })
+    }
+
+    /// JSON and CSV: the zone stands before the options, which may name another.
+    fn format(&self, name: &str, mut arguments: Vec<Expr>) -> Option<Expr> {
+        let (name, at) = match name {
+            "from_json" => (json::FROM_JSON_IN, 2),
+            "to_json" => (json::TO_JSON_IN, 1),
+            "from_csv" => (csv::FROM_CSV_IN, 2),
+            _ => (csv::TO_CSV_IN, 1),
+        };
+        arguments.insert(at.min(arguments.len()), text(self.zone.name()));
+        Some(called(&function(name)?, arguments))
     }
 
     /// Buckets and sequences are on the clock.
@@ -340,9 +362,6 @@ fn negated(interval: Expr, data_type: &DataType) -> Option<Expr> {
     Some(Expr::Negative(Box::new(interval)))
 }
 
-fn called(function: &std::sync::Arc<ScalarUDF>, arguments: Vec<Expr>) -> Expr {
-    Expr::ScalarFunction(ScalarFunction::new_udf(
-        std::sync::Arc::clone(function),
-        arguments,
-    ))
+fn called(function: &Arc<ScalarUDF>, arguments: Vec<Expr>) -> Expr {
+    Expr::ScalarFunction(ScalarFunction::new_udf(Arc::clone(function), arguments))
 }

@@ -10,8 +10,8 @@ use arrow::{
     buffer::{NullBuffer, OffsetBuffer},
     compute::cast,
     datatypes::{
-        DataType, Date32Type, Decimal128Type, Float32Type, Float64Type, Int64Type, IntervalUnit,
-        TimeUnit, TimestampMicrosecondType,
+        DataType, Date32Type, Decimal128Type, Float32Type, Float64Type, Int64Type, TimeUnit,
+        TimestampMicrosecondType,
     },
     error::ArrowError,
 };
@@ -35,6 +35,8 @@ pub(crate) enum Kind {
     Double(Float64Array),
     Decimal(Decimal128Array),
     Text(StringArray),
+    /// Texts, and the counts of months or microseconds that they say.
+    Interval(StringArray, Int64Array),
     Binary(BinaryArray),
     Date(Date32Array),
     /// With the zone whose clock shows them, if they have one.
@@ -85,7 +87,7 @@ impl Cell {
                 let micros = DataType::Timestamp(TimeUnit::Microsecond, named.clone());
                 return Cell::cast(array, zone, &micros);
             }
-            DataType::Interval(IntervalUnit::MonthDayNano) => Kind::Text(interval::texts(array)),
+            found if interval::is_interval(found) => intervals(array),
             DataType::Struct(fields) => {
                 let columns = array.as_struct().columns().iter().zip(fields);
                 Kind::Struct(
@@ -147,7 +149,9 @@ impl Cell {
             Kind::Single(values) => number::single(values.value(row), out),
             Kind::Double(values) => number::double(values.value(row), out),
             Kind::Decimal(values) => number::decimal(values.value(row), values.scale(), out),
-            Kind::Text(values) => out.extend_from_slice(values.value(row).as_bytes()),
+            Kind::Text(values) | Kind::Interval(values, _) => {
+                out.extend_from_slice(values.value(row).as_bytes())
+            }
             Kind::Binary(values) => {
                 out.push(b'[');
                 for (idx, byte) in values.value(row).iter().enumerate() {
@@ -208,10 +212,20 @@ impl Cell {
             | Kind::Double(_)
             | Kind::Decimal(_)
             | Kind::Text(_)
+            | Kind::Interval(..)
             | Kind::Binary(_)
             | Kind::Date(_)
             | Kind::Timestamp(..) => {}
         }
+    }
+}
+
+/// Intervals as their texts, with their counts where they have one.
+fn intervals(array: &ArrayRef) -> Kind {
+    match (interval::texts(array), interval::counts(array)) {
+        (Some(texts), Some(counts)) => Kind::Interval(texts, counts),
+        (Some(texts), None) => Kind::Text(texts),
+        (None, _) => Kind::Nothing,
     }
 }
 

@@ -15,13 +15,17 @@ use arrow::{
     },
     buffer::{Buffer, OffsetBuffer, ScalarBuffer},
     datatypes::{
-        ArrowPrimitiveType, DataType, Date32Type, Field, FieldRef, Fields, Float32Type,
-        Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, TimeUnit, TimestampMicrosecondType,
+        ArrowPrimitiveType, DataType, Date32Type, DurationMicrosecondType, Field, FieldRef, Fields,
+        Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, IntervalMonthDayNano,
+        IntervalMonthDayNanoType, IntervalYearMonthType, TimeUnit, TimestampMicrosecondType,
     },
     error::ArrowError,
 };
 
-use crate::json::keys::Keys;
+use crate::{
+    interval::{CALENDAR, DAY_TIME, YEAR_MONTH, is_interval},
+    json::keys::Keys,
+};
 
 /// Rows that a new batch expects at most, and that an array without values is kept for.
 const ROWS_EXPECTED_MAX: usize = 8_192;
@@ -91,6 +95,9 @@ pub(crate) enum Values {
     Utf8(Bytes),
     Binary(Bytes),
     Date(Vec<i32>),
+    Months(Vec<i32>),
+    Micros(Vec<i64>),
+    Calendar(Vec<IntervalMonthDayNano>),
     Timestamp {
         values: Vec<i64>,
         zone: Option<Arc<str>>,
@@ -131,6 +138,9 @@ impl Values {
             DataType::Utf8 => Values::Utf8(Bytes::new()),
             DataType::Binary => Values::Binary(Bytes::new()),
             DataType::Date32 => Values::Date(Vec::new()),
+            found if *found == YEAR_MONTH => Values::Months(Vec::new()),
+            found if *found == DAY_TIME => Values::Micros(Vec::new()),
+            found if *found == CALENDAR => Values::Calendar(Vec::new()),
             DataType::Timestamp(TimeUnit::Microsecond, zone) => Values::Timestamp {
                 values: Vec::new(),
                 zone: zone.clone(),
@@ -166,13 +176,17 @@ impl Values {
             Values::Int16(_) => 2,
             Values::Int32(_)
             | Values::Date(_)
+            | Values::Months(_)
             | Values::Float32(_)
             | Values::Utf8(_)
             | Values::Binary(_)
             | Values::List { .. }
             | Values::Map { .. } => 4,
-            Values::Int64(_) | Values::Timestamp { .. } | Values::Float64(_) => 8,
-            Values::Decimal { .. } => 16,
+            Values::Int64(_)
+            | Values::Timestamp { .. }
+            | Values::Micros(_)
+            | Values::Float64(_) => 8,
+            Values::Decimal { .. } | Values::Calendar(_) => 16,
             Values::Struct(_, record) => record.width(),
         }
     }
@@ -211,6 +225,7 @@ pub fn unsupported(data_type: &DataType) -> Option<DataType> {
             | DataType::Date32
             | DataType::Timestamp(TimeUnit::Microsecond, _)
     );
+    let known = known || is_interval(data_type);
     (!known).then(|| data_type.clone())
 }
 
@@ -286,8 +301,13 @@ impl Column {
             Values::Boolean(values) => values.append_n(count, false),
             Values::Int8(values) => values.resize(rows, 0),
             Values::Int16(values) => values.resize(rows, 0),
-            Values::Int32(values) | Values::Date(values) => values.resize(rows, 0),
-            Values::Int64(values) | Values::Timestamp { values, .. } => values.resize(rows, 0),
+            Values::Int32(values) | Values::Date(values) | Values::Months(values) => {
+                values.resize(rows, 0);
+            }
+            Values::Int64(values) | Values::Micros(values) | Values::Timestamp { values, .. } => {
+                values.resize(rows, 0)
+            }
+            Values::Calendar(values) => values.resize(rows, IntervalMonthDayNano::ZERO),
             Values::Float32(values) => values.resize(rows, 0.0),
             Values::Float64(values) => values.resize(rows, 0.0),
             Values::Decimal { values, .. } => values.resize(rows, 0),
@@ -325,8 +345,13 @@ impl Column {
             Values::Boolean(values) => values.truncate(len),
             Values::Int8(values) => values.truncate(len),
             Values::Int16(values) => values.truncate(len),
-            Values::Int32(values) | Values::Date(values) => values.truncate(len),
-            Values::Int64(values) | Values::Timestamp { values, .. } => values.truncate(len),
+            Values::Int32(values) | Values::Date(values) | Values::Months(values) => {
+                values.truncate(len);
+            }
+            Values::Int64(values) | Values::Micros(values) | Values::Timestamp { values, .. } => {
+                values.truncate(len)
+            }
+            Values::Calendar(values) => values.truncate(len),
             Values::Float32(values) => values.truncate(len),
             Values::Float64(values) => values.truncate(len),
             Values::Decimal { values, .. } => values.truncate(len),
@@ -376,6 +401,9 @@ impl Column {
             | Values::Utf8(_)
             | Values::Binary(_)
             | Values::Date(_)
+            | Values::Months(_)
+            | Values::Micros(_)
+            | Values::Calendar(_)
             | Values::Timestamp { .. }
             | Values::Struct(..) => {}
         }
@@ -417,6 +445,13 @@ impl Column {
                 Arc::new(BinaryArray::try_new(offsets, data, nulls)?)
             }
             Values::Date(values) => Arc::new(primitive::<Date32Type>(values, nulls)?),
+            Values::Months(values) => Arc::new(primitive::<IntervalYearMonthType>(values, nulls)?),
+            Values::Micros(values) => {
+                Arc::new(primitive::<DurationMicrosecondType>(values, nulls)?)
+            }
+            Values::Calendar(values) => {
+                Arc::new(primitive::<IntervalMonthDayNanoType>(values, nulls)?)
+            }
             Values::Timestamp { values, zone } => Arc::new(
                 primitive::<TimestampMicrosecondType>(values, nulls)?
                     .with_timezone_opt(zone.clone()),

@@ -12,7 +12,7 @@ pub mod csv;
 mod error;
 pub mod forms;
 pub mod instant;
-mod interval;
+pub mod interval;
 pub mod json;
 pub mod number;
 mod options;

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use crate::{
     column::{Column, Values},
     forms::Forms,
+    interval::{self, CALENDAR, DAY_TIME, Read, YEAR_MONTH},
     scalar,
 };
 
@@ -43,6 +44,30 @@ pub(crate) fn decimal(text: &[u8], precision: u8, scale: i8) -> Option<i128> {
     scalar::decimal(&text, precision, scale)
 }
 
+/// An interval into a column of intervals; `false` for another column.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "what is read is of the kind that was asked for, or nothing"
+)]
+pub(crate) fn interval(column: &mut Values, text: &[u8]) -> bool {
+    let read = |kind| interval::read(std::str::from_utf8(text).ok()?, kind);
+    match column {
+        Values::Months(values) => match read(&YEAR_MONTH) {
+            Some(Read::Months(months)) => store(values, Some(months)),
+            _ => false,
+        },
+        Values::Micros(values) => match read(&DAY_TIME) {
+            Some(Read::Micros(micros)) => store(values, Some(micros)),
+            _ => false,
+        },
+        Values::Calendar(values) => match read(&CALENDAR) {
+            Some(Read::All(all)) => store(values, Some(all)),
+            _ => false,
+        },
+        _ => false,
+    }
+}
+
 /// Appends exactly one row: the value of `text`, or null and `false` if the type has no such value.
 pub fn push(column: &mut Column, text: &[u8], forms: &Forms) -> bool {
     let stored = match &mut column.values {
@@ -70,6 +95,9 @@ pub fn push(column: &mut Column, text: &[u8], forms: &Forms) -> bool {
             scale,
         } => store(values, decimal(text, *precision, *scale)),
         Values::Date(values) => store(values, forms.date(text)),
+        Values::Months(_) | Values::Micros(_) | Values::Calendar(_) => {
+            interval(&mut column.values, text)
+        }
         Values::Timestamp { values, zone } => store(values, forms.timestamp(text, zone.is_some())),
         Values::Struct(..) | Values::List { .. } | Values::Map { .. } => false,
     };

@@ -32,11 +32,11 @@ use millstream_connectors_api::{
     SourceContext, SourceRequest,
 };
 
-use millstream_values::column;
+use millstream_values::{column, interval::CALENDAR};
 
 use crate::format::Format;
 use settings::{COMMON, SINK, SOURCE, Settings};
-pub(crate) use settings::{bad, duration_ms};
+pub(crate) use settings::{bad, duration_ms, zone};
 use sink::FileSink;
 use source::FileSource;
 
@@ -96,7 +96,8 @@ fn columns(format: Format, given: Option<&SchemaRef>) -> Result<SchemaRef, Conne
     }
     for field in given.fields() {
         let nested = column::children(field.data_type()).is_some() && format == Format::Csv;
-        if nested || column::unsupported(field.data_type()).is_some() {
+        let calendar = contains(field.data_type(), &CALENDAR);
+        if nested || calendar || column::unsupported(field.data_type()).is_some() {
             let (name, kind) = (field.name(), field.data_type());
             return Err(ConnectorError::Unsupported {
                 connector: format.name(),
@@ -106,6 +107,15 @@ fn columns(format: Format, given: Option<&SchemaRef>) -> Result<SchemaRef, Conne
     }
     let fields: Vec<Field> = given.fields().iter().map(|field| nullable(field)).collect();
     Ok(Arc::new(Schema::new(fields)))
+}
+
+/// Whether a type is another one or has it inside.
+fn contains(data_type: &DataType, wanted: &DataType) -> bool {
+    let inner = column::children(data_type).unwrap_or_default();
+    data_type == wanted
+        || inner
+            .iter()
+            .any(|field| contains(field.data_type(), wanted))
 }
 
 /// The field with nulls allowed everywhere: any value may be missing or malformed.

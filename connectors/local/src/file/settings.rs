@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use millstream_connectors_api::{ConnectorError, OptionSpec, Options};
-use millstream_values::{csv::Dialect, forms::Forms, json::Grammar, pattern::Pattern};
+use millstream_values::{csv::Dialect, forms::Forms, json::Grammar, pattern::Pattern, zone::Zone};
 
 use super::records::{Fingerprint, InputFile, SeenFile, Stamp};
 use crate::{
@@ -30,6 +30,26 @@ pub(super) const COMMON: &[OptionSpec] = &[
     spec("quote", "\"", "CSV: quote character; empty for none."),
     spec("escape", "\\", "CSV: character that makes a quote literal."),
     spec("nullValue", "", "CSV: text that means null."),
+    spec(
+        "timestampFormat",
+        "",
+        "Java pattern of instants; the default is Spark's.",
+    ),
+    spec(
+        "timestampNTZFormat",
+        "",
+        "Java pattern of timestamps without a zone; the default is Spark's.",
+    ),
+    spec(
+        "dateFormat",
+        "",
+        "Java pattern of dates; the default is Spark's.",
+    ),
+    spec(
+        "timeZone",
+        "",
+        "Zone whose clock times show that name none; the default is the session's.",
+    ),
 ];
 
 /// Options of the source.
@@ -104,16 +124,6 @@ pub(super) const SOURCE: &[OptionSpec] = &[
         "comment",
         "",
         "CSV: lines that begin with this character are ignored.",
-    ),
-    spec(
-        "timestampFormat",
-        "",
-        "Java pattern of instants; the default is Spark's.",
-    ),
-    spec(
-        "dateFormat",
-        "",
-        "Java pattern of dates; the default is Spark's.",
     ),
     spec(
         "multiLine",
@@ -438,12 +448,7 @@ fn rules(options: &Options) -> Result<Rules, ConnectorError> {
     };
     Ok(Rules {
         mode,
-        forms: Forms {
-            timestamp: pattern(options, "timestampFormat")?,
-            naive: pattern(options, "timestampNTZFormat")?,
-            date: pattern(options, "dateFormat")?,
-            ..Forms::default()
-        },
+        forms: forms(options, Pattern::can_read)?,
         grammar: Grammar::default(),
         corrupt_name: options
             .get("columnNameOfCorruptRecord")
@@ -454,13 +459,32 @@ fn rules(options: &Options) -> Result<Rules, ConnectorError> {
     })
 }
 
-fn pattern(options: &Options, option: &str) -> Result<Option<Pattern>, ConnectorError> {
+/// How dates and times are written down; `suits` says which patterns will do.
+pub(super) fn forms(
+    options: &Options,
+    suits: fn(&Pattern) -> bool,
+) -> Result<Forms, ConnectorError> {
     let want = "a pattern of y M d H m s S X x Z, quoted text and [optional parts]";
-    let compile = |text: &str| {
-        let pattern = Pattern::new(text).ok().filter(Pattern::can_read);
-        pattern.ok_or_else(|| bad(option, want, text))
+    let pattern = |option: &str| {
+        let compile = |text: &str| {
+            let pattern = Pattern::new(text).ok().filter(suits);
+            pattern.ok_or_else(|| bad(option, want, text))
+        };
+        options.get(option).map(compile).transpose()
     };
-    options.get(option).map(compile).transpose()
+    Ok(Forms {
+        zone: zone(options)?,
+        timestamp: pattern("timestampFormat")?,
+        naive: pattern("timestampNTZFormat")?,
+        date: pattern("dateFormat")?,
+    })
+}
+
+/// The zone whose clock times show that name none.
+pub(crate) fn zone(options: &Options) -> Result<Zone, ConnectorError> {
+    let want = "a zone such as Europe/Berlin or +02:00";
+    let read = |text: &str| text.parse().map_err(|_| bad("timeZone", want, text));
+    options.get("timeZone").map_or(Ok(Zone::utc()), read)
 }
 
 /// How CSV is written down.

@@ -32,7 +32,7 @@ use super::{
     NAME,
     log::{self, LogWriter, LoggedFile},
     owner::Owner,
-    settings::{COMMON, SINK, bad, dialect, duration_ms, format_of},
+    settings::{COMMON, SINK, bad, dialect, duration_ms, format_of, forms},
 };
 use crate::{
     files,
@@ -149,7 +149,7 @@ impl FileSink {
         Ok(FileSink {
             dir: files::absolute(options.require(NAME, "path")?)?,
             format,
-            writer: RowWriter::new(format, dialect(options)?),
+            writer: RowWriter::new(format, dialect(options)?, forms(options, |_| true)?),
             packing,
             retention_ms,
             held: None,

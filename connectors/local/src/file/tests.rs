@@ -9,7 +9,7 @@ use millstream_connectors_api::{
     SourceRequest,
 };
 use millstream_types::Coded;
-use millstream_values::csv::Dialect;
+use millstream_values::{csv::Dialect, forms::Forms};
 use tempfile::TempDir;
 
 use super::{
@@ -100,7 +100,7 @@ fn read_with(
     let mut out = Vec::new();
     let mut failure = None;
     testing::read_range(source, reader, range, &mut |chunk| {
-        let writer = RowWriter::new(Format::Json, Dialect::default());
+        let writer = RowWriter::new(Format::Json, Dialect::default(), Forms::default());
         let decoded = decoder.decode(chunk, &mut |batch| {
             writer.rows(&batch, &mut out).expect("writable");
         });

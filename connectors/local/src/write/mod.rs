@@ -2,7 +2,7 @@
 
 use arrow::{
     array::{ArrayRef, RecordBatch},
-    datatypes::Schema,
+    datatypes::{DataType, Schema},
     error::ArrowError,
 };
 use millstream_connectors_api::ConnectorError;
@@ -11,6 +11,7 @@ use millstream_values::{
     column::children,
     csv::{self, Dialect},
     forms::Forms,
+    interval::CALENDAR,
     json::{Style, Writer},
 };
 
@@ -21,11 +22,16 @@ use crate::format::Format;
 pub(crate) struct RowWriter {
     format: Format,
     dialect: Dialect,
+    forms: Forms,
 }
 
 impl RowWriter {
-    pub(crate) fn new(format: Format, dialect: Dialect) -> RowWriter {
-        RowWriter { format, dialect }
+    pub(crate) fn new(format: Format, dialect: Dialect, forms: Forms) -> RowWriter {
+        RowWriter {
+            format,
+            dialect,
+            forms,
+        }
     }
 
     /// Refuses columns that the format cannot hold.
@@ -39,12 +45,14 @@ impl RowWriter {
             twice.map(|(_, field)| format!("cannot write two columns named {}", field.name()));
         let refused = match self.format {
             _ if twice.is_some() => twice,
-            Format::Json => None,
-            Format::Csv => schema
+            Format::Json | Format::Csv => schema
                 .fields()
                 .iter()
-                .find(|field| children(field.data_type()).is_some())
-                .map(|field| format!("cannot write the nested column {:?}", field.name())),
+                .find(|field| !self.holds(field.data_type()))
+                .map(|field| {
+                    let (name, kind) = (field.name(), field.data_type());
+                    format!("cannot write column {name:?} of type {kind}")
+                }),
             Format::Text => (schema.fields().len() != 1).then(|| {
                 let count = schema.fields().len();
                 format!("writes exactly one column and has {count}")
@@ -56,6 +64,21 @@ impl RowWriter {
                 what,
             }),
             None => Ok(()),
+        }
+    }
+
+    /// Whether the format has values of a type: none has intervals of all fields, and CSV no nested
+    /// ones and no column without a type.
+    fn holds(&self, data_type: &DataType) -> bool {
+        if *data_type == CALENDAR {
+            return false;
+        }
+        match children(data_type) {
+            Some(inner) if self.format == Format::Json => {
+                inner.iter().all(|field| self.holds(field.data_type()))
+            }
+            Some(_) => false,
+            None => self.format == Format::Json || *data_type != DataType::Null,
         }
     }
 
@@ -83,17 +106,19 @@ impl RowWriter {
 pub(crate) struct RowEncoder {
     writer: RowWriter,
     json: Writer,
-    forms: Forms,
 }
 
 impl RowEncoder {
     /// An encoder for rows whose columns have the names of `schema`, whatever a batch calls them.
     pub(crate) fn new(writer: RowWriter, schema: &Schema) -> RowEncoder {
         let names = schema.fields().iter().map(|field| field.name().as_str());
+        let style = Style {
+            forms: writer.forms.clone(),
+            ..Style::default()
+        };
         RowEncoder {
+            json: Writer::new(names, style),
             writer,
-            json: Writer::new(names, Style::default()),
-            forms: Forms::default(),
         }
     }
 
@@ -104,9 +129,14 @@ impl RowEncoder {
         out: &mut Vec<u8>,
     ) -> Result<(), ConnectorError> {
         let (columns, rows) = (batch.columns(), batch.num_rows());
-        match self.writer.format {
+        let RowWriter {
+            format,
+            dialect,
+            forms,
+        } = &self.writer;
+        match format {
             Format::Json => self.json.lines(columns, rows, out),
-            Format::Csv => csv::lines(columns, rows, (&self.writer.dialect, &self.forms), out),
+            Format::Csv => csv::lines(columns, rows, (dialect, forms), out),
             Format::Text => self.text(columns, rows, out),
         }
         .map_err(|source| ConnectorError::Arrow {
@@ -118,7 +148,7 @@ impl RowEncoder {
     fn text(&self, columns: &[ArrayRef], rows: usize, out: &mut Vec<u8>) -> Result<(), ArrowError> {
         let cells = columns
             .iter()
-            .map(|column| Cell::new(column, &self.forms.zone));
+            .map(|column| Cell::new(column, &self.writer.forms.zone));
         let cells = cells.collect::<Result<Vec<Cell>, ArrowError>>()?;
         for row in 0..rows {
             for cell in cells.iter().filter(|cell| !cell.is_null(row)) {

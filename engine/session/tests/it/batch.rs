@@ -171,3 +171,56 @@ fn mistakes_have_codes() -> Result<()> {
     assert!(session.create_data_frame(Vec::new()).is_err());
     Ok(())
 }
+
+#[test]
+fn files_and_tables_are_on_the_clock_of_the_session() -> Result<()> {
+    let folder = std::env::temp_dir().join(format!("millstream-zone-{}", std::process::id()));
+    let session = session()?;
+    let place = folder.display();
+    for (format, columns) in [
+        ("json", "at TIMESTAMP, span INTERVAL DAY TO SECOND"),
+        ("csv", "at TIMESTAMP, span INTERVAL DAY TO SECOND"),
+    ] {
+        session.execute(&format!(
+            "SET 'spark.sql.session.timeZone' = 'America/New_York';
+             CREATE TABLE o_{format} WITH (connector = 'file', path = '{place}/{format}', format = '{format}')
+               AS SELECT TIMESTAMP '2024-07-01 12:00:00.5' AS at, INTERVAL '1 02:03:04.5' DAY TO SECOND AS span;
+             CREATE TABLE p_{format} WITH (connector = 'file', path = '{place}/{format}-tokyo', format = '{format}', timeZone = 'Asia/Tokyo', timestampFormat = 'yyyy-MM-dd HH:mm:ss')
+               AS SELECT TIMESTAMP '2024-07-01 12:00:00.5' AS at;
+             CREATE TABLE r_{format} ({columns})
+               WITH (connector = 'file', path = '{place}/{format}', format = '{format}', mode = 'batch');
+             CREATE TABLE s_{format} (at TIMESTAMP)
+               WITH (connector = 'file', path = '{place}/{format}-tokyo', format = '{format}', mode = 'batch')"
+        ))?;
+        let written = |folder: &std::path::Path| {
+            let files = std::fs::read_dir(folder).expect("a folder");
+            let files = files.map(|file| file.expect("an entry").path());
+            let parts = files.filter(|path| path.is_file());
+            let texts = parts.map(|path| std::fs::read_to_string(path).expect("a text"));
+            texts.collect::<String>()
+        };
+        let line = written(&folder.join(format));
+        assert!(line.contains("2024-07-01T12:00:00.500-04:00"), "{line}");
+        assert!(
+            line.contains("INTERVAL '1 02:03:04.5' DAY TO SECOND"),
+            "{line}"
+        );
+        let line = written(&folder.join(format!("{format}-tokyo")));
+        assert!(line.contains("2024-07-02 01:00:00"), "{line}");
+        let read = session.sql(&format!("SELECT * FROM r_{format}"))?;
+        assert_eq!(
+            rows(&read)?,
+            ["2024-07-01 12:00:00.5 INTERVAL '1 02:03:04.5' DAY TO SECOND"]
+        );
+        let read = session.sql(&format!("SELECT at, unix_seconds(at) AS s FROM s_{format}"))?;
+        // What names no zone is read on the clock of the session.
+        assert_eq!(rows(&read)?, ["2024-07-02 01:00:00 1719896400"]);
+        let calendar = session.execute(&format!(
+            "CREATE TABLE c_{format} WITH (connector = 'file', path = '{place}/{format}-c', format = '{format}')
+               AS SELECT make_interval(1) AS a"
+        ));
+        assert!(calendar.is_err_and(|error| error.to_string().contains("cannot write column")));
+    }
+    std::fs::remove_dir_all(folder).expect("is ours");
+    Ok(())
+}

@@ -16,8 +16,9 @@ use arrow::{
 use datafusion::{common::Result, logical_expr::ScalarUDF};
 
 use super::{
-    lists::as_list,
-    simple::{Call, Gives, Simple, Want, failed},
+    misfit::failed,
+    nested::as_list,
+    simple::{Call, Gives, Simple, Want},
 };
 use crate::{SqlError, types::item_of};
 

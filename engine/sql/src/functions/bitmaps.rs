@@ -17,7 +17,7 @@ use datafusion::{
     },
 };
 
-use super::simple::failed;
+use super::misfit::failed;
 
 /// Bytes of a bitmap: Spark's.
 const BYTES: usize = 4096;

@@ -9,11 +9,14 @@ use arrow::{
     },
 };
 use datafusion::{common::Result, logical_expr::ScalarUDF};
-use millstream_values::civil::{Civil, DAY};
+use millstream_values::{
+    civil::{Civil, DAY},
+    interval::{DAY_TIME, YEAR_MONTH},
+};
 
 use super::{
-    intervals::{DAY_TIME, YEAR_MONTH},
-    simple::{Call, Gives, Simple, Want, failed},
+    misfit::failed,
+    simple::{Call, Gives, Simple, Want},
 };
 use crate::SqlError;
 

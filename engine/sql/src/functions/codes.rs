@@ -9,7 +9,10 @@ use arrow::{
 use datafusion::{common::Result, logical_expr::ScalarUDF};
 use sha2::Digest;
 
-use super::simple::{Call, Gives, Simple, Want, failed};
+use super::{
+    misfit::failed,
+    simple::{Call, Gives, Simple, Want},
+};
 
 const BYTES: Gives = Gives::Of(|_, _| Ok(DataType::Binary));
 

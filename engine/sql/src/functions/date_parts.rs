@@ -14,11 +14,14 @@ use datafusion::{
     common::{Result, ScalarValue},
     logical_expr::ScalarUDF,
 };
-use millstream_values::civil::{Civil, DAY, SECOND, weekday};
+use millstream_values::{
+    civil::{Civil, DAY, SECOND, weekday},
+    interval::{CALENDAR, DAY_TIME, YEAR_MONTH, is_interval},
+};
 
 use super::{
-    intervals::{CALENDAR, DAY_TIME, YEAR_MONTH, is_interval},
-    simple::{Call, Gives, Simple, Want, failed, text_of},
+    misfit::failed,
+    simple::{Call, Gives, Simple, Want, text_of},
 };
 use crate::{SqlError, types::spark_name};
 

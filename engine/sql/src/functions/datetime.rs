@@ -24,8 +24,10 @@ use millstream_values::{
 };
 
 use super::{
-    patterned::{Misfit, check_pattern, parsed, written},
-    simple::{Call, Gives, Simple, Want, failed},
+    misfit::{Misfit, failed},
+    patterned::{check_pattern, parsed, written},
+    simple::{Call, Gives, Simple, Want},
+    values,
 };
 use crate::{SqlError, types::timestamp};
 
@@ -148,27 +150,7 @@ const TABLE: &[Simple] = &[
     .checked(check_pattern),
     // What a cast of a timestamp to a text means.
     Simple::new(TIME_TEXT, TIME, Gives::Text, |call| {
-        texts(call, |at| {
-            let second = Civil::from_days(at.div_euclid(DAY));
-            let clock = at.rem_euclid(DAY);
-            let mut text = format!(
-                "{:04}-{:02}-{:02} {:02}:{:02}:{:02}.{:06}",
-                second.year,
-                second.month,
-                second.day,
-                clock / (3600 * SECOND),
-                clock / (60 * SECOND) % 60,
-                clock / SECOND % 60,
-                clock % SECOND
-            );
-            text.truncate(
-                text.trim_end_matches('0')
-                    .trim_end_matches('.')
-                    .len()
-                    .max(19),
-            );
-            text
-        })
+        values::texts(&call.arguments[0])
     }),
     Simple::new("to_date", MAYBE_PATTERN, Gives::Date, |call| {
         dates_of(&read(call)?)
@@ -288,20 +270,6 @@ pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
 /// A timestamp as a text.
 pub(crate) fn time_text(expr: Expr) -> Expr {
     time_call(TIME_TEXT, expr)
-}
-
-/// Timestamps as texts.
-pub(super) fn time_texts(times: &ArrayRef) -> Result<ArrayRef> {
-    let call = Call {
-        arguments: vec![Arc::clone(times)],
-        rows: times.len(),
-        gives: &DataType::Utf8,
-    };
-    let simple = TABLE.iter().find(|simple| simple.name == TIME_TEXT);
-    match simple {
-        Some(simple) => (simple.run)(&call),
-        None => Ok(cast(times, &DataType::Utf8)?),
-    }
 }
 
 /// A call of one of these functions of one argument, by its name; the argument for another name.

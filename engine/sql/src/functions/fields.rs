@@ -9,7 +9,10 @@ use arrow::{
 };
 use datafusion::logical_expr::ScalarUDF;
 
-use super::simple::{Gives, Simple, Want, failed, text_of};
+use super::{
+    misfit::failed,
+    simple::{Gives, Simple, Want, text_of},
+};
 use crate::SqlError;
 
 /// Name of the function; no user sees it.

@@ -16,9 +16,10 @@ use millstream_values::{pattern::Pattern, zone::Zone};
 
 use super::{
     math::decimal_texts,
+    misfit::failed,
     number_format::NumberFormat,
     patterned,
-    simple::{Call, Gives, Simple, Want, failed, text_of},
+    simple::{Call, Gives, Simple, Want, text_of},
 };
 use crate::{
     SqlError,

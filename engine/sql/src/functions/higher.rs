@@ -24,9 +24,9 @@ use datafusion::{
 
 use super::{
     lambdas::call,
-    lists::as_list,
     maps::{self, Keys},
-    simple::failed,
+    misfit::failed,
+    nested::as_list,
     sort_by,
 };
 use crate::{SqlError, types::spark_name};

@@ -13,11 +13,12 @@ use datafusion::{
     },
     sql::sqlparser::ast::BinaryOperator,
 };
-use millstream_values::civil::DAY;
-
-use super::intervals::{
-    CALENDAR, DAY_TIME, MICROS, MONTHS, OVER, TIMES, YEAR_MONTH, hidden_function, is_interval,
+use millstream_values::{
+    civil::DAY,
+    interval::{CALENDAR, DAY_TIME, YEAR_MONTH, is_interval},
 };
+
+use super::intervals::{MICROS, MONTHS, OVER, TIMES, hidden_function};
 use crate::types::timestamp;
 
 /// The least field of a literal that is of whole days.

@@ -4,24 +4,26 @@
 //! interval of `make_interval` has both and days between. Spark's types also say which fields were
 //! written; here each is written with all of its fields.
 
-use std::{fmt::Write as _, sync::Arc};
+use std::sync::Arc;
 
 use arrow::{
-    array::{
-        Array, ArrayRef, AsArray, DurationMicrosecondArray, IntervalMonthDayNanoArray,
-        IntervalYearMonthArray, StringArray,
-    },
+    array::{Array, ArrayRef, AsArray, DurationMicrosecondArray, IntervalYearMonthArray},
     compute::cast,
     datatypes::{
         DataType, Decimal128Type, DurationMicrosecondType, Float64Type, Int32Type, Int64Type,
-        IntervalMonthDayNano, IntervalMonthDayNanoType, IntervalUnit, IntervalYearMonthType,
-        TimeUnit,
+        IntervalUnit, IntervalYearMonthType,
     },
 };
 use datafusion::{common::Result, logical_expr::ScalarUDF};
-use millstream_values::civil::{DAY, SECOND};
+use millstream_values::{
+    civil::SECOND,
+    interval::{DAY_TIME, YEAR_MONTH},
+};
 
-use super::simple::{Call, Gives, Simple, Want, failed};
+use super::{
+    misfit::failed,
+    simple::{Call, Gives, Simple, Want},
+};
 use crate::SqlError;
 
 /// What a literal of months becomes: how many.
@@ -35,13 +37,6 @@ pub(crate) const OVER: &str = "__interval_over";
 
 const MONTH: i64 = 1;
 const YEAR: i64 = 12 * MONTH;
-
-/// Spark's year-month interval.
-pub(crate) const YEAR_MONTH: DataType = DataType::Interval(IntervalUnit::YearMonth);
-/// Spark's day-time interval.
-pub(crate) const DAY_TIME: DataType = DataType::Duration(TimeUnit::Microsecond);
-/// Spark's interval of all fields.
-pub(crate) const CALENDAR: DataType = DataType::Interval(IntervalUnit::MonthDayNano);
 
 const MONTHS_TYPE: Gives = Gives::Of(|_, _| Ok(YEAR_MONTH));
 const MICROS_TYPE: Gives = Gives::Of(|_, _| Ok(DAY_TIME));
@@ -274,306 +269,9 @@ pub(super) fn numbers(values: &ArrayRef, to: &DataType) -> Result<ArrayRef> {
     Ok(cast(&seconds, to)?)
 }
 
-/// Intervals as Spark writes them; `None` for another type.
-pub(super) fn texts(values: &ArrayRef) -> Option<StringArray> {
-    Some(match values.data_type() {
-        found if *found == YEAR_MONTH => {
-            let values = values.as_primitive::<IntervalYearMonthType>().iter();
-            values.map(|months| months.map(year_month)).collect()
-        }
-        found if *found == DAY_TIME => {
-            let values = values.as_primitive::<DurationMicrosecondType>().iter();
-            values.map(|micros| micros.map(day_time)).collect()
-        }
-        found if *found == CALENDAR => {
-            let values = values.as_primitive::<IntervalMonthDayNanoType>().iter();
-            values.map(|all| all.map(calendar)).collect()
-        }
-        _ => return None,
-    })
-}
-
-fn year_month(months: i32) -> String {
-    let sign = if months < 0 { "-" } else { "" };
-    let months = months.unsigned_abs();
-    format!(
-        "INTERVAL '{sign}{}-{}' YEAR TO MONTH",
-        months / 12,
-        months % 12
-    )
-}
-
-/// `.5` for half a second, nothing for none.
-fn fraction(micros: u64) -> String {
-    if micros == 0 {
-        return String::new();
-    }
-    let digits = format!("{micros:06}");
-    format!(".{}", digits.trim_end_matches('0'))
-}
-
-fn day_time(micros: i64) -> String {
-    let sign = if micros < 0 { "-" } else { "" };
-    let micros = micros.unsigned_abs();
-    let (second, day) = (SECOND.unsigned_abs(), DAY.unsigned_abs());
-    let seconds = micros % day / second;
-    format!(
-        "INTERVAL '{sign}{} {:02}:{:02}:{:02}{}' DAY TO SECOND",
-        micros / day,
-        seconds / 3600,
-        seconds / 60 % 60,
-        seconds % 60,
-        fraction(micros % second)
-    )
-}
-
-fn calendar(all: IntervalMonthDayNano) -> String {
-    let micros = all.nanoseconds / 1000;
-    let minutes = micros / SECOND / 60;
-    let mut out = String::new();
-    for (count, unit) in [
-        (i64::from(all.months / 12), "years"),
-        (i64::from(all.months % 12), "months"),
-        (i64::from(all.days), "days"),
-        (minutes / 60, "hours"),
-        (minutes % 60, "minutes"),
-    ] {
-        if count != 0 {
-            // Writing to a String cannot fail.
-            let _ = write!(out, "{count} {unit} ");
-        }
-    }
-    let rest = micros % (60 * SECOND);
-    if rest != 0 {
-        let sign = if rest < 0 { "-" } else { "" };
-        let rest = rest.unsigned_abs();
-        let second = SECOND.unsigned_abs();
-        let _ = write!(
-            out,
-            "{sign}{}{} seconds",
-            rest / second,
-            fraction(rest % second)
-        );
-    }
-    let out = out.trim_end();
-    if out.is_empty() {
-        "0 seconds".to_owned()
-    } else {
-        out.to_owned()
-    }
-}
-
-/// Texts as intervals of a type; what is none gives `None` for a text that is there.
-pub(super) fn read(text: &str, to: &DataType) -> Option<Read> {
-    let text = text.trim();
-    match to {
-        found if *found == YEAR_MONTH => {
-            let (sign, body) = literal_body(text, "YEAR TO MONTH")?;
-            let (years, months) = body.split_once('-')?;
-            let (years, months) = (number(years)?, number(months).filter(|all| *all < 12)?);
-            let months = sign.checked_mul(years.checked_mul(YEAR)?.checked_add(months)?)?;
-            Some(Read::Months(i32::try_from(months).ok()?))
-        }
-        found if *found == DAY_TIME => {
-            let (sign, body) = literal_body(text, "DAY TO SECOND")?;
-            let (days, clock) = body.split_once(' ')?;
-            let micros = number(days)?
-                .checked_mul(DAY)?
-                .checked_add(clock_of(clock)?)?;
-            Some(Read::Micros(sign.checked_mul(micros)?))
-        }
-        _ => units(text).map(Read::All),
-    }
-}
-
-/// An interval that was read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Read {
-    Months(i32),
-    Micros(i64),
-    All(IntervalMonthDayNano),
-}
-
-/// The sign and the digits of `1-2`, `-1-2` or `INTERVAL '-1-2' YEAR TO MONTH`.
-fn literal_body<'a>(text: &'a str, fields: &str) -> Option<(i64, &'a str)> {
-    let mut body = text;
-    let mut sign = 1;
-    let upper = text.to_ascii_uppercase();
-    if upper.starts_with("INTERVAL") {
-        let inner = upper.strip_suffix(fields)?.trim_end();
-        body = text.get("INTERVAL".len()..inner.len())?.trim_start();
-        if let Some(rest) = body.strip_prefix('-') {
-            (sign, body) = (-1, rest.trim_start());
-        }
-        body = body.strip_prefix('\'')?.strip_suffix('\'')?;
-    }
-    if let Some(rest) = body.strip_prefix('-') {
-        return Some((-sign, rest));
-    }
-    Some((sign, body.strip_prefix('+').unwrap_or(body)))
-}
-
-fn number(text: &str) -> Option<i64> {
-    let digits = !text.is_empty() && text.bytes().all(|digit| digit.is_ascii_digit());
-    digits.then(|| text.parse().ok()).flatten()
-}
-
-/// Microseconds of `02:03:04.5`.
-fn clock_of(text: &str) -> Option<i64> {
-    let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
-    let mut parts = whole.split(':');
-    let mut next = |most: i64| number(parts.next()?).filter(|part| *part <= most);
-    let (hours, minutes, seconds) = (next(23)?, next(59)?, next(59)?);
-    let places = number(fraction).filter(|_| fraction.len() <= 9)?;
-    let nanos = places * 10_i64.pow(9 - u32::try_from(fraction.len()).ok()?);
-    let whole = (hours * 60 + minutes) * 60 + seconds;
-    parts
-        .next()
-        .is_none()
-        .then(|| whole * SECOND + nanos / 1000)
-}
-
-/// `1 year 2 days -3 hours`, with or without `interval` before it.
-fn units(text: &str) -> Option<IntervalMonthDayNano> {
-    let lower = text.to_lowercase();
-    let body = lower.strip_prefix("interval ").unwrap_or(&lower);
-    let words: Vec<&str> = body.split_whitespace().collect();
-    if words.is_empty() || words.len() % 2 == 1 {
-        return None;
-    }
-    let (mut months, mut days, mut micros) = (0_i64, 0_i64, 0_i64);
-    for pair in words.chunks_exact(2) {
-        let unit = pair[1].strip_suffix('s').unwrap_or(pair[1]);
-        let one = match unit {
-            "hour" => 3600 * SECOND,
-            "minute" => 60 * SECOND,
-            "second" => SECOND,
-            "millisecond" => SECOND / 1000,
-            "microsecond" => 1,
-            _ => 0,
-        };
-        if unit == "second" {
-            micros = micros.checked_add(seconds(pair[0])?)?;
-            continue;
-        }
-        let count: i64 = pair[0].parse().ok()?;
-        match unit {
-            "year" => months = months.checked_add(count.checked_mul(YEAR)?)?,
-            "month" => months = months.checked_add(count)?,
-            "week" => days = days.checked_add(count.checked_mul(7)?)?,
-            "day" => days = days.checked_add(count)?,
-            _ if one > 0 => micros = micros.checked_add(count.checked_mul(one)?)?,
-            _ => return None,
-        }
-    }
-    Some(IntervalMonthDayNano {
-        months: i32::try_from(months).ok()?,
-        days: i32::try_from(days).ok()?,
-        nanoseconds: micros.checked_mul(1000)?,
-    })
-}
-
-/// Microseconds of `-1.5`.
-fn seconds(text: &str) -> Option<i64> {
-    let (sign, digits) = match text.strip_prefix('-') {
-        Some(rest) => (-1, rest),
-        None => (1, text.strip_prefix('+').unwrap_or(text)),
-    };
-    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, "0"));
-    let fraction: String = format!("{fraction:0<6}").chars().take(6).collect();
-    let micros = number(whole)?
-        .checked_mul(SECOND)?
-        .checked_add(number(&fraction)?)?;
-    Some(sign * micros)
-}
-
-/// Intervals that were read as an array; the type is one of the three.
-pub(super) fn array(values: Vec<Option<Read>>, to: &DataType) -> ArrayRef {
-    let months = |read: Option<Read>| match read {
-        Some(Read::Months(months)) => Some(months),
-        _ => None,
-    };
-    let micros = |read: Option<Read>| match read {
-        Some(Read::Micros(micros)) => Some(micros),
-        _ => None,
-    };
-    let all = |read: Option<Read>| match read {
-        Some(Read::All(all)) => Some(all),
-        _ => None,
-    };
-    let values = values.into_iter();
-    match to {
-        found if *found == YEAR_MONTH => {
-            Arc::new(values.map(months).collect::<IntervalYearMonthArray>())
-        }
-        found if *found == DAY_TIME => {
-            Arc::new(values.map(micros).collect::<DurationMicrosecondArray>())
-        }
-        _ => Arc::new(values.map(all).collect::<IntervalMonthDayNanoArray>()),
-    }
-}
-
-/// Whether it is an interval of months or of times.
-pub(crate) fn is_counted(data_type: &DataType) -> bool {
-    *data_type == YEAR_MONTH || *data_type == DAY_TIME
-}
-
-/// Whether it is one of the three types.
-pub(crate) fn is_interval(data_type: &DataType) -> bool {
-    *data_type == YEAR_MONTH || *data_type == DAY_TIME || *data_type == CALENDAR
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn intervals_are_written_and_read_back() {
-        for months in [0, 1, 14, -14, i32::MAX, -i32::MAX] {
-            let text = year_month(months);
-            assert_eq!(
-                read(&text, &YEAR_MONTH),
-                Some(Read::Months(months)),
-                "{text}"
-            );
-        }
-        for micros in [
-            0,
-            1,
-            -1,
-            86_400_000_000,
-            -93_784_500_000,
-            i64::MAX,
-            -i64::MAX,
-        ] {
-            let text = day_time(micros);
-            assert_eq!(read(&text, &DAY_TIME), Some(Read::Micros(micros)), "{text}");
-        }
-        let all = IntervalMonthDayNano::new(-14, 3, -3_723_500_000_000);
-        let text = calendar(all);
-        assert_eq!(
-            text,
-            "-1 years -2 months 3 days -1 hours -2 minutes -3.5 seconds"
-        );
-        assert_eq!(read(&text, &CALENDAR), Some(Read::All(all)));
-    }
-
-    #[test]
-    fn what_is_no_interval_is_not_read() {
-        for text in [
-            "",
-            "1",
-            "1-12",
-            "x",
-            "1 02:03",
-            "1 24:00:00",
-            "INTERVAL '1-2' DAY TO SECOND",
-        ] {
-            assert_eq!(read(text, &YEAR_MONTH), None, "{text}");
-            assert_eq!(read(text, &DAY_TIME), None, "{text}");
-            assert_eq!(read(text, &CALENDAR), None, "{text}");
-        }
-    }
 
     #[test]
     fn quotients_are_rounded_half_up() {

@@ -10,41 +10,42 @@ use arrow::{
     datatypes::{DataType, Field, Fields},
 };
 use datafusion::{
-    common::{DataFusionError, Result, ScalarValue},
+    common::{Result, ScalarValue},
     logical_expr::ScalarUDF,
 };
-use millstream_types::Coded;
 use millstream_values::{
     ValueError, column,
     json::{self, JsonOptions, path},
     zone::Zone,
 };
 
-use super::simple::{Call, Gives, Simple, Want, failed, text_of};
+use super::{
+    misfit::refused,
+    simple::{Call, Gives, Simple, Want, text_of},
+};
 use crate::{
     SqlError,
     types::{parse_columns, parse_type, spark_name},
 };
+
+/// `from_json` on the clock of a zone.
+pub(crate) const FROM_JSON_IN: &str = "__from_json_in";
+/// `to_json` on the clock of a zone.
+pub(crate) const TO_JSON_IN: &str = "__to_json_in";
 
 const TABLE: &[Simple] = &[
     Simple::new(
         "from_json",
         &[Want::Text, Want::Text, Want::Any],
         Gives::Of(schema_type),
-        |call| {
-            let options = json_options(call, 2)?;
-            json::decode(texts(call, 0), call.gives, &options).map_err(refused)
-        },
+        |call| from_json(call, &Zone::utc(), 2),
     )
     .optional(1),
     Simple::new(
         "to_json",
         &[Want::Any, Want::Any],
         Gives::Of(written_type),
-        |call| {
-            let options = json_options(call, 1)?;
-            given(json::encode(&call.arguments[0], &options))
-        },
+        |call| to_json(call, &Zone::utc(), 1),
     )
     .optional(1),
     Simple::new(
@@ -64,7 +65,7 @@ const TABLE: &[Simple] = &[
         &[Want::Text, Want::Any],
         Gives::Text,
         |call| {
-            let options = json_options(call, 1)?;
+            let options = json_options(call, &Zone::utc(), 1)?;
             let schema = |text: &str| match json::schema_of(text, &options) {
                 Ok(data_type) => Ok(spark_name(&data_type)),
                 Err(reason) => Err(refused(ValueError::Malformed { reason })),
@@ -77,17 +78,56 @@ const TABLE: &[Simple] = &[
     .optional(1),
 ];
 
+/// The same on the clock of a zone, which stands before the options.
+const IN_ZONES: &[Simple] = &[
+    Simple::new(
+        FROM_JSON_IN,
+        &[Want::Text, Want::Text, Want::Text, Want::Any],
+        Gives::Of(schema_type),
+        |call| from_json(call, &call.zone(2)?, 3),
+    )
+    .optional(1),
+    Simple::new(
+        TO_JSON_IN,
+        &[Want::Any, Want::Text, Want::Any],
+        Gives::Of(written_type),
+        |call| to_json(call, &call.zone(1)?, 2),
+    )
+    .optional(1),
+];
+
+/// Those that only our rewriting calls.
+pub(super) fn hidden() -> Vec<Arc<ScalarUDF>> {
+    IN_ZONES.iter().map(|simple| simple.udf()).collect()
+}
+
+/// One of them.
+pub(crate) fn hidden_function(name: &str) -> Option<Arc<ScalarUDF>> {
+    let found = IN_ZONES.iter().find(|simple| simple.name == name);
+    found.map(|simple| simple.udf())
+}
+
 /// All of them.
 pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
     TABLE.iter().map(|simple| simple.udf()).collect()
 }
 
-fn json_options(call: &Call<'_>, place: usize) -> Result<JsonOptions> {
+fn json_options(call: &Call<'_>, zone: &Zone, place: usize) -> Result<JsonOptions> {
     let pairs = options(call, place)?;
     let pairs = pairs
         .iter()
         .map(|(name, value)| (name.as_str(), value.as_str()));
-    JsonOptions::new(pairs, &Zone::utc()).map_err(refused)
+    JsonOptions::new(pairs, zone).map_err(refused)
+}
+
+fn from_json(call: &Call<'_>, zone: &Zone, options: usize) -> Result<ArrayRef> {
+    let options = json_options(call, zone, options)?;
+    json::decode(texts(call, 0), call.gives, &options).map_err(refused)
+}
+
+fn to_json(call: &Call<'_>, zone: &Zone, options: usize) -> Result<ArrayRef> {
+    let options = json_options(call, zone, options)?;
+    given(json::encode(&call.arguments[0], &options))
 }
 
 /// The texts of an argument that was cast to a text.
@@ -100,14 +140,6 @@ pub(super) fn given(column: Result<StringArray, ValueError>) -> Result<ArrayRef>
     column
         .map(|texts| Arc::new(texts) as ArrayRef)
         .map_err(refused)
-}
-
-/// What values refuse: rows make a query fail, options and types are errors of its text.
-pub(super) fn refused(error: ValueError) -> DataFusionError {
-    if error.code().0 == "EXE-001" {
-        return failed(error.to_string());
-    }
-    SqlError::from(error).into_datafusion()
 }
 
 /// The pairs of a map of options; none where the argument is left out. A map of options is the same in

@@ -15,7 +15,7 @@ use datafusion::{
 };
 use millstream_values::json::path;
 
-use super::json::refused;
+use super::misfit::refused;
 use crate::SqlError;
 
 #[derive(Debug, PartialEq, Eq, Hash)]

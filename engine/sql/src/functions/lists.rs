@@ -18,7 +18,11 @@ use datafusion::{
     },
 };
 
-use super::simple::{Call, Gives, Simple, Want, failed};
+use super::{
+    misfit::failed,
+    nested::{as_list, item},
+    simple::{Call, Gives, Simple, Want},
+};
 use crate::SqlError;
 
 /// A list with one null where there was nothing.
@@ -128,20 +132,6 @@ fn element_at(call: &Call<'_>) -> Result<ArrayRef> {
     Ok(take(list.values(), &picks, None)?)
 }
 
-fn item(data_type: &DataType) -> Result<FieldRef> {
-    match data_type {
-        DataType::List(item) | DataType::LargeList(item) => Ok(Arc::clone(item)),
-        DataType::Map(entries, _) => Ok(Arc::clone(entries)),
-        other => Err(SqlError::Types {
-            message: format!(
-                "explode needs an array or a map, not {}",
-                crate::types::spark_name(other)
-            ),
-        }
-        .into_datafusion()),
-    }
-}
-
 fn with_positions(item: &FieldRef) -> Fields {
     Fields::from(vec![
         Field::new("pos", DataType::Int32, true),
@@ -184,32 +174,6 @@ impl ScalarUDFImpl for ListFunction {
         };
         Ok(ColumnarValue::Array(Arc::new(out)))
     }
-}
-
-/// A list or a map as a list whose elements may be null.
-pub(super) fn as_list(input: &ArrayRef) -> Result<ListArray> {
-    let (offsets, values, nulls) = match input.data_type() {
-        DataType::Map(..) => {
-            let map = input.as_map();
-            let entries: ArrayRef = Arc::new(map.entries().clone());
-            (map.offsets().clone(), entries, map.nulls().cloned())
-        }
-        DataType::LargeList(item) => {
-            let small = cast(input, &DataType::List(Arc::clone(item)))?;
-            return as_list(&small);
-        }
-        other => {
-            item(other)?;
-            let list = input.as_list::<i32>();
-            (
-                list.offsets().clone(),
-                Arc::clone(list.values()),
-                list.nulls().cloned(),
-            )
-        }
-    };
-    let item = Arc::new(Field::new_list_field(values.data_type().clone(), true));
-    Ok(ListArray::try_new(item, offsets, values, nulls)?)
 }
 
 fn positions(list: &ListArray) -> Result<ListArray> {

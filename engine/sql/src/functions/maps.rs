@@ -17,7 +17,7 @@ use datafusion::{
     },
 };
 
-use super::simple::failed;
+use super::misfit::failed;
 use crate::{SqlError, types::spark_name};
 
 /// The type of a map.

@@ -10,7 +10,10 @@ use arrow::{
 use datafusion::{common::Result, logical_expr::ScalarUDF};
 
 use super::divide;
-use super::simple::{Call, Gives, Simple, Want, failed};
+use super::{
+    misfit::failed,
+    simple::{Call, Gives, Simple, Want},
+};
 
 const ONE: &[Want] = &[Want::Double];
 

@@ -14,12 +14,11 @@ use datafusion::{
 use millstream_values::{pattern::Pattern, zone::Zone};
 
 use super::{
-    casts::times_in,
-    simple::{Call, Gives, Simple, Want, failed, text_of},
+    misfit::{Misfit, failed},
+    simple::{Call, Gives, Simple, Want, text_of},
+    values::times,
 };
 use crate::SqlError;
-
-pub(super) use super::misfit::Misfit;
 
 /// The pattern that Spark takes when none is given.
 pub(crate) const DEFAULT_PATTERN: &str = "yyyy-MM-dd HH:mm:ss";
@@ -45,7 +44,7 @@ const HIDDEN: &[Simple] = &[
         Gives::Text,
         |call| {
             let at = call.arguments[0].as_primitive::<TimestampMicrosecondType>();
-            written(at, call.arguments.get(1), &zone_of(call, 2)?)
+            written(at, call.arguments.get(1), &call.zone(2)?)
         },
     )
     .checked(check_pattern),
@@ -58,10 +57,20 @@ const HIDDEN: &[Simple] = &[
     })
     .checked(check_pattern),
     Simple::new(TEXT_IN, TWO_TEXTS, Gives::Timestamp, |call| {
-        times_in(&call.arguments[0], &zone_of(call, 1)?, Misfit::Fails)
+        times(
+            &call.arguments[0],
+            call.gives,
+            &call.zone(1)?,
+            Misfit::Fails,
+        )
     }),
     Simple::new(TRY_TEXT_IN, TWO_TEXTS, Gives::Timestamp, |call| {
-        times_in(&call.arguments[0], &zone_of(call, 1)?, Misfit::IsNull)
+        times(
+            &call.arguments[0],
+            call.gives,
+            &call.zone(1)?,
+            Misfit::IsNull,
+        )
     }),
 ];
 
@@ -82,20 +91,8 @@ pub(super) fn check_pattern(literals: &[Option<&ScalarValue>]) -> Result<(), Sql
     pattern.map(|_| ()).map_err(SqlError::from)
 }
 
-/// The zone of a call, which is the same in all rows.
-fn zone_of(call: &Call<'_>, at: usize) -> Result<Zone> {
-    let names = call.arguments[at].as_string::<i32>();
-    if names.is_empty() || names.is_null(0) {
-        return Ok(Zone::utc());
-    }
-    names
-        .value(0)
-        .parse()
-        .map_err(|error: millstream_values::ValueError| failed(error.to_string()))
-}
-
 fn read_in(call: &Call<'_>, misfit: Misfit) -> Result<ArrayRef> {
-    let zone = zone_of(call, 2)?;
+    let zone = call.zone(2)?;
     let read = parsed(&call.arguments[0], &call.arguments[1], misfit, &zone)?;
     Ok(Arc::new(read.with_timezone("UTC")))
 }

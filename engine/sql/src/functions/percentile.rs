@@ -24,11 +24,13 @@ use datafusion::{
 };
 
 use self::digest::{Digest, Numbering, double_of};
+use millstream_values::interval::{CALENDAR, is_counted};
+
 use super::{
-    intervals::{as_counts, count_type, is_counted, of_counts},
-    simple::failed,
+    intervals::{as_counts, count_type, of_counts},
+    misfit::failed,
 };
-use crate::SqlError;
+use crate::{SqlError, types::spark_name};
 
 /// Spark's default accuracy.
 const ACCURACY: usize = 10_000;
@@ -119,6 +121,16 @@ impl AggregateUDFImpl for Percentile {
                     "{} does not take {} arguments",
                     self.name(),
                     arg_types.len()
+                ),
+            }
+            .into_datafusion());
+        }
+        if arg_types[0] == DataType::Boolean || arg_types[0] == CALENDAR {
+            return Err(SqlError::Types {
+                message: format!(
+                    "[DATATYPE_MISMATCH.UNEXPECTED_INPUT_TYPE] {} takes no {}",
+                    self.name(),
+                    spark_name(&arg_types[0])
                 ),
             }
             .into_datafusion());

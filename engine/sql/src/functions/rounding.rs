@@ -13,7 +13,10 @@ use datafusion::{
     logical_expr::ScalarUDF,
 };
 
-use super::simple::{Call, Gives, Simple, Want, failed};
+use super::{
+    misfit::failed,
+    simple::{Call, Gives, Simple, Want},
+};
 use crate::{SqlError, types::spark_name};
 
 /// What `ceil(x, n)` is rewritten to.

@@ -17,12 +17,12 @@ use datafusion::{
         ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
     },
 };
-use millstream_values::civil::{Civil, DAY};
-
-use super::{
-    intervals::{CALENDAR, DAY_TIME, is_interval},
-    simple::failed,
+use millstream_values::{
+    civil::{Civil, DAY},
+    interval::{CALENDAR, DAY_TIME, is_interval},
 };
+
+use super::misfit::failed;
 use crate::{
     SqlError,
     types::{spark_name, timestamp},

@@ -8,18 +8,23 @@ use std::{
 };
 
 use arrow::{
-    array::{Array, ArrayRef},
+    array::{Array, ArrayRef, AsArray},
     datatypes::{DataType, Field, FieldRef, TimeUnit},
 };
 use datafusion::{
-    common::{DataFusionError, Result, ScalarValue},
+    common::{Result, ScalarValue},
     logical_expr::{
         ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
         Volatility,
     },
 };
 
-use super::casts;
+use millstream_values::zone::Zone;
+
+use super::{
+    misfit::{failed, refused},
+    values,
+};
 use crate::{
     SqlError,
     types::{item_of, timestamp},
@@ -84,6 +89,20 @@ pub(super) struct Call<'a> {
     pub(super) gives: &'a DataType,
 }
 
+impl Call<'_> {
+    /// The zone that the argument at a place names, which is the same in all rows.
+    ///
+    /// # Errors
+    /// It names none.
+    pub(super) fn zone(&self, at: usize) -> Result<Zone> {
+        let names = self.arguments[at].as_string::<i32>();
+        if names.is_empty() || names.is_null(0) {
+            return Ok(Zone::utc());
+        }
+        names.value(0).parse().map_err(refused)
+    }
+}
+
 /// What a function does with a batch.
 pub(super) type Run = fn(&Call<'_>) -> Result<ArrayRef>;
 
@@ -141,11 +160,6 @@ impl Simple {
             simple: self,
         }))
     }
-}
-
-/// A failure on a row: stops the query, as ANSI SQL wants it.
-pub(crate) fn failed(what: impl Into<String>) -> DataFusionError {
-    DataFusionError::Execution(what.into())
 }
 
 /// The literal text at a place, if it is one.
@@ -225,9 +239,9 @@ pub(super) fn as_wanted(
             continue;
         }
         *argument = match &*argument {
-            ColumnarValue::Array(values) => ColumnarValue::Array(casts::texts(values)?),
+            ColumnarValue::Array(values) => ColumnarValue::Array(values::texts(values)?),
             ColumnarValue::Scalar(value) => {
-                let texts = casts::texts(&value.to_array()?)?;
+                let texts = values::texts(&value.to_array()?)?;
                 ColumnarValue::Scalar(ScalarValue::try_from_array(&texts, 0)?)
             }
         };

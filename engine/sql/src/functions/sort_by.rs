@@ -14,7 +14,7 @@ use arrow::{
 };
 use datafusion::{common::Result, logical_expr::LambdaArgument};
 
-use super::{lambdas::call, lists::as_list, simple::failed};
+use super::{lambdas::call, misfit::failed, nested::as_list};
 
 /// Two neighbouring runs that become one.
 struct Merge {

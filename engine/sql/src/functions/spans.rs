@@ -10,7 +10,10 @@ use chrono::{DateTime, Datelike, Duration, NaiveDate};
 use datafusion::{common::Result, logical_expr::ScalarUDF};
 use millstream_values::civil::{DAY, SECOND};
 
-use super::simple::{Call, Gives, Simple, Want, failed};
+use super::{
+    misfit::failed,
+    simple::{Call, Gives, Simple, Want},
+};
 
 /// What `timestampdiff(UNIT, a, b)` becomes.
 pub(crate) const DIFFERENCE: &str = "__timestampdiff";

@@ -21,6 +21,9 @@ use datafusion::{
     physical_expr::expressions::Literal,
 };
 
+use millstream_values::interval::{CALENDAR, is_counted};
+
+use super::intervals::{as_counts, of_counts};
 use crate::{SqlError, types::spark_name};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -85,10 +88,16 @@ impl AggregateUDFImpl for Statistic {
         match (self.kind, arg_types) {
             (Kind::Mode | Kind::GreatestMode, [value]) => Ok(vec![value.clone()]),
             (Kind::Mode, [value, _]) => Ok(vec![value.clone(), DataType::Boolean]),
-            (Kind::Histogram, [value, _]) if value.is_numeric() || value.is_temporal() => {
+            (Kind::Histogram, [value, _])
+                if value.is_numeric() || (value.is_temporal() && *value != CALENDAR) =>
+            {
                 Ok(vec![value.clone(), DataType::Int64])
             }
-            (Kind::Kurtosis | Kind::Skewness, [_]) => Ok(vec![DataType::Float64]),
+            (Kind::Kurtosis | Kind::Skewness, [value])
+                if !value.is_temporal() && *value != DataType::Boolean =>
+            {
+                Ok(vec![DataType::Float64])
+            }
             (_, other) => Err(types(format!(
                 "{} does not take ({})",
                 self.name(),
@@ -224,7 +233,9 @@ impl Counted {
         let ys: Float64Array = bins.iter().map(|(_, y)| Some(*y)).collect();
         let xs: ArrayRef = Arc::new(xs);
         let whole = !matches!(self.value, DataType::Float32 | DataType::Float64);
-        let xs = if whole && !matches!(self.value, DataType::Decimal128(..)) {
+        let xs = if is_counted(&self.value) {
+            of_counts(&xs, &self.value)?
+        } else if whole && !matches!(self.value, DataType::Decimal128(..)) {
             cast(&cast(&xs, &DataType::Int64)?, &self.value)?
         } else {
             cast(&xs, &self.value)?
@@ -236,6 +247,7 @@ impl Counted {
 
 fn as_doubles(values: &ArrayRef) -> Result<ArrayRef> {
     let plain = match values.data_type() {
+        found if is_counted(found) => as_counts(values),
         DataType::Date32 => cast(values, &DataType::Int32)?,
         DataType::Timestamp(..) => cast(values, &DataType::Int64)?,
         _ => Arc::clone(values),

@@ -13,7 +13,10 @@ use base64::{
 };
 use datafusion::{common::Result, logical_expr::ScalarUDF};
 
-use super::simple::{Call, Gives, Simple, Want, failed};
+use super::{
+    misfit::failed,
+    simple::{Call, Gives, Simple, Want},
+};
 use crate::SqlError;
 
 /// Base 64 with its fillers.

@@ -14,7 +14,10 @@ use datafusion::{
 };
 use regex::Regex;
 
-use super::simple::{Call, Gives, Simple, Want, failed, text_of};
+use super::{
+    misfit::failed,
+    simple::{Call, Gives, Simple, Want, text_of},
+};
 use crate::SqlError;
 
 const TWO: &[Want] = &[Want::Text, Want::Text];

@@ -15,7 +15,10 @@ use arrow::{
 };
 use datafusion::{common::Result, logical_expr::ScalarUDF};
 
-use super::simple::{Call, Gives, Run, Simple, Want, failed};
+use super::{
+    misfit::failed,
+    simple::{Call, Gives, Run, Simple, Want},
+};
 
 /// The longest value that a number of characters makes.
 const VALUE_MAX: usize = 1 << 27;

@@ -11,7 +11,10 @@ use arrow::{
 };
 use datafusion::{common::Result, logical_expr::ScalarUDF};
 
-use super::simple::{Call, Gives, Simple, Want, failed};
+use super::{
+    misfit::failed,
+    simple::{Call, Gives, Simple, Want},
+};
 use crate::{SqlError, types::spark_name};
 
 const TWO: &[Want] = &[Want::Any, Want::Any];

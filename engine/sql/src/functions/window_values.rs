@@ -10,7 +10,7 @@ use arrow::{
 };
 use datafusion::common::{DataFusionError, Result};
 
-use super::simple::failed;
+use super::misfit::failed;
 
 /// `STRUCT<start, end>` over timestamps of one kind.
 pub(crate) fn window_type(time: &DataType) -> DataType {

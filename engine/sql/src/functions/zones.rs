@@ -3,12 +3,10 @@
 use std::sync::Arc;
 
 use arrow::{
-    array::{
-        Array, ArrayRef, AsArray, ListArray, MapArray, StructArray, TimestampMicrosecondArray,
-    },
+    array::{Array, ArrayRef, AsArray, ListArray, TimestampMicrosecondArray},
     datatypes::{
-        DataType, DurationMicrosecondType, FieldRef, IntervalMonthDayNanoType,
-        IntervalYearMonthType, TimestampMicrosecondType,
+        DataType, DurationMicrosecondType, IntervalMonthDayNanoType, IntervalYearMonthType,
+        TimestampMicrosecondType,
     },
 };
 use datafusion::{
@@ -17,12 +15,13 @@ use datafusion::{
 };
 use millstream_values::{
     civil::{Civil, DAY},
+    interval::{CALENDAR, DAY_TIME, YEAR_MONTH},
     zone::Zone,
 };
 
 use super::{
-    intervals::{CALENDAR, DAY_TIME, YEAR_MONTH},
-    simple::{Call, Gives, Simple, Want, failed, text_of},
+    misfit::failed,
+    simple::{Call, Gives, Simple, Want, text_of},
 };
 use crate::{SqlError, types::timestamp};
 
@@ -33,8 +32,6 @@ pub(crate) const INSTANT: &str = "__instant";
 /// An instant later by an interval, of which days and months are the clock's: the instant, the
 /// interval, the zone.
 pub(crate) const PLUS: &str = "__plus_in";
-/// A value with what a clock shows in place of all instants in it: the value, the zone.
-pub(crate) const LOCAL_ALL: &str = "__local_all";
 /// When a clock shows the times of an array: the array, the zone.
 pub(crate) const INSTANTS: &str = "__instants";
 /// The name of the session's zone, which the planner puts in.
@@ -98,13 +95,6 @@ const HIDDEN: &[Simple] = &[
         plus,
     )
     .checked(|literals| check(literals, 2)),
-    Simple::new(
-        LOCAL_ALL,
-        &[Want::Any, Want::Text],
-        Gives::Of(|types, _| Ok(local_type(&types[0]))),
-        |call| local_all(&call.arguments[0], &mut Zones::new(&call.arguments[1])),
-    )
-    .checked(|literals| check(literals, 1)),
     Simple::new(
         INSTANTS,
         &[Want::Any, Want::Text],
@@ -255,73 +245,6 @@ fn plus(call: &Call<'_>) -> Result<ArrayRef> {
             .ok_or_else(|| failed("a timestamp overflows"))
     })?;
     Ok(Arc::new(later.with_timezone(AS_UTC)))
-}
-
-/// The type with local times in place of instants.
-fn local_type(data_type: &DataType) -> DataType {
-    let of = |field: &FieldRef| -> FieldRef {
-        let data_type = local_type(field.data_type());
-        Arc::new(field.as_ref().clone().with_data_type(data_type))
-    };
-    match data_type {
-        DataType::Timestamp(unit, Some(_)) => DataType::Timestamp(*unit, None),
-        DataType::List(item) => DataType::List(of(item)),
-        DataType::Struct(fields) => DataType::Struct(fields.iter().map(of).collect()),
-        DataType::Map(entries, sorted) => DataType::Map(of(entries), *sorted),
-        other => other.clone(),
-    }
-}
-
-fn local_all(values: &ArrayRef, zones: &mut Zones<'_>) -> Result<ArrayRef> {
-    // The zone is the same in all rows.
-    let zone = if zones.names.is_empty() {
-        None
-    } else {
-        zones.at(0)?.cloned()
-    };
-    in_all(values, &zone.unwrap_or_default())
-}
-
-fn in_all(values: &ArrayRef, zone: &Zone) -> Result<ArrayRef> {
-    let gives = local_type(values.data_type());
-    if gives == *values.data_type() {
-        return Ok(Arc::clone(values));
-    }
-    Ok(match (values.data_type(), &gives) {
-        (DataType::Timestamp(..), _) => {
-            let times = values.as_primitive::<TimestampMicrosecondType>();
-            let shown = times.unary::<_, TimestampMicrosecondType>(|at| zone.local(at));
-            Arc::new(shown)
-        }
-        (DataType::List(_), DataType::List(item)) => {
-            let list = values.as_list::<i32>();
-            let inner = in_all(list.values(), zone)?;
-            let (offsets, nulls) = (list.offsets().clone(), list.nulls().cloned());
-            Arc::new(ListArray::try_new(Arc::clone(item), offsets, inner, nulls)?)
-        }
-        (DataType::Struct(_), DataType::Struct(fields)) => {
-            let columns = values.as_struct().columns().iter();
-            let columns = columns.map(|column| in_all(column, zone));
-            let columns = columns.collect::<Result<Vec<_>>>()?;
-            let nulls = values.nulls().cloned();
-            let fields = fields.clone();
-            Arc::new(StructArray::try_new_with_length(
-                fields,
-                columns,
-                nulls,
-                values.len(),
-            )?)
-        }
-        (DataType::Map(..), DataType::Map(entries, sorted)) => {
-            let map = values.as_map();
-            let inner: ArrayRef = Arc::new(map.entries().clone());
-            let inner = in_all(&inner, zone)?.as_struct().clone();
-            let (offsets, nulls) = (map.offsets().clone(), map.nulls().cloned());
-            let entries = Arc::clone(entries);
-            Arc::new(MapArray::try_new(entries, offsets, inner, nulls, *sorted)?)
-        }
-        _ => return Err(failed("a time stands where no clock reaches it")),
-    })
 }
 
 fn instants(call: &Call<'_>) -> Result<ArrayRef> {

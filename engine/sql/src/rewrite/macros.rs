@@ -20,12 +20,12 @@ pub(crate) const DEFINITIONS: &[(&str, &[&str], &str)] = &[
     (
         "approx_count_distinct",
         &["x"],
-        "CAST(approx_distinct(x) AS BIGINT)",
+        "CAST(approx_distinct(__bits(x)) AS BIGINT)",
     ),
     (
         "approx_count_distinct",
         &["x", "r"],
-        "CAST(approx_distinct(x) AS BIGINT)",
+        "CAST(approx_distinct(__bits(x)) AS BIGINT)",
     ),
     ("ceil", &["x", "n"], "__ceil(x, n)"),
     ("ceiling", &["x", "n"], "__ceil(x, n)"),

@@ -163,7 +163,6 @@ pub fn encode(values: &ArrayRef, options: &CsvOptions) -> Result<StringArray, Va
         dialect: &options.dialect,
         forms,
         blanks: options.writes_blanks,
-        binary: write::Binary::AsList,
     };
     for row in 0..values.len() {
         if values.is_null(row) {

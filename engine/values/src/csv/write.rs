@@ -26,16 +26,6 @@ pub(super) struct Style<'a> {
     pub(super) dialect: &'a Dialect,
     pub(super) forms: &'a Forms,
     pub(super) blanks: Blanks,
-    pub(super) binary: Binary,
-}
-
-/// How bytes are written.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Binary {
-    /// As the text that they are.
-    AsText,
-    /// As `[61 62]`.
-    AsList,
 }
 
 /// Appends one line a row.
@@ -57,7 +47,6 @@ pub fn lines(
             leading: false,
             trailing: false,
         },
-        binary: Binary::AsText,
     };
     let mut shown = Vec::new();
     for row in 0..rows {
@@ -93,9 +82,6 @@ impl Style<'_> {
                 Kind::Date(values) => {
                     self.forms.write_date(i64::from(values.value(row)), shown);
                 }
-                Kind::Binary(values) if self.binary == Binary::AsText => {
-                    shown.extend_from_slice(values.value(row));
-                }
                 Kind::Decimal(values) => {
                     number::scientific(values.value(row), values.scale(), shown);
                 }
@@ -106,6 +92,7 @@ impl Style<'_> {
                 | Kind::Double(_)
                 | Kind::Text(_)
                 | Kind::Binary(_)
+                | Kind::Interval(..)
                 | Kind::Struct(_)
                 | Kind::List(..)
                 | Kind::Map(..) => cell.show(row, shown),

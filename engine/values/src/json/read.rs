@@ -13,7 +13,7 @@ use crate::{
     base64,
     column::{Column, Record, Values},
     forms::Forms,
-    plain::{decimal, narrow, store},
+    plain::{self, decimal, narrow, store},
     scalar,
 };
 
@@ -230,6 +230,9 @@ fn text_into(values: &mut Values, text: &[u8], scan: &Scan<'_>, forms: &Forms) -
         } => store(values, decimal(text, *precision, *scale)),
         Values::Date(values) => store(values, forms.date(text)),
         Values::Timestamp { values, zone } => store(values, forms.timestamp(text, zone.is_some())),
+        Values::Months(_) | Values::Micros(_) | Values::Calendar(_) => {
+            plain::interval(values, text)
+        }
         Values::Binary(bytes) => {
             let decoded = base64::decode(text, &mut bytes.data).is_some();
             if decoded {
@@ -281,6 +284,9 @@ fn token_into(values: &mut Values, token: &[u8]) -> bool {
         }
         Values::Timestamp { zone: None, .. }
         | Values::Date(_)
+        | Values::Months(_)
+        | Values::Micros(_)
+        | Values::Calendar(_)
         | Values::Utf8(_)
         | Values::Binary(_)
         | Values::Struct(..)

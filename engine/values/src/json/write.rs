@@ -130,7 +130,9 @@ impl Style {
             Kind::Double(values) => bare_if(values.value(row).is_finite(), out, |out| {
                 number::double(values.value(row), out);
             }),
-            Kind::Text(values) => self.text(values.value(row).as_bytes(), out),
+            Kind::Text(values) | Kind::Interval(values, _) => {
+                self.text(values.value(row).as_bytes(), out);
+            }
             Kind::Binary(values) => bare_if(false, out, |out| {
                 base64::encode(values.value(row), out);
             }),
@@ -195,6 +197,9 @@ impl Style {
                 keys.show(entry, &mut shown);
                 self.text(&shown, out);
             }
+            Kind::Interval(_, counts) => bare_if(false, out, |out| {
+                number::integer(counts.value(entry), out);
+            }),
             Kind::Date(values) => bare_if(false, out, |out| {
                 number::integer(i64::from(values.value(entry)), out);
             }),

@@ -10,7 +10,7 @@ use arrow::{
 use expect_test::{Expect, expect};
 use millstream_connectors_api::{Chunk, ChunkBody, ConnectorError, DecodeReport, Decoder};
 use millstream_types::Coded;
-use millstream_values::csv::Dialect;
+use millstream_values::{csv::Dialect, forms::Forms};
 use proptest::prelude::*;
 
 use super::JsonDecoder;
@@ -102,7 +102,7 @@ fn decode(
 
 pub(super) fn shown(batch: &RecordBatch) -> String {
     let mut out = Vec::new();
-    RowWriter::new(Format::Json, Dialect::default())
+    RowWriter::new(Format::Json, Dialect::default(), Forms::default())
         .rows(batch, &mut out)
         .expect("writable types");
     String::from_utf8(out).expect("JSON is UTF-8")
