@@ -29,6 +29,7 @@ mod spec;
 mod sums;
 mod sweep;
 mod total;
+mod values;
 mod window;
 mod window_counts;
 

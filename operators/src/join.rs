@@ -5,14 +5,17 @@
 //! by buckets of event time, and an index over them by key. When the watermark says that a row cannot
 //! match any more it goes, and, if the join owes it one, leaves with nulls beside it.
 //!
-//! Four operators share that: [`Join`] emits what is final, for rows that only come; [`ChangingJoin`]
+//! Five operators share that: [`Join`] emits what is final, for rows that only come; [`ChangingJoin`]
 //! emits every change, for rows that may be taken back; [`Lookup`] keeps no rows of its stream, because
-//! the other side is a table that stands still. [`Dedup`] keeps keys only.
+//! the other side is a table that stands still. [`Dedup`] keeps keys only, [`Over`]
+//! the rows of partitions.
 
+mod changes;
 mod changing;
 mod dedup;
 mod joining;
 mod lookup;
+mod over;
 mod pairs;
 mod side;
 mod slots;
@@ -25,4 +28,5 @@ pub use changing::ChangingJoin;
 pub use dedup::{Dedup, DedupSpec, KeyLife};
 pub use joining::Join;
 pub use lookup::{Lookup, StaticRows, StaticTable};
+pub use over::{Over, OverSpec};
 pub use spec::{Expiry, JoinKind, JoinSpec, Residual, SideColumn, SideSpec};

@@ -1,8 +1,10 @@
 //! `KeyTable`: from key columns to dense group numbers.
 //!
 //! Groups are numbered from 0 in order of first sight, so that everything about a group can stand
-//! in plain columns beside the table. One integer-like key, the common case, is a word; other keys
-//! are encoded rows.
+//! in plain columns beside the table. One integer-like key, the common case, is a word; one text is a
+//! view (`texts`); other keys are encoded rows.
+
+mod texts;
 
 use std::sync::Arc;
 
@@ -16,6 +18,8 @@ use arrow::{
 };
 use hashbrown::HashTable;
 use xxhash_rust::xxh3::xxh3_64;
+
+use texts::Texts;
 
 use crate::{
     error::{OperatorError, Result},
@@ -35,6 +39,7 @@ enum Shape {
         seen: bool,
     },
     Words(Words),
+    Texts(Texts),
     Rows(Rows),
 }
 
@@ -86,6 +91,15 @@ fn number(groups: usize) -> Result<u32> {
     u32::try_from(groups).map_err(|_| OperatorError::contract("more than 2^32 groups in a table"))
 }
 
+fn only(columns: &[ArrayRef]) -> Result<&ArrayRef> {
+    match columns {
+        [column] => Ok(column),
+        _ => Err(OperatorError::contract(
+            "a table of one key was given others",
+        )),
+    }
+}
+
 impl KeyTable {
     /// A table for keys of these types.
     ///
@@ -100,6 +114,7 @@ impl KeyTable {
                 words: Vec::new(),
                 null: None,
             }),
+            [one] if Texts::serves(one) => Shape::Texts(Texts::new()),
             more => Shape::Rows(Rows {
                 codec: RowCodec::new(more)?,
                 table: HashTable::new(),
@@ -116,6 +131,7 @@ impl KeyTable {
         match &self.shape {
             Shape::Single { seen } => usize::from(*seen),
             Shape::Words(words) => words.words.len(),
+            Shape::Texts(texts) => texts.len(),
             Shape::Rows(rows) => rows.ends.len(),
         }
     }
@@ -132,6 +148,7 @@ impl KeyTable {
         match &self.shape {
             Shape::Single { .. } => 0,
             Shape::Words(words) => words.words.capacity() * 8 + words.table.allocation_size(),
+            Shape::Texts(texts) => texts.bytes(),
             Shape::Rows(rows) => {
                 rows.bytes.capacity() + rows.ends.capacity() * 8 + rows.table.allocation_size()
             }
@@ -143,7 +160,7 @@ impl KeyTable {
     pub fn words(&self) -> &[i64] {
         match &self.shape {
             Shape::Words(words) => &words.words,
-            Shape::Single { .. } | Shape::Rows(_) => &[],
+            Shape::Single { .. } | Shape::Texts(_) | Shape::Rows(_) => &[],
         }
     }
 
@@ -164,6 +181,7 @@ impl KeyTable {
         match &self.shape {
             Shape::Single { .. } => 0,
             Shape::Words(_) => 8,
+            Shape::Texts(texts) => texts.bytes_of(group),
             Shape::Rows(rows) => rows.row(group).len(),
         }
     }
@@ -185,12 +203,8 @@ impl KeyTable {
                 groups.resize(groups.len() + rows, 0);
                 Ok(())
             }
-            Shape::Words(table) => match columns {
-                [column] => table.intern(column, groups),
-                _ => Err(OperatorError::contract(
-                    "a table of one key was given others",
-                )),
-            },
+            Shape::Words(table) => table.intern(only(columns)?, groups),
+            Shape::Texts(table) => table.intern(only(columns)?, groups),
             Shape::Rows(table) => table.intern(columns, groups),
         }
     }
@@ -202,12 +216,8 @@ impl KeyTable {
     pub fn find(&self, columns: &[ArrayRef], rows: usize) -> Result<Vec<Option<u32>>> {
         match &self.shape {
             Shape::Single { seen } => Ok(vec![seen.then_some(0); rows]),
-            Shape::Words(table) => match columns {
-                [column] => table.find(column),
-                _ => Err(OperatorError::contract(
-                    "a table of one key was given others",
-                )),
-            },
+            Shape::Words(table) => table.find(only(columns)?),
+            Shape::Texts(table) => table.find(only(columns)?),
             Shape::Rows(table) => table.find(columns),
         }
     }
@@ -220,6 +230,7 @@ impl KeyTable {
         match &self.shape {
             Shape::Single { .. } => Ok(Vec::new()),
             Shape::Words(table) => Ok(vec![table.column(groups)?]),
+            Shape::Texts(table) => Ok(vec![table.column(groups)?]),
             Shape::Rows(table) => match groups {
                 Some(groups) => table
                     .codec
@@ -499,7 +510,24 @@ mod tests {
             let words: ArrayRef = Arc::new(StringArray::from_iter(text.iter().take(numbers.len())));
             check(&[vec![ints.clone()], vec![ints.clone()]]);
             check(&[vec![wide.clone()], vec![wide.clone()]]);
+            check(&[vec![words.clone()], vec![words.clone()]]);
             check(&[vec![ints, words.clone()], vec![Arc::new(Int32Array::from(numbers)), words]]);
+        }
+    }
+
+    proptest! {
+        /// Texts around the length at which a view is full, with zeros, in columns that were cut.
+        #[test]
+        fn texts_find_their_groups(
+            texts in prop::collection::vec(
+                prop::option::weighted(0.9, "[a\u{0}]{0,3}|[ab]{10,15}|é{5,8}"),
+                2..300,
+            ),
+            from in 0_usize..2,
+        ) {
+            let whole = StringArray::from_iter(&texts);
+            let cut: ArrayRef = Arc::new(whole.slice(from, whole.len() - from));
+            check(&[vec![cut], vec![Arc::new(whole)]]);
         }
     }
 

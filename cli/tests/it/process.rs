@@ -79,9 +79,20 @@ impl Place {
 
     /// Starts the command over statements, with a checkpoint in this place.
     pub(crate) fn start(&self, sql: &str, trigger: &str, workers: usize) -> Running {
+        self.start_with(sql, trigger, workers, "20 milliseconds")
+    }
+
+    /// The same with a snapshot each `interval`.
+    pub(crate) fn start_with(
+        &self,
+        sql: &str,
+        trigger: &str,
+        workers: usize,
+        interval: &str,
+    ) -> Running {
         let mut child = Command::new(env!("CARGO_BIN_EXE_millstream"))
             .args(["run", "--progress", "json", "--trigger", trigger])
-            .args(["--set", "millstream.snapshotInterval=20 milliseconds"])
+            .args(["--set", &format!("millstream.snapshotInterval={interval}")])
             .args(["--workers", &workers.to_string(), "-c", sql])
             .arg("--checkpoint")
             .arg(self.root.join("checkpoint"))
@@ -166,6 +177,14 @@ impl Running {
     pub(crate) fn kill(mut self) {
         self.child.kill().expect("it is ours");
         self.child.wait().expect("it is ours");
+    }
+
+    /// Asks the process to end, as a service manager does.
+    #[cfg(unix)]
+    pub(crate) fn ask_to_end(&self) {
+        let mut kill = Command::new("kill");
+        let asked = kill.args(["-TERM", &self.child.id().to_string()]).status();
+        assert!(asked.expect("there is such a command").success());
     }
 
     /// Waits for the end: the exit code and what was said.

@@ -199,6 +199,14 @@ pub enum ConnectorError {
         /// Where the output went.
         path: String,
     },
+    /// CON-021 · Data · a compressed file is damaged, cut off or none.
+    #[error("compressed file cannot be unpacked path={path:?}")]
+    CorruptFile {
+        /// The file.
+        path: String,
+        /// What is wrong with it.
+        source: std::io::Error,
+    },
     /// EXE-003 · Bug · a record of our own cannot be read back, or a contract was broken.
     #[error("internal: {what}")]
     Internal {
@@ -276,6 +284,7 @@ impl Coded for ConnectorError {
             ConnectorError::Unlogged { .. } => "CON-018",
             ConnectorError::WritesWhatItReads { .. } => "CON-019",
             ConnectorError::ReaderGone { .. } => "CON-020",
+            ConnectorError::CorruptFile { .. } => "CON-021",
             ConnectorError::Internal { .. } | ConnectorError::Arrow { .. } => "EXE-003",
         })
     }

@@ -186,6 +186,12 @@ pub trait Source: Send {
         None
     }
 
+    /// Whether [`settled`](Source::settled) does what users wait for, such as moving files away. Then an
+    /// idle query runs one epoch more, so that its last input is settled, too.
+    fn cleans(&self) -> bool {
+        false
+    }
+
     /// This range and all before it will never be read again: the older of the two snapshots that
     /// are kept lies behind them. Clean up behind them; what a crash leaves is cleaned by the next
     /// call.

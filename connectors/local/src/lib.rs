@@ -14,6 +14,7 @@ mod generate;
 mod glob;
 mod memory;
 mod noop;
+mod packing;
 mod position;
 mod registry;
 #[cfg(test)]

@@ -40,7 +40,9 @@ pub use log::{Frame, Link, Scan, SegmentHeader, Tail, encode_frame, encode_heade
 pub use manifest::{Manifest, Piece};
 pub use metadata::{KEY_HASH_NAME, Metadata};
 pub use record::{Accepted, Commit, Dropped, Plan, PlanKind, Record, SourceRange};
-pub use resume::{Facts, OPEN_PLANS_MAX, Output, Refusal, Replay, Resume, SinkPosition, resume};
+pub use resume::{
+    Facts, OPEN_PLANS_MAX, Output, Refusal, Replay, Replays, Resume, SinkPosition, resume,
+};
 pub use rewrite::{RewriteRule, pieces_to_copy};
 pub use steps::{Chosen, Committed, Outcome, Planned, Staged, Sunk};
 pub use store::{

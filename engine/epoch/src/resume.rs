@@ -2,7 +2,8 @@
 //!
 //! Replay is deterministic and a sink refuses what it has, therefore state may lag behind the sink
 //! and one rule is enough: restore the newest whole snapshot, run every later plan again in order,
-//! and let out only what the sink has not.
+//! and let out only what the sink has not. A query without state needs no epoch for the next one, so
+//! what is recorded as committed is not run again, and its input is not asked for.
 
 use millstream_types::Epoch;
 
@@ -22,6 +23,15 @@ pub enum SinkPosition {
     Committed(Epoch),
 }
 
+/// Which plans since the snapshot have to run again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Replays {
+    /// All of them: state is made from each.
+    Everything,
+    /// Those without a commit record: no epoch depends on another.
+    Unrecorded,
+}
+
 /// What is known at a start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Facts {
@@ -33,6 +43,8 @@ pub struct Facts {
     pub snapshot_last: Option<Epoch>,
     /// What the sink says.
     pub sink: SinkPosition,
+    /// What the query needs to go on.
+    pub replays: Replays,
     /// How many plans may be open.
     pub open_plans_max: u64,
     /// The generation that asks.
@@ -64,12 +76,20 @@ pub struct Replay {
 pub struct Resume {
     /// The snapshot to restore; `None` starts with empty state.
     pub restore: Option<Epoch>,
-    /// The epochs to run again, in order.
+    /// The epochs to run again, in order, the last before `next`.
     pub replay: Vec<Replay>,
     /// The first epoch that has no plan yet.
     pub next: Epoch,
     /// The generation that runs.
     pub generation: u64,
+}
+
+impl Resume {
+    /// The first epoch that runs.
+    #[must_use]
+    pub fn start(&self) -> Epoch {
+        self.replay.first().map_or(self.next, |step| step.epoch)
+    }
 }
 
 /// Facts under which no start is right.
@@ -175,7 +195,11 @@ pub fn resume(facts: Facts) -> Result<Resume, Refusal> {
             commit_last,
         });
     }
-    let replay = (count(snapshot_last)..count(plan_last))
+    let first = match facts.replays {
+        Replays::Everything => count(snapshot_last),
+        Replays::Unrecorded => count(snapshot_last).max(count(commit_last)),
+    };
+    let replay = (first..count(plan_last))
         .map(|number| Replay {
             epoch: Epoch(number),
             output: if number < sink_count {

@@ -16,7 +16,7 @@ use millstream_operators::{
         epoch_operator,
     },
     error::OperatorError,
-    join::{ChangingJoin, Dedup, DedupSpec, Join, JoinSpec, Lookup, StaticRows},
+    join::{ChangingJoin, Dedup, DedupSpec, Join, JoinSpec, Lookup, Over, OverSpec, StaticRows},
     late::LateRows,
     sort::{Limit, Sort},
     state::{Ownership, Snapshots},
@@ -200,7 +200,8 @@ impl<'s> Builder<'s> {
         parts: &mut Parts<'s>,
         marks: Option<&MarkStream<'s>>,
     ) -> Result<Option<DeltaStream<'s>>, OperatorError> {
-        let seed = |operator| self.seeds.get(operator);
+        let (seed, owned) = (|operator| self.seeds.get(operator), self.ownership);
+        let marks = || self.marks_of(node, marks);
         Ok(Some(match node {
             Node::Aggregate {
                 input,
@@ -208,33 +209,34 @@ impl<'s> Builder<'s> {
                 spec,
             } => {
                 let input = parts.stream(*input)?;
-                self.aggregate(*operator, spec, input, self.marks_of(node, marks))?
+                self.aggregate(*operator, spec, input, marks())?
             }
             Node::Join {
-                inputs,
+                inputs: [left, right],
                 operator,
                 spec,
             } => {
-                let [left, right] = *inputs;
-                let inputs = [parts.stream(left)?, parts.stream(right)?];
-                self.join(*operator, spec, inputs, self.marks_of(node, marks))?
+                let inputs = [parts.stream(*left)?, parts.stream(*right)?];
+                self.join(*operator, spec, inputs, marks())?
             }
+            Node::Over {
+                input,
+                operator,
+                spec,
+            } => self.over(*operator, spec, parts.stream(*input)?)?,
             Node::Dedup {
                 input,
                 operator,
                 spec,
-            } => {
-                let input = parts.stream(*input)?;
-                self.dedup(*operator, spec, input, self.marks_of(node, marks))?
-            }
+            } => self.dedup(*operator, spec, parts.stream(*input)?, marks())?,
             Node::Sort {
                 input,
                 order,
                 limit,
             } => {
-                let sort = Sort::new(order.clone(), *limit);
                 // It holds nothing between epochs, so its name is of no account.
                 let id = (OperatorId(u32::MAX), "Sort");
+                let sort = Sort::new(order.clone(), *limit);
                 self.on_first_worker(id, parts.stream(*input)?, sort)
             }
             Node::Limit {
@@ -243,7 +245,7 @@ impl<'s> Builder<'s> {
                 rows,
                 ..
             } => {
-                let limit = Limit::new(*rows, seed(operator), self.ownership)?;
+                let limit = Limit::new(*rows, seed(operator), owned)?;
                 self.on_first_worker((*operator, "Limit"), parts.stream(*input)?, limit)
             }
             Node::Top {
@@ -251,13 +253,10 @@ impl<'s> Builder<'s> {
                 operator,
                 spec,
             } => {
-                let top = Top::new(spec.clone(), seed(operator), self.ownership)?;
+                let top = Top::new(spec.clone(), seed(operator), owned)?;
                 self.on_first_worker((*operator, "Top"), parts.stream(*input)?, top)
             }
-            Node::Late { input, time } => {
-                let input = parts.stream(*input)?;
-                self.late(*time, input, self.marks_of(node, marks))
-            }
+            Node::Late { input, time } => self.late(*time, parts.stream(*input)?, marks()),
             Node::Source(_) | Node::Chain { .. } | Node::Union { .. } | Node::Lookup { .. } => {
                 return self.stateless((index, node), parts);
             }
@@ -312,6 +311,7 @@ impl<'s> Builder<'s> {
             Node::Aggregate { .. }
             | Node::Join { .. }
             | Node::Dedup { .. }
+            | Node::Over { .. }
             | Node::Sort { .. }
             | Node::Limit { .. }
             | Node::Late { .. }
@@ -440,20 +440,7 @@ impl<'s> Builder<'s> {
     /// The marks that an operator goes by: those of the query, less what joins below it keep back.
     fn marks_of(&self, node: &Node, marks: Option<&MarkStream<'s>>) -> Option<MarkStream<'s>> {
         let nodes = &self.blueprint.plan.nodes;
-        let inputs: &[NodeId] = match node {
-            Node::Join { inputs, .. } => inputs,
-            Node::Union { inputs } => inputs,
-            Node::Chain { input, .. }
-            | Node::Sort { input, .. }
-            | Node::Limit { input, .. }
-            | Node::Late { input, .. }
-            | Node::Lookup { input, .. }
-            | Node::Dedup { input, .. }
-            | Node::Aggregate { input, .. }
-            | Node::Top { input, .. } => std::slice::from_ref(input),
-            Node::Source(_) => &[],
-        };
-        let delays = inputs.iter().map(|input| mark_delay(nodes, *input));
+        let delays = node.inputs().iter().map(|input| mark_delay(nodes, *input));
         let delay = delays.max().unwrap_or(0);
         let marks = marks.cloned()?;
         if delay == 0 {
@@ -471,13 +458,10 @@ impl<'s> Builder<'s> {
         marks: Option<MarkStream<'s>>,
     ) -> Result<DeltaStream<'s>, OperatorError> {
         let environment = &self.environment;
-        let keyed = inputs.into_iter().zip(&spec.sides).map(|(input, side)| {
-            let keys = KeyRows::new(&side.keys);
-            let inputs = vec![(input, Routing::Local)];
-            let name = (id, "KeyRows");
-            let rows = epoch_operator(name, self.scope, inputs, None, environment, keys);
-            (rows, Routing::ByKey)
-        });
+        let keyed = inputs
+            .into_iter()
+            .zip(&spec.sides)
+            .map(|(input, side)| (self.keyed(id, &side.keys, input), Routing::ByKey));
         let inputs: Vec<_> = keyed.collect();
         let (seed, owned) = (self.seeds.get(&id), self.ownership);
         let snapshots = self.blueprint.snapshots;
@@ -504,6 +488,34 @@ impl<'s> Builder<'s> {
         epoch_operator(id, self.scope, inputs, marks, environment, late)
     }
 
+    /// Rows by a key, for an operator that wants all of a key on one worker.
+    fn keyed(&self, id: OperatorId, keys: &[usize], input: DeltaStream<'s>) -> DeltaStream<'s> {
+        let inputs = vec![(input, Routing::Local)];
+        let (name, keys) = ((id, "KeyRows"), KeyRows::new(keys));
+        epoch_operator(name, self.scope, inputs, None, &self.environment, keys)
+    }
+
+    fn over(
+        &self,
+        id: OperatorId,
+        spec: &OverSpec,
+        input: DeltaStream<'s>,
+    ) -> Result<DeltaStream<'s>, OperatorError> {
+        let rows = self.keyed(id, &spec.partition, input);
+        let (owned, snapshots) = (self.ownership, self.blueprint.snapshots);
+        let over = Over::new(spec.clone(), self.seeds.get(&id), owned, snapshots)?;
+        let (id, inputs) = ((id, "Over"), vec![(rows, Routing::ByKey)]);
+        let environment = &self.environment;
+        Ok(epoch_operator(
+            id,
+            self.scope,
+            inputs,
+            None,
+            environment,
+            over,
+        ))
+    }
+
     fn dedup(
         &self,
         id: OperatorId,
@@ -512,10 +524,7 @@ impl<'s> Builder<'s> {
         marks: Option<MarkStream<'s>>,
     ) -> Result<DeltaStream<'s>, OperatorError> {
         let (environment, seed) = (&self.environment, self.seeds.get(&id));
-        let keys = KeyRows::new(&spec.keys);
-        let inputs = vec![(input, Routing::Local)];
-        let name = (id, "KeyRows");
-        let rows = epoch_operator(name, self.scope, inputs, None, environment, keys);
+        let rows = self.keyed(id, &spec.keys, input);
         let (owned, snapshots) = (self.ownership, self.blueprint.snapshots);
         let dedup = Dedup::new(spec.clone(), seed, owned, snapshots)?;
         let inputs = vec![(rows, Routing::ByKey)];

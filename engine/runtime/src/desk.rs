@@ -45,6 +45,8 @@ pub(crate) struct Desk {
     pub(crate) is_capturing: bool,
     /// Epochs ran since state was asked for last.
     pub(crate) is_changed: bool,
+    /// Input waits to be cleaned up until a second snapshot stands behind it.
+    pub(crate) is_unsettled: bool,
     /// State can be captured: there is a checkpoint.
     pub(crate) is_durable: bool,
 }
@@ -139,6 +141,17 @@ impl Desk {
         let since = self.settings.clock.monotonic();
         let since = since.saturating_sub(self.captured_at);
         self.settings.snapshot_interval.saturating_sub(since)
+    }
+
+    /// Whether an epoch is to run for nothing but a second snapshot: two are kept, and only what lies
+    /// behind both is never read again. A query whose input has come to an end would keep its last
+    /// files for ever. Once, and only for sources that clean up.
+    pub(crate) fn settling_is_due(&self) -> bool {
+        self.is_durable
+            && self.is_unsettled
+            && !self.is_changed
+            && self.open == 0
+            && self.capture_is_due()
     }
 
     /// Whether the watermark moved in the last epoch and something may close by it.

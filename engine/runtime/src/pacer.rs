@@ -108,6 +108,7 @@ impl Pacer {
         if let Some(ask_at) = self.ask_at.filter(|_| !must_ask)
             && now < ask_at
             && !desk.no_data_is_due()
+            && !desk.settling_is_due()
         {
             return Ok(Wish::wait(IDLE.min(ask_at.saturating_sub(now))));
         }
@@ -118,7 +119,7 @@ impl Pacer {
         let wait = desk.ask_after().unwrap_or(IDLE);
         let wait = wait.max(desk.settings.polling_delay);
         self.ask_at = Some(now.saturating_add(wait));
-        if desk.no_data_is_due() {
+        if desk.no_data_is_due() || desk.settling_is_due() {
             return Ok(Wish::plan(desk.no_data_epoch()));
         }
         if desk.open == 0 {
@@ -144,7 +145,7 @@ impl Pacer {
         if let Some(draft) = desk.data_epoch(ReadLimit::Configured)? {
             return Ok(Wish::plan(draft));
         }
-        if desk.no_data_is_due() {
+        if desk.no_data_is_due() || desk.settling_is_due() {
             return Ok(Wish::plan(desk.no_data_epoch()));
         }
         desk.control.serve(asked);

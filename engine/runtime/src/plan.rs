@@ -10,7 +10,7 @@ use millstream_connectors_api::{ConnectorFactory, SourceRequest};
 use millstream_operators::{
     aggregate::{AggregateSpec, TimeKey},
     chain::ChainSpec,
-    join::{DedupSpec, JoinSpec, KeyLife},
+    join::{DedupSpec, JoinSpec, KeyLife, OverSpec},
     sort::SortColumn,
     top::TopSpec,
 };
@@ -136,6 +136,15 @@ pub enum Node {
         /// What makes rows the same.
         spec: DedupSpec,
     },
+    /// Values that rows get from the rows of their partitions: OVER in mode `changes`.
+    Over {
+        /// Where its rows come from.
+        input: NodeId,
+        /// Name of its state in checkpoints and progress.
+        operator: OperatorId,
+        /// Which partitions, and which functions.
+        spec: OverSpec,
+    },
     /// Rows of a stream with those of a table that stands still: read at the start of the query, and again
     /// in each epoch that finds it changed.
     Lookup {
@@ -206,9 +215,30 @@ impl StreamPlan {
             | Node::Sort { .. }
             | Node::Late { .. }
             | Node::Join { .. }
+            | Node::Over { .. }
             | Node::Lookup { .. }
             | Node::Top { .. } => false,
         })
+    }
+
+    /// Whether an epoch needs anything of those before it: groups, rows that were counted, watermarks.
+    #[must_use]
+    pub fn has_state(&self) -> bool {
+        !self.marks.is_empty()
+            || self.nodes.iter().any(|node| match node {
+                Node::Aggregate { .. }
+                | Node::Dedup { .. }
+                | Node::Join { .. }
+                | Node::Lookup { .. }
+                | Node::Over { .. }
+                | Node::Limit { .. }
+                | Node::Top { .. } => true,
+                Node::Source(_)
+                | Node::Chain { .. }
+                | Node::Union { .. }
+                | Node::Sort { .. }
+                | Node::Late { .. } => false,
+            })
     }
 
     /// Whether a moved watermark may close something, so that an epoch without data is worthwhile.
@@ -227,6 +257,7 @@ impl StreamPlan {
             | Node::Limit { .. }
             | Node::Late { .. }
             | Node::Lookup { .. }
+            | Node::Over { .. }
             | Node::Top { .. } => false,
         })
     }
@@ -241,6 +272,7 @@ pub fn columns_of(sources: &[SourceNode], nodes: &[Node], node: NodeId) -> Schem
         Node::Aggregate { spec, .. } => spec.output.clone(),
         Node::Top { spec, .. } => spec.schema.clone(),
         Node::Dedup { spec, .. } => spec.output(),
+        Node::Over { spec, .. } => spec.output.clone(),
         Node::Join { spec, .. } | Node::Lookup { spec, .. } => spec.output.clone(),
         Node::Limit { schema, .. } => schema.clone(),
         Node::Sort { input, .. } | Node::Late { input, .. } => columns_of(sources, nodes, *input),
@@ -262,7 +294,7 @@ pub fn retracts(nodes: &[Node], node: NodeId) -> bool {
         | Node::Dedup { input, .. }
         | Node::Lookup { input, .. } => retracts(nodes, *input),
         Node::Union { inputs } => inputs.iter().any(|input| retracts(nodes, *input)),
-        Node::Top { .. } => true,
+        Node::Top { .. } | Node::Over { .. } => true,
         Node::Join { spec, .. } => spec.takes_back(),
         Node::Aggregate { spec, .. } => spec.mode == OutputMode::Changes,
     }
@@ -272,21 +304,42 @@ pub fn retracts(nodes: &[Node], node: NodeId) -> bool {
 /// be as old as it keeps them.
 #[must_use]
 pub fn mark_delay(nodes: &[Node], node: NodeId) -> i64 {
-    let slowest = |inputs: &[NodeId]| {
-        let delays = inputs.iter().map(|input| mark_delay(nodes, *input));
-        delays.max().unwrap_or(0)
+    let node = &nodes[node.0];
+    let below = node.inputs().iter().map(|input| mark_delay(nodes, *input));
+    let own = match node {
+        Node::Join { spec, .. } => spec.mark_delay_ms(),
+        Node::Source(_)
+        | Node::Chain { .. }
+        | Node::Union { .. }
+        | Node::Sort { .. }
+        | Node::Limit { .. }
+        | Node::Top { .. }
+        | Node::Late { .. }
+        | Node::Dedup { .. }
+        | Node::Over { .. }
+        | Node::Lookup { .. }
+        | Node::Aggregate { .. } => 0,
     };
-    match &nodes[node.0] {
-        Node::Source(_) => 0,
-        Node::Chain { input, .. }
-        | Node::Sort { input, .. }
-        | Node::Limit { input, .. }
-        | Node::Late { input, .. }
-        | Node::Lookup { input, .. }
-        | Node::Dedup { input, .. }
-        | Node::Aggregate { input, .. }
-        | Node::Top { input, .. } => mark_delay(nodes, *input),
-        Node::Union { inputs } => slowest(inputs),
-        Node::Join { inputs, spec, .. } => slowest(inputs).saturating_add(spec.mark_delay_ms()),
+    below.max().unwrap_or(0).saturating_add(own)
+}
+
+impl Node {
+    /// The nodes that it reads, in the order of its ports.
+    #[must_use]
+    pub fn inputs(&self) -> &[NodeId] {
+        match self {
+            Node::Source(_) => &[],
+            Node::Union { inputs } => inputs,
+            Node::Join { inputs, .. } => inputs,
+            Node::Chain { input, .. }
+            | Node::Sort { input, .. }
+            | Node::Limit { input, .. }
+            | Node::Top { input, .. }
+            | Node::Late { input, .. }
+            | Node::Dedup { input, .. }
+            | Node::Over { input, .. }
+            | Node::Lookup { input, .. }
+            | Node::Aggregate { input, .. } => std::slice::from_ref(input),
+        }
     }
 }

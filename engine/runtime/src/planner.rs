@@ -17,7 +17,7 @@ use std::{
 };
 
 use millstream_connectors_api::PlannedRange;
-use millstream_epoch::{Commit, PlanKind, Planned, Replay};
+use millstream_epoch::{Commit, Plan, PlanKind, Planned, Replay};
 use millstream_operators::board::{EpochBoard, EpochFacts, EpochKind};
 use millstream_types::{Coded, Epoch};
 use timely::communication::WorkerGuards;
@@ -107,6 +107,16 @@ impl Planner {
     /// The query goes on from a snapshot after this epoch, where the sources stood so.
     pub(crate) fn restored(&mut self, epoch: Epoch, standing: &[Option<PlannedRange>]) {
         self.settling.restored(epoch, standing);
+    }
+
+    /// An epoch of an earlier start is committed and nothing depends on it: it does not run again.
+    pub(crate) fn passed_over(&mut self, plan: &Plan) {
+        let ranges = plan.sources.iter();
+        let ranges: Vec<_> = ranges
+            .map(|range| range.as_ref().map(planned_range))
+            .collect();
+        self.settling.planned(&ranges);
+        self.pacer.replayed();
     }
 
     /// Runs an epoch of an earlier start again. State is captured after the last one, so that a query
@@ -237,6 +247,7 @@ impl Planner {
                 return Err(Ended::Killed);
             }
             self.notice();
+            self.desk.is_unsettled = self.is_unsettled();
             let wish = self.plan()?;
             self.show_activity(&wish);
             if wish.is_done && self.desk.open == 0 && self.finish()? {
@@ -383,6 +394,11 @@ impl Planner {
         true
     }
 
+    /// Whether somebody waits for input to be cleaned up that a snapshot stands behind, and not yet two.
+    fn is_unsettled(&self) -> bool {
+        self.settling.is_pending() && self.desk.sources.iter().any(|of| of.source.cleans())
+    }
+
     /// Captures state of a query that has been idle for as long as the interval between snapshots.
     /// Gives the time after which to look again.
     fn capture_idle(&mut self, wait: Duration, is_idle: bool) -> Duration {
@@ -463,6 +479,8 @@ impl Drop for Planner {
 struct Settling {
     newest: Vec<Option<PlannedRange>>,
     captured: BTreeMap<Epoch, Vec<Option<PlannedRange>>>,
+    /// What was settled last.
+    settled: Vec<Option<PlannedRange>>,
 }
 
 impl Settling {
@@ -496,6 +514,13 @@ impl Settling {
     fn settled(&mut self, floor: Epoch) -> Option<Vec<Option<PlannedRange>>> {
         let ranges = self.captured.get(&floor).cloned();
         self.captured = self.captured.split_off(&floor.next());
+        self.settled.clone_from(ranges.as_ref()?);
         ranges
+    }
+
+    /// The newest snapshot stands for input that is not settled.
+    fn is_pending(&self) -> bool {
+        let newest = self.captured.values().next_back();
+        newest.is_some_and(|ranges| ranges.iter().any(Option::is_some) && *ranges != self.settled)
     }
 }

@@ -245,6 +245,7 @@ fn state_operators(plan: &StreamPlan, counted: &Counted) -> Vec<StateOperatorPro
                     (operator, "globalLimit")
                 }
                 Node::Join { operator, .. } => (operator, "symmetricHashJoin"),
+                Node::Over { operator, .. } => (operator, "over"),
                 Node::Dedup { operator, spec, .. } => match spec.life {
                     KeyLife::Within { .. } => (operator, "dedupeWithinWatermark"),
                     KeyLife::Forever | KeyLife::Time { .. } => (operator, "dedupe"),

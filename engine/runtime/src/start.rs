@@ -15,7 +15,7 @@ use millstream_connectors_api::{
     Journals, MemoryJournals, PlannedRange, Source, SourceContext, Wake, Waker,
 };
 use millstream_epoch::{
-    CheckpointStore, Commit, Disk, Manifest, Metadata, Plan, Recovered, Resume,
+    CheckpointStore, Commit, Disk, Manifest, Metadata, Plan, Recovered, Replays, Resume,
 };
 use millstream_operators::{
     board::EpochBoard, join::StaticRows, state::Snapshots, watermark::MarkState,
@@ -292,7 +292,12 @@ impl From {
                 Ok(log.store().reinstate(&mut recovered, position)?)
             })?;
         }
-        let resume = sinks.resume(|sink| recovered.facts(sink))?;
+        let replays = if plan.has_state() {
+            Replays::Everything
+        } else {
+            Replays::Unrecorded
+        };
+        let resume = sinks.resume(|sink| recovered.facts(sink, replays))?;
         let snapshot = recovered.snapshot.clone();
         let (marks, seeds) = match &snapshot {
             None => (fresh, Seeds::default()),
@@ -382,6 +387,7 @@ impl Builder {
             | Node::Late { .. }
             | Node::Join { .. }
             | Node::Dedup { .. }
+            | Node::Over { .. }
             | Node::Aggregate { .. }
             | Node::Top { .. } => None,
         });
@@ -394,7 +400,7 @@ impl Builder {
         sinks: Sinks,
         (to_planner, planner_inbox): PlannerWords,
     ) -> Result<Planner, RuntimeError> {
-        let start = self.from.resume.restore.map_or(Epoch::FIRST, Epoch::next);
+        let start = self.from.resume.start();
         let shared = Shared::new();
         let board = Arc::<EpochBoard>::default();
         let intakes: Vec<_> = sources
@@ -463,7 +469,9 @@ impl Builder {
             marks: self.from.marks.clone(),
             captured_at: self.settings.clock.monotonic(),
             is_capturing: false,
-            is_changed: false,
+            // Of epochs that do not run again no snapshot will be asked by a replay.
+            is_changed: !self.from.plans.is_empty(),
+            is_unsettled: false,
             is_durable: self.from.log.is_some(),
             settings: self.settings.clone(),
         }
@@ -591,9 +599,16 @@ impl Builder {
         let Some(recovered) = &self.from.recovered else {
             return Ok(());
         };
-        let steps = &self.from.resume.replay;
-        assert_eq!(self.from.plans.len(), steps.len(), "every plan is replayed");
-        for (planned, step) in recovered.planned().into_iter().zip(steps) {
+        let resume = &self.from.resume;
+        let (done, again): (Vec<_>, Vec<_>) = recovered
+            .planned()
+            .into_iter()
+            .partition(|planned| planned.epoch() < resume.start());
+        for planned in &done {
+            planner.passed_over(planned.plan());
+        }
+        assert_eq!(again.len(), resume.replay.len(), "every plan is replayed");
+        for (planned, step) in again.into_iter().zip(&resume.replay) {
             let mut commits = self.from.commits.iter();
             let recorded = commits
                 .find(|commit| commit.epoch == step.epoch)

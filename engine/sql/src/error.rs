@@ -426,7 +426,9 @@ impl Coded for SqlError {
                 Some(format!("this query can run in: {}", join_modes(allowed)))
             }
             SqlError::NotOnStream { hint, .. } if !hint.is_empty() => Some((*hint).to_owned()),
-            SqlError::Over { .. } => Some("group by window(time, duration) instead".to_owned()),
+            SqlError::Over { .. } => Some(
+                "group by window(time, duration) instead, or use output mode changes".to_owned(),
+            ),
             SqlError::TwoWindows => Some("group by one window, or aggregate twice".to_owned()),
             _ => None,
         }

@@ -9,7 +9,7 @@ use arrow::datatypes::{Schema, SchemaRef};
 use millstream_operators::{
     aggregate::{AggregateSpec, TimeKey},
     chain::{ChainSpec, Step},
-    join::{DedupSpec, JoinSpec, KeyLife},
+    join::{DedupSpec, JoinSpec, KeyLife, OverSpec},
     sort::SortColumn,
     top::TopSpec,
 };
@@ -68,89 +68,67 @@ struct Description {
 }
 
 fn describe(plan: &StreamPlan, node: NodeId) -> Description {
-    let (title, details, inputs) = match &plan.nodes[node.0] {
-        Node::Source(id) => return source(&plan.sources[id.0 as usize]),
-        Node::Chain { input, spec } => ("Chain".to_owned(), steps(plan, spec), vec![*input]),
-        Node::Union { inputs } => ("Union".to_owned(), Vec::new(), inputs.clone()),
+    let node = &plan.nodes[node.0];
+    let (title, details) = match node {
+        Node::Source(id) => source(&plan.sources[id.0 as usize]),
+        Node::Chain { spec, .. } => ("Chain".to_owned(), steps(plan, spec)),
+        Node::Union { .. } => ("Union".to_owned(), Vec::new()),
         Node::Sort {
             input,
             order,
             limit,
         } => {
             let details = sorting(&columns(plan, *input), order, *limit);
-            ("Sort".to_owned(), details, vec![*input])
+            ("Sort".to_owned(), details)
         }
-        Node::Late { input, .. } => {
+        Node::Late { .. } => {
             let detail = "rows from which the aggregation drops something";
-            ("LateRows".to_owned(), vec![detail.to_owned()], vec![*input])
+            ("LateRows".to_owned(), vec![detail.to_owned()])
         }
-        Node::Limit {
-            input,
-            operator,
-            rows,
-            ..
-        } => {
+        Node::Limit { operator, rows, .. } => {
             let state = "state: how many rows have left".to_owned();
             let details = vec![format!("rows: {rows}"), state];
-            (format!("Limit #{}", operator.0), details, vec![*input])
+            (format!("Limit #{}", operator.0), details)
         }
-        Node::Top {
-            input,
-            operator,
-            spec,
-        } => {
-            let title = format!("Top #{} emits=changes", operator.0);
-            (title, top(spec), vec![*input])
+        Node::Top { operator, spec, .. } => {
+            (format!("Top #{} emits=changes", operator.0), top(spec))
         }
-        Node::Join {
-            inputs,
-            operator,
-            spec,
-        } => {
-            let title = format!("{:?}Join #{}", spec.kind, operator.0);
-            (title, join(spec), inputs.to_vec())
+        Node::Join { operator, spec, .. } => {
+            (format!("{:?}Join #{}", spec.kind, operator.0), join(spec))
         }
-        Node::Dedup {
-            input,
-            operator,
-            spec,
-        } => {
-            let title = format!("Dedup #{}", operator.0);
-            (title, dedup(spec), vec![*input])
+        Node::Dedup { operator, spec, .. } => (format!("Dedup #{}", operator.0), dedup(spec)),
+        Node::Over { operator, spec, .. } => {
+            (format!("Over #{} emits=changes", operator.0), over(spec))
         }
-        Node::Lookup { input, spec, table } => {
+        Node::Lookup { spec, table, .. } => {
             let title = format!("{:?}Join with a static table", spec.kind);
-            (title, lookup(spec, table), vec![*input])
+            (title, lookup(spec, table))
         }
-        Node::Aggregate {
-            input,
-            operator,
-            spec,
-        } => {
+        Node::Aggregate { operator, spec, .. } => {
             let title = format!("Aggregate #{} emits={}", operator.0, spec.mode);
-            (title, aggregate(spec), vec![*input])
+            (title, aggregate(spec))
         }
     };
     Description {
         title,
         details,
-        inputs,
+        inputs: node.inputs().to_vec(),
     }
 }
 
-fn source(source: &SourceNode) -> Description {
+fn source(source: &SourceNode) -> (String, Vec<String>) {
     let columns: Vec<String> = source
         .schema
         .fields()
         .iter()
         .map(|field| format!("{} {}", field.name(), spark_name(field.data_type())))
         .collect();
-    let connector = source.factory.name();
-    Description {
-        title: format!("Source {} connector={connector}", source.table),
-        details: vec![format!("columns: {}", columns.join(", "))],
-        inputs: Vec::new(),
-    }
+    let title = format!(
+        "Source {} connector={}",
+        source.table,
+        source.factory.name()
+    );
+    (title, vec![format!("columns: {}", columns.join(", "))])
 }
 
 fn top(spec: &TopSpec) -> Vec<String> {
@@ -191,6 +169,19 @@ fn pairing(spec: &JoinSpec) -> Vec<String> {
             details.push(format!("condition on the {of} side: {alone}"));
         }
     }
+    details
+}
+
+fn over(spec: &OverSpec) -> Vec<String> {
+    let mut details = Vec::new();
+    if !spec.partition.is_empty() {
+        let keys: Vec<String> = spec.partition.iter().map(|key| format!("#{key}")).collect();
+        details.push(format!("partition: {}", keys.join(", ")));
+    }
+    let names = spec.output.fields()[spec.given..].iter();
+    let names: Vec<&str> = names.map(|field| field.name().as_str()).collect();
+    details.push(format!("calls: {}", names.join(", ")));
+    details.push("state: all rows by partition, never removed".to_owned());
     details
 }
 

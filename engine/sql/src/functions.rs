@@ -45,6 +45,7 @@ pub(crate) mod ordered;
 pub(crate) mod patterned;
 pub(crate) mod percentile;
 pub(crate) mod random;
+pub(crate) mod ranks;
 pub(crate) mod rounding;
 mod sequences;
 mod several;
@@ -199,7 +200,7 @@ impl Registry {
         for function in SessionStateDefaults::default_window_functions() {
             let name = function.name().to_owned();
             self.note(&name, FunctionKind::Window, FunctionOrigin::DataFusion);
-            self.window.insert(name, function);
+            self.window.insert(name, ranks::ranked(function));
         }
         for function in SessionStateDefaults::default_higher_order_functions() {
             let name = function.name().to_owned();

@@ -12,7 +12,7 @@ use std::fmt::Write;
 
 use millstream_operators::{
     aggregate::{AggregateCall, AggregateSpec, TimeKey},
-    join::{DedupSpec, JoinSpec, KeyLife},
+    join::{DedupSpec, JoinSpec, KeyLife, OverSpec},
     sort::SortColumn,
     top::TopSpec,
 };
@@ -64,6 +64,14 @@ pub(crate) fn identity(
             } => {
                 let state = join(spec, &speller, inputs);
                 let _ = writeln!(text, "join {} {state}", operator.0);
+            }
+            Node::Over {
+                input,
+                operator,
+                spec,
+            } => {
+                let state = partitions(spec, &speller, *input);
+                let _ = writeln!(text, "over {} {state}", operator.0);
             }
             Node::Dedup {
                 input,
@@ -152,6 +160,24 @@ fn over(retracting: bool, speller: &Speller<'_>, input: NodeId) -> String {
         [] => String::new(),
         conditions => format!(" over=[{}]", conditions.join(" AND ")),
     }
+}
+
+/// Whole rows by partition; the functions are computed of them anew.
+fn partitions(spec: &OverSpec, speller: &Speller<'_>, input: NodeId) -> String {
+    let data_type = |idx: usize| spark_name(spec.schema.field(idx).data_type());
+    let keys = spec.partition.iter();
+    let keys = keys.map(|idx| format!("{}:{}", speller.column(input, *idx), data_type(*idx)));
+    let columns = (0..spec.schema.fields().len()).map(|idx| match spec.retracting {
+        true => format!("{}:{}", speller.column(input, idx), data_type(idx)),
+        false => data_type(idx),
+    });
+    let (keys, columns): (Vec<String>, Vec<String>) = (keys.collect(), columns.collect());
+    let over = over(spec.retracting, speller, input);
+    format!(
+        "partition=[{}] of [{}]{over}",
+        keys.join(", "),
+        columns.join(", ")
+    )
 }
 
 /// Keys that were seen, and when they go.

@@ -56,6 +56,7 @@ mod join;
 mod lambda_names;
 mod late;
 mod narrow;
+mod over;
 mod refuse;
 mod sets;
 mod sort;
@@ -207,6 +208,7 @@ impl Lowering {
             LogicalPlan::Union(union) => self.union(union, above),
             LogicalPlan::Aggregate(aggregate) => self.aggregate(aggregate, above),
             LogicalPlan::Join(join) => self.join(join),
+            LogicalPlan::Window(window) if self.mode == OutputMode::Changes => self.over(window),
             LogicalPlan::Sort(sort) => self.sort(sort, above),
             LogicalPlan::Limit(limit) => self.limit(limit, above),
             LogicalPlan::Unnest(unnest) => self.unnest(unnest, above),
@@ -440,7 +442,7 @@ impl Lowering {
             }
             Node::Union { inputs } => inputs.iter().find_map(|input| self.state_below(*input)),
             Node::Join { inputs, .. } => inputs.iter().find_map(|input| self.state_below(*input)),
-            Node::Dedup { input, .. } => self.state_below(*input),
+            Node::Dedup { input, .. } | Node::Over { input, .. } => self.state_below(*input),
         }
     }
 

@@ -93,6 +93,7 @@ fn refusal(plan: &StreamPlan, mode: OutputMode, check_chains: bool) -> Option<Re
             | Node::Join { .. }
             | Node::Lookup { .. }
             | Node::Dedup { .. }
+            | Node::Over { .. }
             | Node::Top { .. } => None,
         })
         .collect();
@@ -144,6 +145,7 @@ fn is_refused_below(plan: &StreamPlan, mode: OutputMode) -> bool {
             OutputMode::Complete => spec.skip > 0 || !reaches_state(plan, *input),
             OutputMode::Changes | _ => false,
         },
+        Node::Over { .. } => mode != OutputMode::Changes,
         Node::Aggregate { spec, .. } => {
             mode != OutputMode::Changes && spec.calls.iter().any(|call| call.distinct)
         }
@@ -178,6 +180,7 @@ fn outer_join(plan: &StreamPlan, mode: OutputMode) -> Option<&'static str> {
         | Node::Late { .. }
         | Node::Lookup { .. }
         | Node::Dedup { .. }
+        | Node::Over { .. }
         | Node::Aggregate { .. }
         | Node::Top { .. } => false,
     });
@@ -204,6 +207,7 @@ fn is_chained(plan: &StreamPlan) -> bool {
         | Node::Limit { .. }
         | Node::Late { .. }
         | Node::Lookup { .. }
+        | Node::Over { .. }
         | Node::Top { .. } => false,
     })
 }
@@ -223,6 +227,7 @@ fn reads_clock_above_changes(plan: &StreamPlan) -> bool {
         | Node::Join { .. }
         | Node::Lookup { .. }
         | Node::Dedup { .. }
+        | Node::Over { .. }
         | Node::Top { .. } => false,
     })
 }
@@ -230,7 +235,7 @@ fn reads_clock_above_changes(plan: &StreamPlan) -> bool {
 /// Whether rows of a node are taken back in mode `changes`.
 fn may_change(plan: &StreamPlan, node: NodeId) -> bool {
     match &plan.nodes[node.0] {
-        Node::Aggregate { .. } | Node::Top { .. } => true,
+        Node::Aggregate { .. } | Node::Top { .. } | Node::Over { .. } => true,
         Node::Join { inputs, spec, .. } => {
             spec.kind != JoinKind::Inner || inputs.iter().any(|input| may_change(plan, *input))
         }
@@ -254,6 +259,7 @@ fn reaches_state(plan: &StreamPlan, node: NodeId) -> bool {
         | Node::Late { input, .. }
         | Node::Lookup { input, .. }
         | Node::Dedup { input, .. }
+        | Node::Over { input, .. }
         | Node::Top { input, .. } => reaches_state(plan, *input),
         Node::Union { inputs } => inputs.iter().any(|input| reaches_state(plan, *input)),
         Node::Join { inputs, .. } => inputs.iter().any(|input| reaches_state(plan, *input)),

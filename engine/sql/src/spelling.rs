@@ -62,7 +62,11 @@ impl<'a> Speller<'a> {
                 None => format!("?.{idx}"),
             },
             Some(Node::Chain { spec, .. }) => self.before(node, spec.steps.len(), idx),
-            Some(Node::Aggregate { operator, .. } | Node::Join { operator, .. }) => {
+            Some(
+                Node::Aggregate { operator, .. }
+                | Node::Join { operator, .. }
+                | Node::Over { operator, .. },
+            ) => {
                 format!("#{}.{idx}", operator.0)
             }
             Some(
@@ -146,6 +150,7 @@ impl<'a> Speller<'a> {
                 | Node::Top { .. }
                 | Node::Join { .. }
                 | Node::Dedup { .. }
+                | Node::Over { .. }
                 | Node::Aggregate { .. },
             )
             | None => Vec::new(),

@@ -7,7 +7,7 @@
 //! from all values of the groups that are asked for, in one pass through the function itself: always
 //! in the same order, so that a function that heeds it gives one answer for one set of values.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use arrow::{
     array::{
@@ -27,14 +27,12 @@ use super::{
     function::{Function, Rows},
     general::{Seats, accumulator},
     native,
+    values::Values,
 };
 use crate::{
     error::{OperatorError, Result},
     rows::RowCodec,
 };
-
-/// Bytes that an entry of a set costs beside its value, about.
-const ENTRY_BYTES: usize = 48;
 
 /// How a result comes from the values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,9 +47,6 @@ enum Answer {
     All,
 }
 
-/// Values with how often they are there. In the middle of an epoch a count may be below 0.
-type Values = BTreeMap<Box<[u8]>, i64>;
-
 /// One function's values, by group.
 pub(super) struct Multiset {
     call: AggregateCall,
@@ -63,6 +58,7 @@ pub(super) struct Multiset {
     literals: Vec<Option<ScalarValue>>,
     codec: RowCodec,
     entry: Fields,
+    /// In the middle of an epoch a count may be below 0.
     groups: Vec<Values>,
     bytes: usize,
 }
@@ -187,16 +183,9 @@ impl Multiset {
 
     fn add(&mut self, group: u32, value: &[u8], count: i64) {
         let values = &mut self.groups[group as usize];
-        if let Some(held) = values.get_mut(value) {
-            *held += count;
-            if *held == 0 {
-                values.remove(value);
-                self.bytes -= value.len() + ENTRY_BYTES;
-            }
-        } else if count != 0 {
-            values.insert(value.into(), count);
-            self.bytes += value.len() + ENTRY_BYTES;
-        }
+        let before = values.bytes();
+        let grew = values.add(value, count);
+        self.bytes = (self.bytes + values.bytes() - before).wrapping_add_signed(grew);
     }
 
     /// Rows that can never be part of the result.
@@ -242,7 +231,7 @@ impl Multiset {
         let mut positions = Vec::with_capacity(groups.len());
         for group in groups {
             let values = &self.groups[*group as usize];
-            let mut alive = values.iter().filter(|(_, count)| **count > 0);
+            let mut alive = values.iter().filter(|(_, count)| *count > 0);
             let end = if greatest {
                 alive.next_back()
             } else {
@@ -261,7 +250,7 @@ impl Multiset {
     fn count_distinct(&self, groups: &[u32]) -> ArrayRef {
         let counts = groups.iter().map(|group| {
             let values = &self.groups[*group as usize];
-            let alive = values.values().filter(|count| **count > 0).count();
+            let alive = values.iter().filter(|(_, count)| *count > 0).count();
             i64::try_from(alive).unwrap_or(i64::MAX)
         });
         Arc::new(Int64Array::from_iter_values(counts))
@@ -272,14 +261,14 @@ impl Multiset {
         let mut values: Vec<&[u8]> = Vec::new();
         let mut group_of = Vec::new();
         let alive = |group: &u32| {
-            let mut counts = self.groups[*group as usize].values();
-            counts.any(|count| *count > 0)
+            let mut values = self.groups[*group as usize].iter();
+            values.any(|(_, count)| count > 0)
         };
         let seats = Seats::new(groups.iter().map(alive));
         for (at, group) in groups.iter().enumerate() {
-            for (value, count) in &self.groups[*group as usize] {
+            for (value, count) in self.groups[*group as usize].iter() {
                 let once = self.answer == Answer::Distinct;
-                let times = if once { (*count).min(1) } else { *count };
+                let times = if once { count.min(1) } else { count };
                 for _ in 0..times {
                     values.push(&value[self.prefix()..]);
                     group_of.push(seats.of(at));
@@ -364,7 +353,7 @@ impl Function for Multiset {
     }
 
     fn resize(&mut self, groups: usize) {
-        self.groups.resize_with(groups, Values::new);
+        self.groups.resize_with(groups, Values::default);
     }
 
     fn update(&mut self, rows: &Rows<'_>) -> Result<()> {
@@ -418,14 +407,14 @@ impl Function for Multiset {
         for group in groups {
             let held = &self.groups[*group as usize];
             lengths.push(held.len());
-            for (value, count) in held {
+            for (value, count) in held.iter() {
                 let (place, value) = value.split_at(self.prefix());
                 if self.by_origin {
                     epochs.push(number(&place[..8]));
                     origins.push(number(&place[8..]));
                 }
                 values.push(value);
-                counts.push(*count);
+                counts.push(count);
             }
         }
         let mut columns: Vec<ArrayRef> = Vec::with_capacity(self.entry.len());
@@ -468,7 +457,7 @@ impl Function for Multiset {
 
     fn bytes_of(&self, group: u32) -> usize {
         let values = &self.groups[group as usize];
-        values.keys().map(|value| value.len() + 16).sum()
+        values.iter().map(|(value, _)| value.len() + 16).sum()
     }
 
     fn bytes(&self) -> usize {

@@ -8,20 +8,15 @@
 //! is follows from the number of its matches, so an epoch only remembers what was shown before it.
 
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque, hash_map::Entry},
+    collections::{BTreeMap, VecDeque},
     sync::Arc,
 };
 
-use arrow::{
-    array::{ArrayRef, Int64Array, RecordBatch, RecordBatchOptions, UInt32Array},
-    datatypes::DataType,
-};
-use hashbrown::HashTable;
 use millstream_types::Epoch;
-use xxhash_rust::xxh3::xxh3_64;
 
 use super::{
     JoinKind, JoinSpec,
+    changes::{Changes, Identity, of_sign, types_of},
     joining::{Arrived, not_late, pairs_at_once, sides, taken},
     pairs::Pairs,
     side::Side,
@@ -29,10 +24,9 @@ use super::{
 };
 use crate::{
     aggregate::Seed,
-    delta::{BATCH_BYTES_MAX, BATCH_ROWS_MAX, Delta},
+    delta::{BATCH_ROWS_MAX, Delta},
     driver::{Emitter, EpochContext, EpochOperator, OperatorReport, Progress},
     error::{OperatorError, Result},
-    rows::RowCodec,
     state::{BucketChange, Ownership, Snapshots},
 };
 
@@ -43,117 +37,6 @@ const PAIRS_A_TURN: usize = 256 * 1024;
 struct Work {
     arrived: Arrived,
     sign: i64,
-}
-
-/// Finds kept rows by all of their columns.
-struct Identity {
-    codec: RowCodec,
-    /// The hash of a kept row, by slot.
-    hashes: Vec<u64>,
-    slots: HashTable<(u64, u32)>,
-}
-
-impl Identity {
-    fn new(types: &[DataType]) -> Result<Identity> {
-        Ok(Identity {
-            codec: RowCodec::new(types)?.exact(),
-            hashes: Vec::new(),
-            slots: HashTable::new(),
-        })
-    }
-
-    fn add(&mut self, rows: &RecordBatch, slots: &[u32]) -> Result<()> {
-        let encoded = self.codec.encode(rows.columns())?;
-        for (row, slot) in encoded.iter().zip(slots) {
-            let (hash, at) = (xxh3_64(row.data()), *slot as usize);
-            if at >= self.hashes.len() {
-                self.hashes.resize(at + 1, 0);
-            }
-            self.hashes[at] = hash;
-            self.slots
-                .insert_unique(hash, (hash, *slot), |(hash, _)| *hash);
-        }
-        Ok(())
-    }
-
-    fn remove(&mut self, slot: u32) {
-        let hash = self.hashes[slot as usize];
-        if let Ok(entry) = self.slots.find_entry(hash, |(_, other)| *other == slot) {
-            entry.remove();
-        }
-    }
-
-    /// The slots of some rows, which are taken out; none for a row that is not kept.
-    fn take(&mut self, rows: &RecordBatch, side: &Side) -> Result<Vec<u32>> {
-        let encoded = self.codec.encode(rows.columns())?;
-        let mut found = Vec::with_capacity(rows.num_rows());
-        for row in &encoded {
-            let hash = xxh3_64(row.data());
-            match self.slots.find_entry(hash, |(of, _)| *of == hash) {
-                Ok(entry) => found.push(entry.remove().0.1),
-                Err(_) => found.push(NONE),
-            }
-        }
-        let there: Vec<u32> = found.iter().copied().filter(|slot| *slot != NONE).collect();
-        let kept = side.rows(&there)?;
-        let kept = self.codec.encode(kept.columns())?;
-        let asked = encoded
-            .iter()
-            .zip(&found)
-            .filter(|(_, slot)| **slot != NONE);
-        if !asked.zip(kept.iter()).all(|((row, _), kept)| row == kept) {
-            return Err(OperatorError::contract("two rows of a join have one hash"));
-        }
-        Ok(found)
-    }
-
-    fn bytes(&self) -> usize {
-        self.hashes.capacity() * size_of::<u64>() + self.slots.allocation_size()
-    }
-}
-
-/// What leaves in an epoch, added up.
-struct Changes {
-    codec: RowCodec,
-    counts: HashMap<Box<[u8]>, i64>,
-    bytes: usize,
-}
-
-impl Changes {
-    fn add(&mut self, rows: &RecordBatch, sign: i64) -> Result<()> {
-        if rows.num_columns() == 0 {
-            let count = i64::try_from(rows.num_rows()).unwrap_or(i64::MAX);
-            *self.counts.entry(Box::default()).or_default() += sign * count;
-            return Ok(());
-        }
-        for row in &self.codec.encode(rows.columns())? {
-            match self.counts.entry(row.data().into()) {
-                Entry::Occupied(mut count) => {
-                    *count.get_mut() += sign;
-                    if *count.get() == 0 {
-                        self.bytes -= row.data().len();
-                        count.remove();
-                    }
-                }
-                Entry::Vacant(place) => {
-                    self.bytes += row.data().len();
-                    place.insert(sign);
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// All of it: what is taken back first, each in the order of its bytes; last first.
-    fn take(&mut self) -> Vec<(Box<[u8]>, i64)> {
-        let mut all: Vec<_> = self.counts.drain().collect();
-        all.sort_unstable_by(|(a, a_count), (b, b_count)| {
-            let signs = a_count.signum().cmp(&b_count.signum());
-            signs.then_with(|| a.cmp(b)).reverse()
-        });
-        self.bytes = 0;
-        all
-    }
 }
 
 /// Joins two streams and emits every change.
@@ -185,11 +68,6 @@ impl std::fmt::Debug for ChangingJoin {
     }
 }
 
-fn types_of(schema: &arrow::datatypes::Schema) -> Vec<DataType> {
-    let fields = schema.fields().iter();
-    fields.map(|field| field.data_type().clone()).collect()
-}
-
 impl ChangingJoin {
     /// The operator for a spec, with its rows from a snapshot.
     ///
@@ -208,12 +86,7 @@ impl ChangingJoin {
             if !spec.sides[number].retracting {
                 continue;
             }
-            let mut identity = Identity::new(&types_of(&spec.sides[number].schema))?;
-            for some in side.all_slots().chunks(BATCH_ROWS_MAX) {
-                let rows = side.rows(some)?;
-                identity.add(&rows, some)?;
-            }
-            identities[number] = Some(identity);
+            identities[number] = Some(Identity::of(side)?);
         }
         let spec = Arc::new(spec);
         Ok(ChangingJoin {
@@ -224,11 +97,7 @@ impl ChangingJoin {
             waiting: None,
             shown: [BTreeMap::new(), BTreeMap::new()],
             removed: [Vec::new(), Vec::new()],
-            changes: Changes {
-                codec: RowCodec::new(&types_of(&spec.output))?.exact(),
-                counts: HashMap::new(),
-                bytes: 0,
-            },
+            changes: Changes::new(&types_of(&spec.output))?,
             leaving: None,
             is_settled: false,
             report: OperatorReport::default(),
@@ -406,55 +275,6 @@ impl ChangingJoin {
         }
         Ok(())
     }
-
-    /// Rows of one sign, bounded in number and bytes; a row that is there more than once counts so often.
-    fn emit_some(&self, leaving: &mut Vec<(Box<[u8]>, i64)>, out: &mut Emitter) -> Result<()> {
-        let mut rows: Vec<Box<[u8]>> = Vec::new();
-        let (mut bytes, mut sign) = (0, 0);
-        while let Some((row, count)) = leaving.last_mut() {
-            let is_full = rows.len() >= BATCH_ROWS_MAX || bytes + row.len() > BATCH_BYTES_MAX;
-            if (is_full && !rows.is_empty()) || (sign != 0 && sign != count.signum()) {
-                break;
-            }
-            sign = count.signum();
-            bytes += row.len();
-            rows.push(row.clone());
-            *count -= sign;
-            if *count == 0 {
-                leaving.pop();
-            }
-        }
-        let columns: Vec<ArrayRef> = if self.spec.output.fields().is_empty() {
-            Vec::new()
-        } else {
-            self.changes.codec.decode(rows.iter().map(|row| &row[..]))?
-        };
-        let options = RecordBatchOptions::new().with_row_count(Some(rows.len()));
-        let batch = RecordBatch::try_new_with_options(self.spec.output.clone(), columns, &options)
-            .map_err(OperatorError::arrow("making joined rows"))?;
-        let signs = (sign < 0).then(|| Int64Array::from_value(sign, rows.len()));
-        out.give(Delta::signed(batch, signs));
-        Ok(())
-    }
-}
-
-/// The rows of a delta with a sign, each as often as it counts.
-fn of_sign(delta: &Delta, sign: i64) -> Result<Option<Delta>> {
-    let Some(diff) = delta.diff() else {
-        return Ok((sign > 0).then(|| delta.clone()));
-    };
-    let mut rows: Vec<u32> = Vec::new();
-    for (row, count) in (0u32..).zip(diff.values()) {
-        if count.signum() == sign {
-            let times = usize::try_from(count.unsigned_abs()).unwrap_or(usize::MAX);
-            rows.extend(std::iter::repeat_n(row, times));
-        }
-    }
-    if rows.is_empty() {
-        return Ok(None);
-    }
-    let indices: ArrayRef = Arc::new(UInt32Array::from(rows));
-    Ok(Some(delta.take(&indices)?))
 }
 
 impl EpochOperator for ChangingJoin {
@@ -512,7 +332,7 @@ impl EpochOperator for ChangingJoin {
                 self.leaving = Some(leaving);
                 return Ok(Progress::More);
             }
-            self.emit_some(&mut leaving, out)?;
+            out.give(self.changes.batch(&mut leaving, &self.spec.output)?);
         }
         Ok(Progress::Done)
     }
@@ -527,7 +347,7 @@ impl EpochOperator for ChangingJoin {
     fn report(&mut self) -> Option<OperatorReport> {
         let [left, right] = &self.sides;
         let identities = self.identities.iter().flatten().map(Identity::bytes);
-        let bytes = left.bytes() + right.bytes() + identities.sum::<usize>() + self.changes.bytes;
+        let bytes = left.bytes() + right.bytes() + identities.sum::<usize>() + self.changes.bytes();
         Some(OperatorReport {
             rows_total: (left.len() + right.len()) as u64,
             bytes: bytes as u64,

@@ -76,6 +76,7 @@ fn cases() -> Vec<Case> {
     let few: fn(i64) -> Vec<Row> = |epoch| rows(epoch, 2000, 10);
     let some: fn(i64) -> Vec<Row> = |epoch| rows(epoch, 8000, 1000);
     let many: fn(i64) -> Vec<Row> = |epoch| rows(epoch, 20_000, 50_000);
+    let one_each: fn(i64) -> Vec<Row> = |epoch| rows(epoch, 20_000, 20_000);
     let spread: fn(i64) -> Vec<Row> = |epoch| {
         (0..10_000)
             .map(|row| (BEGIN + (epoch * 10_000 + row) * SECOND, 1, row))
@@ -93,6 +94,13 @@ fn cases() -> Vec<Case> {
             "many keys",
             shape(TimeKey::None, &plain, false, update),
             many,
+            4,
+            0,
+        ),
+        case(
+            "short lists",
+            shape(TimeKey::None, &[Call::List], false, update),
+            one_each,
             4,
             0,
         ),

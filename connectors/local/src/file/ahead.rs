@@ -13,10 +13,13 @@ use std::{
 use millstream_connectors_api::{ConnectorError, Prefetch};
 
 use super::{
-    cut::{Cut, Limits, Piece},
-    records::InputFile,
+    cut::{Cut, Extent, Limits, Piece},
+    records::{InputFile, Outcome},
 };
-use crate::files::{self, Stat};
+use crate::{
+    files::{self, Stat},
+    packing,
+};
 
 /// Files that are told to come at most.
 pub(super) const COMING_MAX: usize = 16;
@@ -76,9 +79,10 @@ impl Begun {
         }
     }
 
-    /// What was given so far, when nothing is left in memory.
-    pub(super) fn outcome(&self) -> Option<super::records::Outcome> {
-        self.rest.as_ref().map(Cut::outcome)
+    /// What was given so far, when nothing is left in memory, and whether that is everything.
+    pub(super) fn outcome(&self) -> Option<(Outcome, bool)> {
+        let rest = self.rest.as_ref()?;
+        Some((rest.outcome(), rest.is_at_end()))
     }
 
     fn read_piece(&mut self) {
@@ -184,8 +188,12 @@ fn open(file: InputFile, limits: Limits) -> Begun {
     let opened = files::open_regular(Path::new(&file.path)).ok().flatten();
     let same =
         opened.filter(|(_, stat)| (stat.size, stat.modified_ns) == (file.size, file.mtime_ns));
+    let extent = match packing::of_name(&file.path) {
+        Some(_) => Extent::Packed(file.size),
+        None => Extent::Bytes(file.size),
+    };
     Begun {
-        rest: same.map(|(handle, _)| Cut::new(handle, &file.path, file.size, limits)),
+        rest: same.map(|(handle, _)| Cut::new(handle, &file.path, extent, limits)),
         pieces: VecDeque::new(),
         complete: false,
         bytes: 0,

@@ -100,6 +100,11 @@ impl Cleaner {
         }
     }
 
+    /// Whether files are deleted or moved at all.
+    pub(super) fn is_on(&self) -> bool {
+        self.clean != Clean::Off
+    }
+
     /// The entries before `until` will never be read again.
     pub(super) fn settled(&mut self, until: u64) {
         self.until = self.until.max(until);

@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     files::{self, EntryKind, FileId, Stat},
-    glob,
+    glob, packing,
 };
 
 /// Directories below each other at most.
@@ -594,6 +594,12 @@ impl Search<'_> {
         let Some(stat) = self.stat(Path::new(&self.path))? else {
             return Ok(Presence::Missing);
         };
+        if let Some(end) = packing::foreign(&self.path) {
+            return Err(ConnectorError::Unsupported {
+                connector: super::NAME,
+                what: format!("cannot unpack files that end with {end}: {:?}", self.path),
+            });
+        }
         if !stat.is_regular {
             notices.count(Kind::Special, &self.path);
         } else if stat.modified_ms < horizon_ms {

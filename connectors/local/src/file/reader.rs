@@ -8,13 +8,13 @@ use millstream_connectors_api::{
 
 use super::{
     ahead::{Ahead, Begun},
-    cut::{Cut, Limits},
+    cut::{Cut, Extent, Limits},
     ledger::{Before, Ledger},
     notices::{Kind, Notices},
     records::{FileSplit, Outcome, Terms},
     settings::{OnTrouble, Settings},
 };
-use crate::files;
+use crate::{files, packing};
 
 /// Bytes in a chunk, but for a line that is longer.
 pub(super) const CHUNK_BYTES: usize = 1 << 20;
@@ -69,12 +69,13 @@ impl FileReader {
                 }
             };
         };
+        let is_packed = packing::of_name(&planned.path).is_some();
         let bytes = match (again, split.terms, before) {
             (Some(outcome), _, _) => outcome.bytes,
             (None, Terms::Accepted, before) => {
                 let bytes = stat.size.min(planned.size);
                 let is_other = match before {
-                    Before::Read(outcome) => outcome.bytes != bytes,
+                    Before::Read(outcome) => !is_packed && outcome.bytes != bytes,
                     Before::Perhaps | Before::Unread => false,
                 };
                 if is_other || stat.modified_ns != planned.mtime_ns {
@@ -93,7 +94,13 @@ impl FileReader {
                 planned.size
             }
         };
-        if stat.size < bytes && self.corrupt == OnTrouble::Stop {
+        let extent = match again {
+            None if is_packed => Extent::Packed(bytes),
+            Some(_) | None => Extent::Bytes(bytes),
+        };
+        // How much is packed in a file its size does not say.
+        let is_short = stat.size < bytes && !(is_packed && again.is_some());
+        if is_short && self.corrupt == OnTrouble::Stop {
             return Err(size_changed(split, bytes, stat.size));
         }
         if before == Before::Unread
@@ -102,7 +109,7 @@ impl FileReader {
         {
             return Ok(Some(begun));
         }
-        let cut = Cut::new(file, &planned.path, bytes, self.limits);
+        let cut = Cut::new(file, &planned.path, extent, self.limits);
         Ok(Some(Begun::at_start(planned.clone(), cut)))
     }
 
@@ -119,12 +126,18 @@ impl FileReader {
             ConnectorError::Io { .. }
                 | ConnectorError::InputChanged { .. }
                 | ConnectorError::LineTooLong { .. }
+                | ConnectorError::CorruptFile { .. }
         );
         self.corrupt == OnTrouble::PassOver && unreadable && !read_before
     }
 
     /// Notes what was found, or compares it with what was found before.
-    fn end(&self, split: &FileSplit, before: Before, found: Outcome) -> Result<(), ConnectorError> {
+    fn end(
+        &self,
+        split: &FileSplit,
+        before: Before,
+        (found, is_whole): (Outcome, bool),
+    ) -> Result<(), ConnectorError> {
         let ledger = &self.shared.ledger;
         match (split.terms, before) {
             (Terms::Old, _) => Ok(()),
@@ -133,9 +146,7 @@ impl FileReader {
                 split,
                 "its bytes are others than those that were read before".to_owned(),
             )),
-            (Terms::Planned, Before::Unread | Before::Perhaps)
-                if found.bytes == split.file.size =>
-            {
+            (Terms::Planned, Before::Unread | Before::Perhaps) if is_whole => {
                 ledger.note(split.number, found)
             }
             (Terms::Planned | Terms::Accepted, _) => ledger.settle(split.number, found),
@@ -159,7 +170,7 @@ impl SourceReader for FileReader {
             return match before {
                 Before::Read(_) if split.terms == Terms::Planned => Ok(()),
                 Before::Read(_) | Before::Perhaps | Before::Unread => {
-                    self.end(&split, before, nothing)
+                    self.end(&split, before, (nothing, false))
                 }
             };
         };
@@ -185,7 +196,8 @@ impl SourceReader for FileReader {
                 return Ok(());
             }
         }
-        self.end(&split, before, begun.outcome().unwrap_or(nothing))
+        let found = begun.outcome().unwrap_or((nothing, false));
+        self.end(&split, before, found)
     }
 
     fn prefetch(&mut self, bytes_max: usize) -> Prefetch {

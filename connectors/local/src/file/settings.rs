@@ -134,11 +134,18 @@ pub(super) const SOURCE: &[OptionSpec] = &[
 ];
 
 /// Options of the sink.
-pub(super) const SINK: &[OptionSpec] = &[spec(
-    "retention",
-    "",
-    "Sink: files older than this leave the log of the directory, such as 7d; they stay on disk.",
-)];
+pub(super) const SINK: &[OptionSpec] = &[
+    spec(
+        "retention",
+        "",
+        "Sink: files older than this leave the log of the directory, such as 7d; they stay on disk.",
+    ),
+    spec(
+        "compression",
+        "none",
+        "Sink: none, gzip, bzip2 or zstd; names end with .gz, .bz2 or .zst. A source knows by the name of a file, so it has no such option: .gz, .bz2, .zst and .deflate are unpacked.",
+    ),
+];
 
 const fn spec(name: &'static str, default: &'static str, help: &'static str) -> OptionSpec {
     OptionSpec {

@@ -15,6 +15,8 @@
 #[cfg(test)]
 mod faults;
 #[cfg(test)]
+mod packed;
+#[cfg(test)]
 mod tests;
 
 use std::{collections::BTreeMap, fs::File, path::PathBuf};
@@ -30,11 +32,12 @@ use super::{
     NAME,
     log::{self, LogWriter, LoggedFile},
     owner::Owner,
-    settings::{COMMON, SINK, dialect, duration_ms, format_of, forms},
+    settings::{COMMON, SINK, bad, dialect, duration_ms, format_of, forms},
 };
 use crate::{
     files,
     format::Format,
+    packing::Packing,
     write::{RowEncoder, RowWriter},
 };
 
@@ -47,6 +50,7 @@ pub(super) struct FileSink {
     dir: PathBuf,
     format: Format,
     writer: RowWriter,
+    packing: Option<Packing>,
     retention_ms: Option<i64>,
     held: Option<Held>,
     /// An error came after which nobody knows what the disk has.
@@ -137,10 +141,16 @@ impl FileSink {
             Some(text) => Some(duration_ms("retention", text, 1)?),
             None => None,
         };
+        let packing = match options.get("compression") {
+            Some(text) => Packing::parse(text)
+                .ok_or_else(|| bad("compression", "none, gzip, bzip2 or zstd", text))?,
+            None => None,
+        };
         Ok(FileSink {
             dir: files::absolute(options.require(NAME, "path")?)?,
             format,
             writer: RowWriter::new(format, dialect(options)?, forms(options, |_| true)?),
+            packing,
             retention_ms,
             held: None,
             is_spoilt: false,
@@ -149,7 +159,8 @@ impl FileSink {
 
     fn part_name(&self, epoch: Epoch) -> String {
         let Epoch(number) = epoch;
-        format!("part-00000-e{number:010}.c000.{}", self.format.name())
+        let (format, packed) = (self.format.name(), self.packing.map_or("", Packing::end));
+        format!("part-00000-e{number:010}.c000.{format}{packed}")
     }
 
     /// The leftovers of epochs that were not committed; `first` is the next one.
@@ -221,12 +232,15 @@ impl FileSink {
 
     fn add(&mut self, epoch: Epoch, encoded: &Encoded) -> Result<(), ConnectorError> {
         let name = self.part_name(epoch);
-        let (dir, writer) = (self.dir.clone(), self.writer.clone());
+        let (dir, writer, packing) = (self.dir.clone(), self.writer.clone(), self.packing);
         let held = self.held()?;
         if !held.parts.contains_key(&epoch) {
             let hidden = dir.join(format!(".{name}"));
             let mut buffer = Vec::new();
             writer.header(&held.schema, &mut buffer);
+            if !buffer.is_empty() {
+                buffer = packed(packing, buffer)?;
+            }
             let part = Part {
                 file: files::create(&hidden)?,
                 hidden,
@@ -302,6 +316,7 @@ impl Sink for FileSink {
         let encoder = RowEncoder::new(self.writer.clone(), &held.schema);
         Some(Box::new(FileEncoder {
             encoder,
+            packing: self.packing,
             row_bytes: 0,
         }))
     }
@@ -347,9 +362,20 @@ impl Sink for FileSink {
     }
 }
 
-/// Rows to the lines of a part.
+/// Bytes as the file has them: a member of its own where files are compressed.
+fn packed(packing: Option<Packing>, bytes: Vec<u8>) -> Result<Vec<u8>, ConnectorError> {
+    match packing {
+        None => Ok(bytes),
+        Some(packing) => packing.pack(&bytes).map_err(|_| ConnectorError::Internal {
+            what: "rows cannot be compressed",
+        }),
+    }
+}
+
+/// Rows to the lines of a part; on workers, so that they compress side by side.
 struct FileEncoder {
     encoder: RowEncoder,
+    packing: Option<Packing>,
     /// Bytes of a row among those before: how much room to ask for.
     row_bytes: usize,
 }
@@ -362,7 +388,7 @@ impl SinkEncoder for FileEncoder {
         // A little more than the average: a vector that grows is copied.
         self.row_bytes = bytes.len().checked_div(count).unwrap_or(0) + 8;
         Ok(Encoded {
-            bytes,
+            bytes: packed(self.packing, bytes)?,
             rows: count as u64,
         })
     }

@@ -544,6 +544,10 @@ impl Source for FileSource {
         })
     }
 
+    fn cleans(&self) -> bool {
+        self.cleaner.is_on()
+    }
+
     fn settled(&mut self, range: &PlannedRange) -> Result<(), ConnectorError> {
         self.accepted.remove(&range.end.0);
         if let Detail::Entries { after, .. } = Detail::of(range)? {

@@ -5,6 +5,7 @@ mod cleaning;
 mod growth;
 mod idle;
 mod life;
+mod packed;
 mod restart;
 
 use std::{

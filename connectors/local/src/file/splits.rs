@@ -4,8 +4,11 @@ use std::{collections::VecDeque, ops::Range, path::Path, sync::Arc};
 
 use millstream_connectors_api::{ConnectorError, Flow, Journal, PlannedRange, Split, Splits};
 
-use super::records::{Detail, FileSplit, InputFile, Terms};
-use crate::files;
+use super::{
+    cut::UNPACKED_BYTES_MAX,
+    records::{Detail, FileSplit, InputFile, Terms},
+};
+use crate::{files, packing};
 
 /// Entries that are fetched at once.
 const FETCHED: u64 = 256;
@@ -61,7 +64,10 @@ fn split(number: u64, terms: Terms, mut file: InputFile) -> Result<Split, Connec
         let now = stat.filter(|stat| stat.is_regular);
         file.size = now.map_or(0, |stat| stat.size);
     }
-    let extent = file.size;
+    let extent = match packing::of_name(&file.path) {
+        Some(_) => UNPACKED_BYTES_MAX,
+        None => file.size,
+    };
     let split = FileSplit {
         number,
         terms,

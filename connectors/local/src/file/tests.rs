@@ -14,7 +14,7 @@ use tempfile::TempDir;
 
 use super::{
     FileConnector,
-    cut::{Cut, Limits, Piece},
+    cut::{Cut, Extent, Limits, Piece},
     records::FileSplit,
 };
 use crate::{format::Format, testing, write::RowWriter};
@@ -310,7 +310,7 @@ fn reading(text: &str, line_max: usize, chunk: usize) -> Result<Vec<Piece>, Conn
         line_bytes_max: line_max,
         chunk_bytes: chunk,
     };
-    let mut cut = Cut::new(file, "f", text.len() as u64, limits);
+    let mut cut = Cut::new(file, "f", Extent::Bytes(text.len() as u64), limits);
     let mut pieces = Vec::new();
     while let Some(piece) = cut.next()? {
         pieces.push(piece);

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     Accepted, Commit, Disk, DiskLock, EpochError, Facts, Manifest, Metadata, OPEN_PLANS_MAX, Plan,
-    Planned, Refusal, RelPath, SinkPosition,
+    Planned, Refusal, RelPath, Replays, SinkPosition,
 };
 
 /// A file that was passed over at a start.
@@ -65,12 +65,13 @@ pub struct Recovered {
 impl Recovered {
     /// The facts for [`resume`](crate::resume), once the sink has answered.
     #[must_use]
-    pub fn facts(&self, sink: SinkPosition) -> Facts {
+    pub fn facts(&self, sink: SinkPosition, replays: Replays) -> Facts {
         Facts {
             plan_last: self.plan_last,
             commit_last: self.commit_last,
             snapshot_last: self.snapshot.as_ref().map(|snapshot| snapshot.epoch),
             sink,
+            replays,
             open_plans_max: OPEN_PLANS_MAX,
             generation: self.generation,
         }

@@ -1,7 +1,7 @@
 //! Each code of the protocol, provoked.
 
 use millstream_epoch::{
-    EpochError, KEY_HASH_NAME, Metadata, RelPath, SinkPosition, resume,
+    EpochError, KEY_HASH_NAME, Metadata, RelPath, Replays, SinkPosition, resume,
     sim::{SimDisk, Survival},
 };
 use millstream_types::{Class, Coded, Epoch};
@@ -125,7 +125,7 @@ fn ckp_005_a_disk_that_refuses_is_named() {
 #[test]
 fn ckp_006_a_sink_ahead_of_the_checkpoint() {
     let (_, recovered) = open(&checkpoint());
-    let refusal = resume(recovered.facts(SinkPosition::Committed(Epoch(5))));
+    let refusal = resume(recovered.facts(SinkPosition::Committed(Epoch(5)), Replays::Everything));
     let error = EpochError::from(refusal.expect_err("never planned"));
     assert_eq!(error.code().0, "CKP-006");
     assert_eq!(error.code().entry().class, Class::User);
@@ -148,7 +148,7 @@ fn ckp_008_a_segment_is_missing() {
 #[test]
 fn ckp_008_a_sink_behind_the_snapshot() {
     let (_, recovered) = open(&checkpoint());
-    let refusal = resume(recovered.facts(SinkPosition::Nothing));
+    let refusal = resume(recovered.facts(SinkPosition::Nothing, Replays::Everything));
     let refusal = refusal.expect_err("it cannot be filled any more");
     assert_eq!(refusal.code().0, "CKP-008");
 }

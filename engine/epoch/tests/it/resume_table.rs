@@ -1,7 +1,7 @@
 //! Every combination of facts is a right decision or a justified refusal.
 
 use expect_test::expect;
-use millstream_epoch::{Facts, Output, Refusal, SinkPosition, resume};
+use millstream_epoch::{Facts, Output, Refusal, Replays, SinkPosition, resume};
 use millstream_types::{Coded, Epoch};
 
 fn epochs() -> impl Iterator<Item = Option<Epoch>> + Clone {
@@ -22,14 +22,16 @@ fn all_facts() -> Vec<Facts> {
             for snapshot_last in epochs() {
                 for sink in sinks() {
                     for open_plans_max in 0..=4 {
-                        all.push(Facts {
+                        let facts = |replays| Facts {
                             plan_last,
                             commit_last,
                             snapshot_last,
                             sink,
+                            replays,
                             open_plans_max,
                             generation: 7,
-                        });
+                        };
+                        all.extend([Replays::Everything, Replays::Unrecorded].map(facts));
                     }
                 }
             }
@@ -104,13 +106,20 @@ fn every_combination_is_decided_or_refused_for_a_reason() {
         assert_eq!(decision.generation, 7);
         assert_eq!(decision.restore, facts.snapshot_last);
         assert_eq!(decision.next.0, count(facts.plan_last));
-        let (mut state, mut sink) = (count(decision.restore), sink_count(&facts));
+        let mut state = count(decision.restore);
+        if facts.replays == Replays::Unrecorded {
+            state = count(facts.commit_last);
+        }
+        assert_eq!(decision.start().0, state, "{facts:?}");
+        let mut sink = sink_count(&facts);
         for replay in &decision.replay {
             let number = replay.epoch.0;
             assert_eq!(number, state, "{facts:?}: state misses an epoch");
             state += 1;
             let is_recorded = number < count(facts.commit_last);
             assert_eq!(replay.is_recorded, is_recorded, "{facts:?}");
+            let must_run = facts.replays == Replays::Everything || !is_recorded;
+            assert!(must_run, "{facts:?}: runs for nothing");
             match &mut sink {
                 Some(has) if replay.output == Output::Emit => {
                     assert_eq!(number, *has, "{facts:?}: twice, or a hole");
@@ -124,28 +133,28 @@ fn every_combination_is_decided_or_refused_for_a_reason() {
         assert!(sink.is_none_or(|has| has == decision.next.0), "{facts:?}");
     }
     expect![[r#"
-        decided 588
+        decided 1176
         {
             (
                 "CKP-006",
                 "sink ahead",
-            ): 2700,
+            ): 5400,
             (
                 "CKP-008",
                 "commit missing",
-            ): 1050,
+            ): 2100,
             (
                 "CKP-008",
                 "plan missing",
-            ): 2200,
+            ): 4400,
             (
                 "CKP-008",
                 "sink behind",
-            ): 588,
+            ): 1176,
             (
                 "CKP-008",
                 "too many open",
-            ): 434,
+            ): 868,
         }
     "#]]
     .assert_eq(&format!("decided {decided}\n{refused:#?}\n"));
@@ -158,6 +167,7 @@ fn a_refusal_names_both_numbers() {
         commit_last: Some(Epoch(3)),
         snapshot_last: None,
         sink: SinkPosition::Committed(Epoch(9)),
+        replays: Replays::Everything,
         open_plans_max: 2,
         generation: 1,
     })

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use millstream_epoch::{
     CheckpointStore, Chosen, Commit, Disk, EpochError, Manifest, Metadata, OPEN_PLANS_MAX, Outcome,
-    PackWriter, Plan, PlanKind, Planned, RealDisk, Recovered, RelPath, SinkPosition, Sunk,
+    PackWriter, Plan, PlanKind, Planned, RealDisk, Recovered, RelPath, Replays, SinkPosition, Sunk,
     read_piece, resume,
     sim::{Failure, SimDisk, Survival},
 };
@@ -105,7 +105,7 @@ fn one_append_and_one_sync_carry_a_commit_and_the_next_plan() {
             watermark_next_ms: 10
         }]
     );
-    let decision = resume(recovered.facts(SinkPosition::Committed(Epoch(1))));
+    let decision = resume(recovered.facts(SinkPosition::Committed(Epoch(1)), Replays::Everything));
     let decision = decision.expect("consistent facts");
     assert_eq!(decision.replay.len(), 3);
     assert_eq!(decision.next, Epoch(3));

@@ -9,8 +9,8 @@ use std::{
 
 use millstream_epoch::{
     CheckpointStore, Chosen, Disk, EpochError, Journal, Manifest, Metadata, Outcome, Output,
-    PackWriter, Piece, Plan, PlanKind, Planned, Replay, SinkPosition, SourceRange, Sunk, checksum,
-    read_piece, resume, sim::SimDisk,
+    PackWriter, Piece, Plan, PlanKind, Planned, Replay, Replays, SinkPosition, SourceRange, Sunk,
+    checksum, read_piece, resume, sim::SimDisk,
 };
 use millstream_types::{Code, Coded, Epoch, Fault};
 
@@ -159,7 +159,8 @@ impl<'a> Toy<'a> {
         let fault = |error: EpochError| error.fault();
         let (store, recovered) =
             CheckpointStore::open(Arc::clone(disk), metadata).map_err(fault)?;
-        let decision = resume(recovered.facts(sink.position())).map_err(|e| e.fault())?;
+        let decision =
+            resume(recovered.facts(sink.position(), Replays::Everything)).map_err(|e| e.fault())?;
         let (mut sum, mut next_row) = (0, 0);
         if let Some(manifest) = &recovered.snapshot {
             let piece = manifest.pieces.first().expect("the toy writes one piece");

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use millstream_epoch::{
     Accepted, CheckpointStore, Chosen, Commit, Disk, EpochError, Output, Plan, PlanKind, Planned,
-    RealDisk, Recovered, RelPath, SinkPosition, SourceRange, accept_input, drop_plans, inspect,
-    resume,
+    RealDisk, Recovered, RelPath, Replays, SinkPosition, SourceRange, accept_input, drop_plans,
+    inspect, resume,
     sim::{Failure, SimDisk, Survival},
 };
 use millstream_types::{Class, Coded, Epoch};
@@ -112,7 +112,8 @@ fn go_on(disk: &SimDisk, [plans, commits, from, sink]: [u64; 4]) -> bool {
     store
         .reinstate(&mut recovered, position)
         .expect("a good disk");
-    let decision = resume(recovered.facts(position)).expect("consistent facts");
+    let decision =
+        resume(recovered.facts(position, Replays::Everything)).expect("consistent facts");
     let next = from.max(sink);
     assert_eq!(decision.next, Epoch(next), "{context}");
     assert_eq!(numbers(&recovered.plans), (0..next).collect::<Vec<_>>());

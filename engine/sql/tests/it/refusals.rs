@@ -311,9 +311,9 @@ fn operations() {
         Append,
         "SELECT who, row_number() OVER (PARTITION BY who ORDER BY at) FROM clicks",
         &expect![[r#"
-        error SQL-031 [NON_TIME_WINDOW_NOT_SUPPORTED_IN_STREAMING]: windows over rows (OVER) are not supported on a stream function=row_number (line 1, column 26)
-        hint: group by window(time, duration) instead
-    "#]],
+            error SQL-031 [NON_TIME_WINDOW_NOT_SUPPORTED_IN_STREAMING]: windows over rows (OVER) are not supported on a stream function=row_number (line 1, column 26)
+            hint: group by window(time, duration) instead, or use output mode changes
+        "#]],
     );
     check(
         Update,

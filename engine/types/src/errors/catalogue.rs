@@ -255,6 +255,14 @@ pub const CATALOGUE: &[ErrorEntry] = &[
         action: "Nothing, if that was meant; otherwise run the query again from its checkpoint.",
     },
     ErrorEntry {
+        code: "CON-021",
+        condition: None,
+        class: Class::Data,
+        title: "a compressed file cannot be unpacked",
+        why: "A file whose name ends with .gz, .bz2, .zst or .deflate is damaged, cut off, or not compressed at all, or holds more than 64 GiB.",
+        action: "Put a whole file in its place and accept the change with `millstream checkpoint accept`, or set ignoreCorruptFiles = 'true': then what comes before the damage counts.",
+    },
+    ErrorEntry {
         code: "EXE-001",
         condition: None,
         class: Class::User,
