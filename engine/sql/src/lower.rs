@@ -600,6 +600,21 @@ impl Stream {
             })
     }
 
+    /// Gives rows without columns one: what is kept and counted needs something to stand on.
+    fn have_a_column(&mut self) -> Result<(), SqlError> {
+        if !self.schema.fields().is_empty() {
+            return Ok(());
+        }
+        let row = arrow::datatypes::Field::new("__row", DataType::Boolean, false);
+        let schema = Arc::new(Schema::new(vec![row]));
+        let always = Literal::new(ScalarValue::Boolean(Some(true)));
+        self.project(vec![Arc::new(always)], Arc::clone(&schema))?;
+        let schema = DFSchema::try_from(schema.as_ref().clone()).map_err(from_datafusion)?;
+        self.schema = Arc::new(schema);
+        self.marks = vec![None];
+        Ok(())
+    }
+
     /// Gives the columns other names.
     fn rename(&mut self, logical: &DFSchemaRef, schema: &SchemaRef) -> Result<(), SqlError> {
         self.project(self.columns(), Arc::clone(schema))?;

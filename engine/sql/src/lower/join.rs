@@ -227,6 +227,7 @@ impl Lowering {
         let alone = alone
             .map(|alone| self.physical(&alone, &stream.schema))
             .transpose()?;
+        stream.have_a_column()?;
         let mut expressions = stream.columns();
         let schema = arrow_schema(&stream.schema);
         let mut fields: Vec<Field> = schema

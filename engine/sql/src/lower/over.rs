@@ -180,6 +180,7 @@ impl Lowering {
         let named = Arc::clone(&stream.schema);
         let schema = arrow_schema(&named);
         let given = schema.fields().len();
+        stream.have_a_column()?;
         let mut columns = Columns::new(self, &stream);
         let first = exprs
             .first()
