@@ -8,8 +8,11 @@ use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use datafusion::{
-    common::{config::ConfigOptions, tree_node::TreeNode},
-    logical_expr::LogicalPlan,
+    common::{
+        config::ConfigOptions,
+        tree_node::{TreeNode, TreeNodeRecursion},
+    },
+    logical_expr::{Expr, LogicalPlan},
     optimizer::{
         Analyzer, Optimizer, OptimizerContext, OptimizerRule,
         analyzer::{
@@ -330,6 +333,7 @@ impl Planner {
         zone: &Zone,
     ) -> Result<LogicalPlan, SqlError> {
         let context = optimizer_context().with_max_passes(PASSES_MAX);
+        one_row_each(&logical)?;
         number(logical, first)
             .and_then(|plan| {
                 self.analyzer
@@ -399,6 +403,40 @@ impl Planner {
         let near = did_you_mean(&name, self.registry.names()).map(str::to_owned);
         SqlError::NoFunction { name, near }
     }
+}
+
+/// Subqueries become joins, which do not see how many rows there are: one that stands for a value must have
+/// one by its form, and EXISTS over an aggregation without keys, which always has a row, asks nothing.
+fn one_row_each(plan: &LogicalPlan) -> Result<(), SqlError> {
+    let mut refusal = None;
+    plan.apply_with_subqueries(|node| {
+        node.apply_expressions(|expr| {
+            expr.apply(|part| {
+                if let Expr::ScalarSubquery(query) = part
+                    && query.outer_ref_columns.is_empty()
+                    && query.subquery.max_rows().is_none_or(|rows| rows > 1)
+                {
+                    refusal = Some("a scalar subquery that may have several rows (aggregate it)");
+                }
+                if let Expr::Exists(exists) = part
+                    && has_one_row(&exists.subquery.subquery)
+                {
+                    refusal = Some("EXISTS over an aggregate without GROUP BY");
+                }
+                Ok(TreeNodeRecursion::Continue)
+            })
+        })
+    })
+    .map_err(from_datafusion)?;
+    refusal.map_or(Ok(()), |what| Err(SqlError::unsupported(what)))
+}
+
+/// Whether a plan is an aggregation without keys, or columns computed of it.
+fn has_one_row(plan: &LogicalPlan) -> bool {
+    if let LogicalPlan::Projection(projection) = plan {
+        return has_one_row(&projection.input);
+    }
+    matches!(plan, LogicalPlan::Aggregate(aggregate) if aggregate.group_expr.is_empty())
 }
 
 /// Subqueries become joins, and the clock is that of an epoch.

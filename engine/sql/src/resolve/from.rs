@@ -63,6 +63,7 @@ impl Resolver<'_> {
             let right = self.relation(&mut join.relation)?;
             let kept = kept(&join.join_operator);
             let sides = [scope.clone(), right.clone()];
+            refuse_merged(&join.join_operator)?;
             let Some(constraint) = constraint(&mut join.join_operator) else {
                 scope = scope.beside(right, &[]);
                 continue;
@@ -377,6 +378,20 @@ fn constraint(operator: &mut JoinOperator) -> Option<&mut JoinConstraint> {
         | JoinOperator::RightAnti(constraint)
         | JoinOperator::StraightJoin(constraint) => Some(constraint),
         _ => None,
+    }
+}
+
+/// The common column of a RIGHT or FULL join is that of the side which has a row. It is no column of the
+/// plan, and would be taken from the left side, where it may be null.
+fn refuse_merged(operator: &JoinOperator) -> Result<(), SqlError> {
+    use JoinConstraint::{Natural, Using};
+    match operator {
+        JoinOperator::Right(Using(_) | Natural)
+        | JoinOperator::RightOuter(Using(_) | Natural)
+        | JoinOperator::FullOuter(Using(_) | Natural) => Err(SqlError::unsupported(
+            "USING or NATURAL in a RIGHT or FULL join (write ON, and coalesce of both columns)",
+        )),
+        _ => Ok(()),
     }
 }
 
