@@ -40,6 +40,17 @@ impl std::fmt::Debug for Query {
     }
 }
 
+/// Runs a query without a checkpoint until it ends.
+fn run_once(
+    plan: StreamPlan,
+    sinks: Sinks,
+    settings: QuerySettings,
+    listener: QueryListener,
+) -> Result<Termination, RuntimeError> {
+    let query = Query::start(plan, sinks, None, settings, listener)?;
+    Ok(query.wait(None).unwrap_or(Termination::Finished))
+}
+
 impl Query {
     /// Starts a plan into its sinks. Everything that can be refused is refused here, before any row
     /// is read; afterwards errors arrive through [`wait`](Query::wait).
@@ -62,6 +73,7 @@ impl Query {
             settings,
             listener: listener.clone(),
             control: control.clone(),
+            run_once,
         })?;
         let teller = listener;
         let ender = control.clone();

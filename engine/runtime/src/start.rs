@@ -45,7 +45,7 @@ use crate::{
     shared::Shared,
     sinks::Sinks,
     snapshot::Snapshotter,
-    statics::PlannedTable,
+    statics::{PlannedTable, RunOnce},
     threads::{read_splits, spawn, start_workers},
 };
 
@@ -63,6 +63,8 @@ pub(crate) struct Order {
     pub(crate) settings: QuerySettings,
     pub(crate) listener: QueryListener,
     pub(crate) control: Arc<Control>,
+    /// Reads tables that stand still.
+    pub(crate) run_once: RunOnce,
 }
 
 /// A query that is ready to run.
@@ -135,6 +137,7 @@ pub(crate) fn start(order: Order) -> Result<Ready, RuntimeError> {
         settings,
         listener,
         control,
+        run_once,
     } = order;
     let (to_planner, planner_inbox) = mpsc::channel();
     let bell = Arc::new(Bell {
@@ -176,6 +179,7 @@ pub(crate) fn start(order: Order) -> Result<Ready, RuntimeError> {
         settings,
         listener,
         control,
+        run_once,
         from,
     };
     let id = builder.from.id.clone();
@@ -368,6 +372,7 @@ struct Builder {
     settings: QuerySettings,
     listener: QueryListener,
     control: Arc<Control>,
+    run_once: RunOnce,
     from: From,
 }
 
@@ -379,7 +384,9 @@ impl Builder {
         let nodes = self.plan.nodes.iter().enumerate();
         let tables = nodes.filter_map(|(index, node)| match node {
             Node::Lookup { spec, table, .. } => {
-                let table = PlannedTable::new(table.as_ref().clone(), spec.clone(), &self.settings);
+                let told = (self.run_once, self.listener.clone());
+                let (plan, spec) = (table.as_ref().clone(), spec.clone());
+                let table = PlannedTable::new(plan, spec, &self.settings, told);
                 Some((index, Arc::new(table) as Arc<dyn StaticRows>))
             }
             Node::Source(_)

@@ -23,23 +23,31 @@ use millstream_types::{Coded, Epoch, Fault};
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::{
+    control::Termination,
     edge,
     error::RuntimeError,
+    events::{QueryEvent, QueryListener},
     plan::StreamPlan,
-    query::{Query, Termination},
     settings::{QuerySettings, Trigger},
     sinks::Sinks,
 };
 
-/// Epochs for which a table is remembered: as many may be open at once, and some more.
-const REMEMBERED: usize = 64;
+/// Runs a query without a checkpoint until it ends. Given from above: whoever starts queries uses tables
+/// that stand still.
+pub(crate) type RunOnce =
+    fn(StreamPlan, Sinks, QuerySettings, QueryListener) -> Result<Termination, RuntimeError>;
 
 /// A table that is read by a plan of its own.
 pub(crate) struct PlannedTable {
     plan: StreamPlan,
     spec: JoinSpec,
     settings: QuerySettings,
+    run_once: RunOnce,
+    /// Hears what the reading has to say: rows that were malformed, files that were passed over.
+    listener: QueryListener,
     read: Mutex<Read>,
+    /// For how many epochs: as many may be open at once, and one behind them.
+    remembered: usize,
 }
 
 /// What was read.
@@ -52,8 +60,15 @@ struct Read {
 }
 
 impl PlannedTable {
-    /// The table of a plan, for the right side of a join in a query with these settings.
-    pub(crate) fn new(plan: StreamPlan, spec: JoinSpec, settings: &QuerySettings) -> PlannedTable {
+    /// The table of a plan, for the right side of a join in a query with these settings, whose listener
+    /// hears of it.
+    pub(crate) fn new(
+        plan: StreamPlan,
+        spec: JoinSpec,
+        settings: &QuerySettings,
+        (run_once, listener): (RunOnce, QueryListener),
+    ) -> PlannedTable {
+        let remembered = settings.open_epochs_max.saturating_add(1);
         let settings = QuerySettings {
             name: None,
             run_id: settings.run_id.clone(),
@@ -74,7 +89,10 @@ impl PlannedTable {
             plan,
             spec,
             settings,
+            run_once,
+            listener,
             read: Mutex::default(),
+            remembered,
         }
     }
 
@@ -107,9 +125,15 @@ impl PlannedTable {
         let rows = Arc::<Mutex<Vec<RecordBatch>>>::default();
         let sinks = Sinks::new(Box::new(Gather { rows: rows.clone() }), None);
         let (plan, settings) = (self.plan.clone(), self.settings.clone());
-        let query = Query::start(plan, sinks, None, settings, Arc::new(|_event| {}))
+        let teller = self.listener.clone();
+        let notices = move |event| match event {
+            QueryEvent::Notice(_) | QueryEvent::Paused(_) | QueryEvent::Resumed => teller(event),
+            // Its progress and its end are no news: the query goes on.
+            QueryEvent::Progress(_) | QueryEvent::Terminated(_) => {}
+        };
+        let ended = (self.run_once)(plan, sinks, settings, Arc::new(notices))
             .map_err(|error| error.fault())?;
-        if let Some(Termination::Failed(fault)) = query.wait(None) {
+        if let Termination::Failed(fault) = ended {
             return Err(fault);
         }
         let mut rows = rows.lock().unwrap_or_else(PoisonError::into_inner);
@@ -155,7 +179,7 @@ impl StaticRows for PlannedTable {
             .newest(&mut read)
             .map_err(|fault| OperatorError::Static(Box::new(fault)))?;
         read.epochs.insert(epoch, table.clone());
-        while read.epochs.len() > REMEMBERED {
+        while read.epochs.len() > self.remembered {
             read.epochs.pop_first();
         }
         Ok(table)

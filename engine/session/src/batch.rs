@@ -22,6 +22,7 @@ use millstream_connectors_api::{
     WriteBody,
 };
 use millstream_runtime::{
+    events::QueryEvent,
     query::{Query, Termination},
     settings::{QuerySettings, Trigger},
     sinks::Sinks,
@@ -33,7 +34,7 @@ use uuid::Uuid;
 use crate::{
     dataframe::DataFrame,
     error::{Error, Result},
-    query::blocking,
+    query::{Teller, blocking},
     session::{Session, Target},
     settings::Checkpoint,
 };
@@ -153,7 +154,19 @@ impl Session {
             clock: settings.clock,
         };
         let disk = Checkpoint::None.disk();
-        let query = Query::start(stream, sinks, disk, query_settings, Arc::new(|_event| {}))?;
+        let teller = Teller {
+            listeners: self.inner.listeners.clone(),
+            history: Arc::default(),
+            id: BATCH_ID.to_owned().into(),
+        };
+        let notices = move |event| match event {
+            QueryEvent::Notice(_) | QueryEvent::Paused(_) | QueryEvent::Resumed => {
+                teller.tell(&event);
+            }
+            // Whoever asked waits for the end, and a batch has no progress.
+            QueryEvent::Progress(_) | QueryEvent::Terminated(_) => {}
+        };
+        let query = Query::start(stream, sinks, disk, query_settings, Arc::new(notices))?;
         let taken = receive(&receiver, &mut take);
         if taken.is_err() {
             drop(receiver);
