@@ -1,10 +1,7 @@
 //! What operators share that see rows taken back: finding the row that is meant, and adding up what
 //! leaves in an epoch.
 
-use std::{
-    collections::{HashMap, hash_map::Entry},
-    sync::Arc,
-};
+use std::sync::Arc;
 
 use arrow::{
     array::{ArrayRef, Int64Array, RecordBatch, RecordBatchOptions, UInt32Array},
@@ -16,6 +13,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::{side::Side, slots::NONE};
 use crate::{
     delta::{BATCH_BYTES_MAX, BATCH_ROWS_MAX, Delta},
+    driver::Emitter,
     error::{OperatorError, Result},
     rows::RowCodec,
 };
@@ -93,92 +91,145 @@ impl Identity {
     }
 }
 
-/// What leaves in an epoch, added up.
+/// What leaves in an epoch, added up: encoded rows in one buffer, with how often each is there.
 pub(super) struct Changes {
     codec: RowCodec,
-    counts: HashMap<Box<[u8]>, i64>,
-    bytes: usize,
+    rows: RowList,
+    counts: Vec<i64>,
+    table: HashTable<(u64, u32)>,
+}
+
+/// Encoded rows, one behind the other.
+#[derive(Default)]
+struct RowList {
+    data: Vec<u8>,
+    ends: Vec<usize>,
+}
+
+impl RowList {
+    fn push(&mut self, row: &[u8]) -> usize {
+        self.data.extend_from_slice(row);
+        self.ends.push(self.data.len());
+        self.ends.len() - 1
+    }
+
+    fn row(&self, at: u32) -> &[u8] {
+        let at = at as usize;
+        let start = at.checked_sub(1).map_or(0, |before| self.ends[before]);
+        &self.data[start..self.ends[at]]
+    }
+}
+
+/// Changes that are on their way out.
+pub(super) struct Leaving {
+    rows: RowList,
+    /// Which rows, and how often with their signs; last first.
+    order: Vec<(u32, i64)>,
 }
 
 impl Changes {
     pub(super) fn new(types: &[DataType]) -> Result<Changes> {
         Ok(Changes {
             codec: RowCodec::new(types)?.exact(),
-            counts: HashMap::new(),
-            bytes: 0,
+            rows: RowList::default(),
+            counts: Vec::new(),
+            table: HashTable::new(),
         })
     }
 
     /// Bytes of what was added.
     pub(super) fn bytes(&self) -> usize {
-        self.bytes
+        self.rows.data.capacity()
+            + self.rows.ends.capacity() * size_of::<usize>()
+            + self.counts.capacity() * size_of::<i64>()
+            + self.table.allocation_size()
     }
 
+    /// Adds rows that come, or that are taken back.
     pub(super) fn add(&mut self, rows: &RecordBatch, sign: i64) -> Result<()> {
         if rows.num_columns() == 0 {
             let count = i64::try_from(rows.num_rows()).unwrap_or(i64::MAX);
-            *self.counts.entry(Box::default()).or_default() += sign * count;
-            return Ok(());
+            return self.count(&[], sign * count);
         }
         for row in &self.codec.encode(rows.columns())? {
-            match self.counts.entry(row.data().into()) {
-                Entry::Occupied(mut count) => {
-                    *count.get_mut() += sign;
-                    if *count.get() == 0 {
-                        self.bytes -= row.data().len();
-                        count.remove();
-                    }
-                }
-                Entry::Vacant(place) => {
-                    self.bytes += row.data().len();
-                    place.insert(sign);
-                }
-            }
+            self.count(row.data(), sign)?;
         }
         Ok(())
     }
 
-    /// All of it: what is taken back first, each in the order of its bytes; last first.
-    pub(super) fn take(&mut self) -> Vec<(Box<[u8]>, i64)> {
-        let mut all: Vec<_> = self.counts.drain().collect();
-        all.sort_unstable_by(|(a, a_count), (b, b_count)| {
+    fn count(&mut self, row: &[u8], by: i64) -> Result<()> {
+        let hash = xxh3_64(row);
+        let known = |(of, at): &(u64, u32)| *of == hash && self.rows.row(*at) == row;
+        if let Some((_, at)) = self.table.find(hash, known) {
+            self.counts[*at as usize] += by;
+            return Ok(());
+        }
+        let at = u32::try_from(self.rows.push(row))
+            .map_err(|_| OperatorError::contract("an epoch of a join changes too many rows"))?;
+        self.counts.push(by);
+        self.table.insert_unique(hash, (hash, at), |(of, _)| *of);
+        Ok(())
+    }
+
+    /// All of it: what is taken back first, each in the order of its bytes.
+    pub(super) fn take(&mut self) -> Leaving {
+        self.table = HashTable::new();
+        let rows = std::mem::take(&mut self.rows);
+        let counts = std::mem::take(&mut self.counts);
+        let all = (0u32..).zip(counts).filter(|(_, count)| *count != 0);
+        let mut order: Vec<(u32, i64)> = all.collect();
+        order.sort_unstable_by(|(a, a_count), (b, b_count)| {
             let signs = a_count.signum().cmp(&b_count.signum());
-            signs.then_with(|| a.cmp(b)).reverse()
+            signs.then_with(|| rows.row(*a).cmp(rows.row(*b))).reverse()
         });
-        self.bytes = 0;
-        all
+        Leaving { rows, order }
+    }
+
+    /// Gives what leaves until the emitter is full; whether all has left.
+    pub(super) fn give(
+        &self,
+        leaving: &mut Leaving,
+        schema: &SchemaRef,
+        out: &mut Emitter,
+    ) -> Result<bool> {
+        while !leaving.order.is_empty() {
+            if out.is_full() {
+                return Ok(false);
+            }
+            out.give(self.batch(leaving, schema)?);
+        }
+        Ok(true)
     }
 
     /// Rows of one sign, bounded in number and bytes; a row that is there more than once counts so often.
-    pub(super) fn batch(
-        &self,
-        leaving: &mut Vec<(Box<[u8]>, i64)>,
-        schema: &SchemaRef,
-    ) -> Result<Delta> {
-        let mut rows: Vec<Box<[u8]>> = Vec::new();
+    fn batch(&self, leaving: &mut Leaving, schema: &SchemaRef) -> Result<Delta> {
+        let Leaving { rows, order } = leaving;
+        let mut some: Vec<&[u8]> = Vec::new();
         let (mut bytes, mut sign) = (0, 0);
-        while let Some((row, count)) = leaving.last_mut() {
-            let is_full = rows.len() >= BATCH_ROWS_MAX || bytes + row.len() > BATCH_BYTES_MAX;
-            if (is_full && !rows.is_empty()) || (sign != 0 && sign != count.signum()) {
+        while let Some((at, count)) = order.last_mut() {
+            let row = rows.row(*at);
+            let is_full = some.len() >= BATCH_ROWS_MAX || bytes + row.len() > BATCH_BYTES_MAX;
+            if (is_full && !some.is_empty()) || (sign != 0 && sign != count.signum()) {
                 break;
             }
             sign = count.signum();
             bytes += row.len();
-            rows.push(row.clone());
+            some.push(row);
             *count -= sign;
             if *count == 0 {
-                leaving.pop();
+                order.pop();
             }
         }
+        let count = some.len();
         let columns: Vec<ArrayRef> = if schema.fields().is_empty() {
             Vec::new()
         } else {
-            self.codec.decode(rows.iter().map(|row| &row[..]))?
+            self.codec.decode(some.into_iter())?
         };
-        let options = RecordBatchOptions::new().with_row_count(Some(rows.len()));
+        let options = RecordBatchOptions::new().with_row_count(Some(count));
         let batch = RecordBatch::try_new_with_options(schema.clone(), columns, &options)
-            .map_err(OperatorError::arrow("making joined rows"))?;
-        let signs = (sign < 0).then(|| Int64Array::from_value(sign, rows.len()));
+            .map_err(OperatorError::arrow("making changed rows"))?;
+        let signs = (sign < 0).then(|| Int64Array::from_value(sign, count));
         Ok(Delta::signed(batch, signs))
     }
 }

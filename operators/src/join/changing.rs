@@ -16,8 +16,8 @@ use millstream_types::Epoch;
 
 use super::{
     JoinKind, JoinSpec,
-    changes::{Changes, Identity, of_sign, types_of},
-    joining::{Arrived, not_late, pairs_at_once, sides, taken},
+    changes::{Changes, Identity, Leaving, of_sign, types_of},
+    joining::{Arrived, not_late, pairs_at_once, sides, taken, tapped, tidied},
     pairs::Pairs,
     side::Side,
     slots::NONE,
@@ -53,8 +53,8 @@ pub struct ChangingJoin {
     /// Slots that are unlinked and wait for the end of the epoch.
     removed: [Vec<u32>; 2],
     changes: Changes,
-    /// What is still to leave in the epoch that closes, last first.
-    leaving: Option<Vec<(Box<[u8]>, i64)>>,
+    /// What is still to leave in the epoch that closes.
+    leaving: Option<Leaving>,
     is_settled: bool,
     report: OperatorReport,
 }
@@ -317,30 +317,21 @@ impl EpochOperator for ChangingJoin {
             }
             self.compare_shown()?;
             self.expire(context.marks.evict);
-            for side in &mut self.sides {
-                let bound = side.spec().expiry;
-                side.tidy(bound.map(|expiry| expiry.bound(context.marks.evict)))?;
-            }
+            tidied(&mut self.sides, context)?;
         }
         let mut leaving = match self.leaving.take() {
             Some(leaving) => leaving,
             None => self.changes.take(),
         };
-        while !leaving.is_empty() {
-            if out.is_full() {
-                self.leaving = Some(leaving);
-                return Ok(Progress::More);
-            }
-            out.give(self.changes.batch(&mut leaving, &self.spec.output)?);
+        if self.changes.give(&mut leaving, &self.spec.output, out)? {
+            return Ok(Progress::Done);
         }
-        Ok(Progress::Done)
+        self.leaving = Some(leaving);
+        Ok(Progress::More)
     }
 
     fn tap(&mut self, _epoch: Epoch) -> Result<Vec<BucketChange>> {
-        let [left, right] = &mut self.sides;
-        let mut changes = left.tap()?;
-        changes.extend(right.tap()?);
-        Ok(changes)
+        tapped(&mut self.sides)
     }
 
     fn report(&mut self) -> Option<OperatorReport> {

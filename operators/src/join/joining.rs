@@ -30,6 +30,8 @@ pub(super) struct Arrived {
     pub(super) hashes: Vec<u64>,
     /// Which may match something; all if there is none.
     can_match: Option<BooleanBuffer>,
+    /// For which the condition on this side alone holds; all if there is none.
+    holds: Option<BooleanBuffer>,
     /// How many rows of the other side match each.
     pub(super) matches: Vec<u32>,
     /// The row that is looked at, and the slot with which it goes on.
@@ -60,12 +62,13 @@ impl Arrived {
                 .map(|expiry| expiry.column),
         );
         let mut can_match = without_nulls(&rows, &compared);
-        if let Some(alone) = &side.alone {
-            let holds = holds(alone, &rows)?;
-            can_match = Some(match can_match {
-                Some(mask) => &mask & &holds,
-                None => holds,
-            });
+        let holds = side
+            .alone
+            .as_ref()
+            .map(|alone| holds(alone, &rows))
+            .transpose()?;
+        if let Some(holds) = &holds {
+            can_match = Some(can_match.map_or_else(|| holds.clone(), |mask| &mask & holds));
         }
         let hashes = match delta.hash() {
             Some(hashes) => hashes.values().to_vec(),
@@ -75,6 +78,7 @@ impl Arrived {
             port,
             hashes,
             can_match,
+            holds,
             matches: vec![0; rows.num_rows()],
             rows,
             row: 0,
@@ -340,7 +344,7 @@ impl Join {
             } else if arrived.can_match(at) {
                 kept.push(row);
             } else if keeps_unmatched {
-                if self.stays_without_key(arrived, at)? {
+                if self.stays_without_key(arrived, at) {
                     kept.push(row);
                 } else {
                     leaving.push(row);
@@ -375,24 +379,12 @@ impl Join {
 
     /// A row with a null key waits for its end as others do, as in Spark; one that fails a condition of
     /// its own does not.
-    fn stays_without_key(&self, arrived: &Arrived, row: usize) -> Result<bool> {
+    fn stays_without_key(&self, arrived: &Arrived, row: usize) -> bool {
         let side = &self.spec.sides[arrived.port];
-        let has_null = |columns: &[usize]| {
-            let mut columns = columns.iter();
-            columns.any(|column| arrived.rows.column(*column).is_null(row))
-        };
-        if !has_null(&side.keys) {
-            return Ok(false);
-        }
-        if let Some(expiry) = side.expiry
-            && has_null(&[expiry.column])
-        {
-            return Ok(false);
-        }
-        match &side.alone {
-            Some(alone) => Ok(holds(alone, &arrived.rows.slice(row, 1))?.value(0)),
-            None => Ok(true),
-        }
+        let is_null = |column: usize| arrived.rows.column(column).is_null(row);
+        let has_time = side.expiry.is_none_or(|expiry| !is_null(expiry.column));
+        let holds = arrived.holds.as_ref().is_none_or(|holds| holds.value(row));
+        has_time && holds && side.keys.iter().any(|key| is_null(*key))
     }
 
     /// Lets rows go that the watermark has closed, with nulls where they are owed; whether all are gone.
@@ -459,6 +451,22 @@ pub(super) fn taken(batch: &RecordBatch, rows: &[u32]) -> Result<RecordBatch> {
         .map_err(OperatorError::arrow("taking rows of a join"))
 }
 
+/// The state of both sides.
+pub(super) fn tapped([left, right]: &mut [Side; 2]) -> Result<Vec<BucketChange>> {
+    let mut changes = left.tap()?;
+    changes.extend(right.tap()?);
+    Ok(changes)
+}
+
+/// Both sides after an epoch.
+pub(super) fn tidied(sides: &mut [Side; 2], context: &EpochContext) -> Result<()> {
+    for side in sides {
+        let expiry = side.spec().expiry;
+        side.tidy(expiry.map(|expiry| expiry.bound(context.marks.evict)))?;
+    }
+    Ok(())
+}
+
 impl EpochOperator for Join {
     fn on_delta(
         &mut self,
@@ -490,21 +498,12 @@ impl EpochOperator for Join {
         if !self.work(out)? || !self.expire(context, out)? {
             return Ok(Progress::More);
         }
-        for side in &mut self.sides {
-            let bound = side
-                .spec()
-                .expiry
-                .map(|expiry| expiry.bound(context.marks.evict));
-            side.tidy(bound)?;
-        }
+        tidied(&mut self.sides, context)?;
         Ok(Progress::Done)
     }
 
     fn tap(&mut self, _epoch: Epoch) -> Result<Vec<BucketChange>> {
-        let [left, right] = &mut self.sides;
-        let mut changes = left.tap()?;
-        changes.extend(right.tap()?);
-        Ok(changes)
+        tapped(&mut self.sides)
     }
 
     fn report(&mut self) -> Option<OperatorReport> {

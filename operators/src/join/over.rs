@@ -16,7 +16,7 @@ use millstream_types::Epoch;
 
 use super::{
     SideSpec,
-    changes::{Changes, Identity, of_sign, types_of},
+    changes::{Changes, Identity, Leaving, of_sign, types_of},
     side::Side,
     slots::NONE,
 };
@@ -60,8 +60,8 @@ pub struct Over {
     partition: RowConverter,
     arriving: Vec<Delta>,
     changes: Changes,
-    /// What is still to leave in the epoch that closes, last first.
-    leaving: Option<Vec<(Box<[u8]>, i64)>>,
+    /// What is still to leave in the epoch that closes.
+    leaving: Option<Leaving>,
     report: OperatorReport,
 }
 
@@ -290,14 +290,11 @@ impl EpochOperator for Over {
                 self.changes.take()
             }
         };
-        while !leaving.is_empty() {
-            if out.is_full() {
-                self.leaving = Some(leaving);
-                return Ok(Progress::More);
-            }
-            out.give(self.changes.batch(&mut leaving, &self.spec.output)?);
+        if self.changes.give(&mut leaving, &self.spec.output, out)? {
+            return Ok(Progress::Done);
         }
-        Ok(Progress::Done)
+        self.leaving = Some(leaving);
+        Ok(Progress::More)
     }
 
     fn tap(&mut self, _epoch: Epoch) -> Result<Vec<BucketChange>> {

@@ -98,6 +98,8 @@ pub(super) struct Side {
     saved: Vec<u32>,
     piece_schema: SchemaRef,
     bytes: usize,
+    /// Whether rows have gone since it was tidied.
+    has_gaps: bool,
 }
 
 impl std::fmt::Debug for Side {
@@ -133,6 +135,7 @@ impl Side {
             saved: Vec::new(),
             piece_schema: Arc::new(Schema::new(fields)),
             bytes: 0,
+            has_gaps: false,
         }
     }
 
@@ -467,6 +470,7 @@ impl Side {
 
     /// Forgets rows that were unlinked.
     pub(super) fn release(&mut self, slots: &[u32]) {
+        self.has_gaps |= !slots.is_empty();
         for slot in slots {
             let Place { batch: place, row } = self.slots.place(*slot);
             self.slots.free(*slot);
@@ -495,7 +499,7 @@ impl Side {
         }
     }
 
-    /// The next rows that are gone at `bound`, those of one bucket at most: unlinked, to be
+    /// The next rows that are gone at `bound`, about so many as a batch holds: unlinked, to be
     /// [released](Side::release). `None` when there are no more.
     pub(super) fn expired(&mut self, bound: i64) -> Option<Vec<u32>> {
         let expiry = self.spec.expiry?;
@@ -523,7 +527,7 @@ impl Side {
                     }
                 }
             }
-            if !gone.is_empty() {
+            if gone.len() >= ROWS_MAX {
                 break;
             }
         }
@@ -536,8 +540,11 @@ impl Side {
         Some(gone)
     }
 
-    /// After rows have gone: buckets without rows end, batches with few are rewritten, memory goes back.
+    /// After an epoch: if rows have gone, buckets without rows end, batches with few are rewritten, memory goes back.
     pub(super) fn tidy(&mut self, bound: Option<i64>) -> Result<()> {
+        if !std::mem::take(&mut self.has_gaps) {
+            return Ok(());
+        }
         if let (Some(expiry), Some(bound)) = (self.spec.expiry, bound) {
             // A bucket that rows may still come to keeps its pieces: they hold what was taken back.
             let open = bound.saturating_add(1).div_euclid(expiry.bucket);
