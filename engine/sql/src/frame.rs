@@ -143,7 +143,7 @@ impl Planner {
         }
         for column in &scope.columns {
             let other = added.iter_mut().find(|(name, _)| same(name, column.name()));
-            let own = || column_of(column, &scope);
+            let own = || column_of(column);
             match other {
                 Some((name, expr)) => {
                     let expr = expr.take().unwrap_or_else(own);
@@ -172,7 +172,7 @@ impl Planner {
         let columns = scope.columns.iter().enumerate();
         let items = columns.filter_map(|(nth, column)| {
             let name = keep(nth, column.name())?;
-            let expr = column_of(column, &scope);
+            let expr = column_of(column);
             Some(if name == column.name() {
                 SelectItem::UnnamedExpr(expr)
             } else {

@@ -16,8 +16,8 @@ use datafusion::{
     },
     execution::context::ExecutionProps,
     logical_expr::{
-        Expr, LogicalPlan, Projection, TableScan, Union,
-        physical_planning_context::PhysicalPlanningContext,
+        Expr, LogicalPlan, Operator, Projection, TableScan, Union,
+        physical_planning_context::PhysicalPlanningContext, utils::split_conjunction,
     },
     physical_expr::{
         PhysicalExpr, ScalarFunctionExpr, create_physical_expr,
@@ -328,12 +328,14 @@ impl Lowering {
     ) -> Result<Stream, SqlError> {
         let mut stream = self.node(input, above)?;
         refuse_lone_windows(predicate)?;
-        let predicate = self.physical(predicate, &stream.schema)?;
-        let always = predicate
-            .downcast_ref::<Literal>()
-            .is_some_and(|literal| *literal.value() == ScalarValue::Boolean(Some(true)));
-        if !always {
-            stream.steps.push(Step::Filter(predicate));
+        for predicate in in_steps(predicate) {
+            let predicate = self.physical(&predicate, &stream.schema)?;
+            let always = predicate
+                .downcast_ref::<Literal>()
+                .is_some_and(|literal| *literal.value() == ScalarValue::Boolean(Some(true)));
+            if !always {
+                stream.steps.push(Step::Filter(predicate));
+            }
         }
         Ok(stream)
     }
@@ -494,6 +496,45 @@ fn refuse_lone_windows(expr: &Expr) -> Result<(), SqlError> {
     })
     .map_err(from_datafusion)?;
     refusal.map_or(Ok(()), Err)
+}
+
+/// A condition as conditions that follow one another: one that can fail, as a cast can, is asked only of
+/// rows for which those before it hold, as in Spark.
+fn in_steps(predicate: &Expr) -> Vec<Expr> {
+    let mut steps: Vec<Expr> = Vec::new();
+    for condition in split_conjunction(predicate) {
+        match steps.last_mut() {
+            Some(step) if !can_fail(condition) => *step = step.clone().and(condition.clone()),
+            _ => steps.push(condition.clone()),
+        }
+    }
+    steps
+}
+
+/// Whether a condition does more than compare columns and constants.
+fn can_fail(condition: &Expr) -> bool {
+    let compares = |op: &Operator| {
+        op.is_logic_operator() || op.supports_propagation() || *op == Operator::NotEq
+    };
+    condition
+        .exists(|part| {
+            Ok(match part {
+                Expr::Column(_)
+                | Expr::Literal(..)
+                | Expr::Alias(_)
+                | Expr::Not(_)
+                | Expr::IsNull(_)
+                | Expr::IsNotNull(_)
+                | Expr::IsTrue(_)
+                | Expr::IsFalse(_)
+                | Expr::Between(_)
+                | Expr::InList(_)
+                | Expr::Like(_) => false,
+                Expr::BinaryExpr(binary) => !compares(&binary.op),
+                _ => true,
+            })
+        })
+        .unwrap_or(true)
 }
 
 /// An expression over the columns at some places, as one over those alone.

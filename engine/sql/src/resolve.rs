@@ -25,8 +25,9 @@ use datafusion::{
     sql::{
         planner::{ParserOptions, PlannerContext, SqlToRel},
         sqlparser::ast::{
-            Expr, GroupByExpr, OrderBy, OrderByKind, Query, Select, SelectItem, SetExpr, Spanned,
-            Statement, TableFactor, TableWithJoins, Visit, Visitor, With,
+            CastKind, DataType as Type, ExactNumberInfo, Expr, GroupByExpr, OrderBy, OrderByKind,
+            Query, Select, SelectItem, SetExpr, Spanned, Statement, TableFactor, TableWithJoins,
+            Values, Visit, Visitor, With,
         },
     },
 };
@@ -256,7 +257,9 @@ impl<'a> Resolver<'a> {
             }
             SetExpr::Values(values) => {
                 let none = Scope::empty();
-                self.visit(values, Around::columns(&none))
+                self.visit(values, Around::columns(&none))?;
+                self.doubles_beside_decimals(values);
+                Ok(())
             }
             SetExpr::Table(table) => {
                 // `TABLE t` is `SELECT * FROM t`.
@@ -272,6 +275,34 @@ impl<'a> Resolver<'a> {
                 Ok(())
             }
             other => Err(no_query(other)),
+        }
+    }
+
+    /// In a column of VALUES with a double all decimals are doubles: the library would make decimals of
+    /// the doubles, and null of those that are no number.
+    fn doubles_beside_decimals(&self, values: &mut Values) {
+        let none = Scope::empty();
+        let width = values.rows.iter().map(|row| row.content.len()).min();
+        for column in 0..width.unwrap_or(0) {
+            let types: Vec<Option<DataType>> = values
+                .rows
+                .iter()
+                .map(|row| self.type_of(&row.content[column], &none))
+                .collect();
+            let has_double = types.contains(&Some(DataType::Float64));
+            for (row, found) in values.rows.iter_mut().zip(types) {
+                let is_decimal = matches!(found, Some(DataType::Decimal128(..)));
+                if has_double && is_decimal {
+                    let cell = row.content[column].clone();
+                    row.content[column] = Expr::Cast {
+                        kind: CastKind::Cast,
+                        expr: Box::new(cell),
+                        data_type: Type::Double(ExactNumberInfo::None),
+                        array: false,
+                        format: None,
+                    };
+                }
+            }
         }
     }
 

@@ -12,6 +12,7 @@ use crate::{SqlError, calls::called, functions::arrays::ZIP};
 
 pub(crate) mod bare_windows;
 pub(crate) mod clauses;
+pub(crate) mod frames;
 pub(crate) mod generate;
 pub(crate) mod groups;
 mod intervals;
@@ -26,6 +27,7 @@ pub(crate) mod windows;
 /// # Errors
 /// Calls that have no meaning.
 pub(crate) fn expression(expr: &mut Expr) -> Result<(), SqlError> {
+    frames::name(expr);
     values::rewrite(expr)?;
     groups::within_group(expr)?;
     macros::expand(expr)?;

@@ -69,6 +69,14 @@ fn common(one: &DataType, other: &DataType) -> Option<DataType> {
     }
 }
 
+/// The type of a decimal beside a double: the library would make a decimal of both.
+pub(crate) fn beside_double(one: &DataType, other: &DataType) -> Option<DataType> {
+    let is_double = |found: &DataType| matches!(found, DataType::Float32 | DataType::Float64);
+    let is_decimal = |found: &DataType| matches!(found, DataType::Decimal128(..));
+    let is_both = (is_double(one) && is_decimal(other)) || (is_decimal(one) && is_double(other));
+    is_both.then_some(DataType::Float64)
+}
+
 /// The type of a time beside a text, which is read as one.
 fn beside_text(one: &DataType, other: &DataType) -> Option<DataType> {
     let is_time = |found: &DataType| {
@@ -195,9 +203,9 @@ pub(crate) fn same_in_union(inputs: Vec<Arc<LogicalPlan>>) -> Result<Vec<Arc<Log
                 .filter_map(|input| input.schema().fields().get(idx))
                 .map(|field| field.data_type().clone());
             let first = types.next()?;
-            types.try_fold(first, |so_far, next| match common(&so_far, &next) {
-                Some(wide) => Some(wide),
-                None => (so_far == next).then_some(so_far),
+            types.try_fold(first, |so_far, next| {
+                let wide = common(&so_far, &next).or_else(|| beside_double(&so_far, &next));
+                wide.or_else(|| (so_far == next).then_some(so_far))
             })
         })
         .collect();

@@ -411,8 +411,10 @@ fn check_final(
     kind: JoinKind,
     expiries: &[Option<(Expr, Expiry)>; 2],
 ) -> Result<(), SqlError> {
+    // INTERSECT and EXCEPT compare all columns of both sides, and nothing else.
+    let all = join.on.len() == join.left.schema().fields().len();
     let nulls_match = join.null_equality == NullEquality::NullEqualsNull;
-    if nulls_match && !kind.gives_pairs() {
+    if all && nulls_match && join.filter.is_none() && !kind.gives_pairs() {
         return Err(refuse::set_join(join.join_type));
     }
     let is_final = |side: usize| !kind.keeps_unmatched(side) || expiries[side].is_some();

@@ -6,7 +6,7 @@ use arrow::datatypes::{Field, Schema, SchemaRef};
 use datafusion::{
     common::DFSchema,
     logical_expr::{
-        Expr, Window,
+        Expr, ExprSchemable, Window, WindowFrameBound, WindowFrameUnits,
         expr::{Sort, WindowFunction, WindowFunctionParams},
     },
     physical_expr::{PhysicalExpr, expressions::Column, window::WindowExpr},
@@ -17,7 +17,7 @@ use millstream_runtime::plan::{Node, retracts};
 use millstream_types::OperatorId;
 
 use super::{Above, Lowering, Stream, arrow_schema};
-use crate::{SqlError, error::from_datafusion};
+use crate::{SqlError, error::from_datafusion, types::spark_name};
 
 /// The columns that the chain below computes.
 struct Columns<'a> {
@@ -113,6 +113,32 @@ impl<'a> Columns<'a> {
     }
 }
 
+/// Whether a frame counts in values of a column that has none to count: RANGE over a text.
+fn check_frame(call: &WindowFunction, schema: &DFSchema) -> Result<(), SqlError> {
+    let frame = &call.params.window_frame;
+    let has_offset = |bound: &WindowFrameBound| match bound {
+        WindowFrameBound::Preceding(offset) | WindowFrameBound::Following(offset) => {
+            !offset.is_null()
+        }
+        WindowFrameBound::CurrentRow => false,
+    };
+    let counts = frame.units == WindowFrameUnits::Range
+        && (has_offset(&frame.start_bound) || has_offset(&frame.end_bound));
+    let Some(key) = call.params.order_by.first().filter(|_| counts) else {
+        return Ok(());
+    };
+    let found = key.expr.get_type(schema).map_err(from_datafusion)?;
+    if found.is_numeric() || found.is_temporal() {
+        return Ok(());
+    }
+    Err(SqlError::Types {
+        message: format!(
+            "RANGE with an offset needs a number or a time in ORDER BY, not {}",
+            spark_name(&found)
+        ),
+    })
+}
+
 fn call_of(expr: &Expr) -> Result<&WindowFunction, SqlError> {
     match expr {
         Expr::Alias(alias) => call_of(&alias.expr),
@@ -188,6 +214,7 @@ impl Lowering {
         let (partition, order) = columns.keys(call_of(first)?)?;
         let mut calls = Vec::new();
         for expr in exprs {
+            check_frame(call_of(expr)?, &stream.schema)?;
             calls.push(columns.call(call_of(expr)?)?);
         }
         let fields = columns.fields.iter().enumerate();

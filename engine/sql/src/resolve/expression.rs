@@ -17,7 +17,7 @@ use datafusion::sql::sqlparser::{
 
 use super::{
     Resolver,
-    scope::{Found, Scope, field_named, same_name},
+    scope::{Found, Merged, Scope, ScopeColumn, field_named, same_name},
 };
 use crate::{SqlError, calls::called, functions::fields::FIELDS, rewrite, text::place};
 
@@ -98,6 +98,27 @@ impl Resolver<'_> {
     }
 }
 
+/// What stands for a common column of a join.
+pub(super) fn common(merged: &Merged, span: Span) -> Expr {
+    let mut of = merged
+        .of
+        .iter()
+        .map(|column| column_as_written(column, span));
+    match (of.next(), merged.of.len()) {
+        (Some(only), 1) => only,
+        (first, _) => called("coalesce", first.into_iter().chain(of).collect()),
+    }
+}
+
+/// A column with the relation that it is of.
+pub(super) fn column_as_written(column: &ScopeColumn, span: Span) -> Expr {
+    let name = ident(&column.column.name, span);
+    match &column.column.relation {
+        Some(relation) => Expr::CompoundIdentifier(vec![ident(relation.table(), span), name]),
+        None => Expr::Identifier(name),
+    }
+}
+
 struct Names<'r, 'a, 's> {
     resolver: &'r mut Resolver<'a>,
     around: Around<'s>,
@@ -145,6 +166,7 @@ impl VisitorMut for Names<'_, '_, '_> {
             }
             Expr::Function(call) => {
                 self.aggregates -= usize::from(self.resolver.is_aggregate(call));
+                rewrite::frames::bounds(call);
                 Ok(None)
             }
             Expr::Subquery(query)
@@ -233,13 +255,17 @@ impl Names<'_, '_, '_> {
                 let name = name.collect::<Vec<_>>().join(".");
                 return Err(SqlError::Ambiguous { name, columns }.at(position(path)));
             }
+            Found::Merged(merged) => {
+                let data_type = merged.of.first().map(|column| column.data_type.clone());
+                let value = common(merged, path[0].span);
+                return self.path(value, data_type, &path[1..]).map(Some);
+            }
             Found::Column(column, taken) => (column, taken),
         };
         let span = path[taken - 1].span;
         let name = ident(&column.column.name, span);
         let relation = column.column.relation.as_ref();
         let value = match relation {
-            // A joined column is whichever side has it: its bare name says so.
             Some(relation) if taken > 1 || !self.is_alone(scope, &column.column.name) => {
                 let relation = ident(relation.table(), path[0].span);
                 Expr::CompoundIdentifier(vec![relation, name])
@@ -264,13 +290,11 @@ impl Names<'_, '_, '_> {
 
     /// Whether the bare name of a plan's column is enough for DataFusion.
     fn is_alone(&self, scope: &Scope, name: &str) -> bool {
-        scope.is_joined(name)
-            || scope
-                .columns
-                .iter()
-                .filter(|column| column.column.name == name)
-                .count()
-                == 1
+        let mut same = scope
+            .columns
+            .iter()
+            .filter(|column| column.column.name == name);
+        same.next().is_some() && same.next().is_none()
     }
 
     /// A value's fields, one inside the other. Without a type the names are taken as they are.

@@ -9,9 +9,9 @@ use datafusion::{
         planner::ContextProvider,
         sqlparser::{
             ast::{
-                Expr, FunctionArg, FunctionArgExpr, Ident, JoinConstraint, JoinOperator,
-                ObjectName, Select, SelectItem, Spanned, TableAlias, TableFactor, TableWithJoins,
-                Value,
+                BinaryOperator, Expr, FunctionArg, FunctionArgExpr, Ident, JoinConstraint,
+                JoinOperator, ObjectName, Select, SelectItem, Spanned, TableAlias, TableFactor,
+                TableWithJoins, Value,
             },
             tokenizer::Span,
         },
@@ -20,8 +20,8 @@ use datafusion::{
 
 use super::{
     Resolver,
-    expression::Around,
-    scope::{Scope, ScopeColumn, apart},
+    expression::{Around, common, position},
+    scope::{Found, Merged, Scope, ScopeColumn, apart},
 };
 use crate::{
     SqlError, Table,
@@ -47,7 +47,7 @@ impl Resolver<'_> {
         let mut scope = Scope::empty();
         for item in &mut select.from {
             let own = self.joined(item)?;
-            scope = scope.beside(own, &[]);
+            scope = scope.beside(own, Vec::new());
         }
         views.extend(generate::lateral_views(select)?);
         for view in views {
@@ -63,38 +63,33 @@ impl Resolver<'_> {
             let right = self.relation(&mut join.relation)?;
             let kept = kept(&join.join_operator);
             let sides = [scope.clone(), right.clone()];
-            refuse_merged(&join.join_operator)?;
+            let merges = merges(&join.join_operator);
             let Some(constraint) = constraint(&mut join.join_operator) else {
-                scope = scope.beside(right, &[]);
+                scope = scope.beside(right, Vec::new());
                 continue;
             };
-            match constraint {
+            let names = match constraint {
                 JoinConstraint::On(condition) => {
-                    let both = scope.beside(right, &[]);
+                    let both = scope.clone().beside(right.clone(), Vec::new());
                     self.expression(condition, Around::columns(&both))?;
-                    scope = both;
+                    Vec::new()
                 }
                 JoinConstraint::Using(names) => {
-                    let mut joined = Vec::new();
-                    for name in names {
-                        let Some(ident) = name.0.last().and_then(|part| part.as_ident()) else {
-                            continue;
-                        };
-                        let path = [ident.clone()];
-                        let sides = [&scope, &right].map(|side| spelled(side, &path));
-                        let [left, _] = sides;
-                        let left = left?;
-                        let spelled = Ident::with_quote('`', left.clone());
-                        *name = ObjectName::from(vec![spelled]);
-                        joined.push(left);
-                    }
-                    scope = scope.beside(right, &joined);
+                    let names = names.iter().filter_map(|name| name.0.last()?.as_ident());
+                    names.cloned().collect()
                 }
-                JoinConstraint::Natural => {
-                    let joined = scope.shared(&right);
-                    scope = scope.beside(right, &joined);
-                }
-                JoinConstraint::None => scope = scope.beside(right, &[]),
+                JoinConstraint::Natural => scope.shared(&right),
+                JoinConstraint::None => Vec::new(),
+            };
+            if matches!(
+                constraint,
+                JoinConstraint::Using(_) | JoinConstraint::Natural
+            ) {
+                let (condition, merged) = shared_columns(&names, [&scope, &right], merges)?;
+                *constraint = condition.map_or(JoinConstraint::None, JoinConstraint::On);
+                scope = scope.beside(right, merged);
+            } else {
+                scope = scope.beside(right, Vec::new());
             }
             let [left, right] = sides;
             match kept {
@@ -353,10 +348,82 @@ fn kept(operator: &JoinOperator) -> Kept {
     }
 }
 
-fn spelled(scope: &Scope, path: &[Ident; 1]) -> Result<String, SqlError> {
+/// Of which sides the common columns of a join are.
+#[derive(Clone, Copy)]
+enum Merges {
+    Left,
+    Right,
+    Both,
+}
+
+fn merges(operator: &JoinOperator) -> Merges {
+    match operator {
+        JoinOperator::Right(_)
+        | JoinOperator::RightOuter(_)
+        | JoinOperator::RightSemi(_)
+        | JoinOperator::RightAnti(_) => Merges::Right,
+        JoinOperator::FullOuter(_) => Merges::Both,
+        _ => Merges::Left,
+    }
+}
+
+/// USING and NATURAL as a condition, and what becomes of the columns that they name.
+///
+/// # Errors
+/// Names that one side does not have, or has more than once.
+fn shared_columns(
+    names: &[Ident],
+    sides: [&Scope; 2],
+    merges: Merges,
+) -> Result<(Option<Expr>, Vec<Merged>), SqlError> {
+    let mut condition = None;
+    let mut all = Vec::new();
+    for name in names {
+        let [left, right] = [of_side(sides[0], name)?, of_side(sides[1], name)?];
+        let equal = binary(
+            common(&left, name.span),
+            BinaryOperator::Eq,
+            common(&right, name.span),
+        );
+        condition = Some(match condition {
+            Some(others) => binary(others, BinaryOperator::And, equal),
+            None => equal,
+        });
+        let of = match merges {
+            Merges::Left => left.of,
+            Merges::Right => right.of,
+            Merges::Both => [left.of, right.of].concat(),
+        };
+        all.push(Merged {
+            name: left.name,
+            of,
+        });
+    }
+    Ok((condition, all))
+}
+
+fn binary(left: Expr, op: BinaryOperator, right: Expr) -> Expr {
+    Expr::BinaryOp {
+        left: Box::new(left),
+        op,
+        right: Box::new(right),
+    }
+}
+
+/// What a name means on one side of a join.
+fn of_side(scope: &Scope, name: &Ident) -> Result<Merged, SqlError> {
+    let path = std::slice::from_ref(name);
     match scope.find(path) {
-        super::scope::Found::Column(column, _) => Ok(column.column.name.clone()),
-        _ => Err(scope.unknown(path).at(super::expression::position(path))),
+        Found::Merged(merged) => Ok(merged.clone()),
+        Found::Column(column, _) => Ok(Merged {
+            name: column.name().to_owned(),
+            of: vec![column.clone()],
+        }),
+        Found::Several(columns) => {
+            let name = name.value.clone();
+            Err(SqlError::Ambiguous { name, columns }.at(position(path)))
+        }
+        Found::None => Err(scope.unknown(path).at(position(path))),
     }
 }
 
@@ -378,20 +445,6 @@ fn constraint(operator: &mut JoinOperator) -> Option<&mut JoinConstraint> {
         | JoinOperator::RightAnti(constraint)
         | JoinOperator::StraightJoin(constraint) => Some(constraint),
         _ => None,
-    }
-}
-
-/// The common column of a RIGHT or FULL join is that of the side which has a row. It is no column of the
-/// plan, and would be taken from the left side, where it may be null.
-fn refuse_merged(operator: &JoinOperator) -> Result<(), SqlError> {
-    use JoinConstraint::{Natural, Using};
-    match operator {
-        JoinOperator::Right(Using(_) | Natural)
-        | JoinOperator::RightOuter(Using(_) | Natural)
-        | JoinOperator::FullOuter(Using(_) | Natural) => Err(SqlError::unsupported(
-            "USING or NATURAL in a RIGHT or FULL join (write ON, and coalesce of both columns)",
-        )),
-        _ => Ok(()),
     }
 }
 

@@ -46,14 +46,23 @@ impl ScopeColumn {
 pub(crate) struct Scope {
     pub(crate) schema: DFSchema,
     pub(crate) columns: Vec<ScopeColumn>,
-    /// Columns that both sides of a join have: their bare name means the joined one.
-    joined: Vec<String>,
+    /// Columns that joins make of one of each side: the bare name means that.
+    joined: Vec<Merged>,
+}
+
+/// What a join makes of a column of each side: a column, or the first of several that is not null.
+#[derive(Clone, Debug)]
+pub(crate) struct Merged {
+    pub(crate) name: String,
+    pub(crate) of: Vec<ScopeColumn>,
 }
 
 /// What a path of names means.
 pub(crate) enum Found<'s> {
     /// A column, and how many names of the path it took.
     Column(&'s ScopeColumn, usize),
+    /// A common column of a join; it took one name.
+    Merged(&'s Merged),
     /// Several columns, as they would be told apart.
     Several(Vec<String>),
     /// Nothing.
@@ -91,19 +100,26 @@ impl Scope {
     }
 
     /// The columns of both. `joined` are those that a join makes one.
-    pub(crate) fn beside(mut self, other: Scope, joined: &[String]) -> Scope {
+    pub(crate) fn beside(mut self, other: Scope, joined: Vec<Merged>) -> Scope {
         self.schema.merge(&other.schema);
         self.columns.extend(other.columns);
+        let is_new = |old: &Merged| !joined.iter().any(|new| same_name(&new.name, &old.name));
         self.joined.extend(other.joined);
-        self.joined.extend(joined.iter().cloned());
+        self.joined.retain(is_new);
+        self.joined.extend(joined);
         self
     }
 
-    /// The names that two scopes share, as a NATURAL join takes them.
-    pub(crate) fn shared(&self, other: &Scope) -> Vec<String> {
-        let names = self.columns.iter().map(ScopeColumn::name);
-        let shared = names.filter(|name| other.named(name).next().is_some());
-        shared.map(str::to_owned).collect()
+    /// The names that two scopes share, each once, as a NATURAL join takes them.
+    pub(crate) fn shared(&self, other: &Scope) -> Vec<Ident> {
+        let mut shared: Vec<Ident> = Vec::new();
+        for column in &self.columns {
+            let is_known = |known: &Ident| same_name(&known.value, column.name());
+            if other.has(column.name()) && !shared.iter().any(is_known) {
+                shared.push(Ident::new(column.name()));
+            }
+        }
+        shared
     }
 
     fn named<'s, 'n>(
@@ -145,9 +161,10 @@ impl Scope {
         !self.joined.is_empty()
     }
 
-    /// Whether the bare name of a column is that of a join's common column.
-    pub(crate) fn is_joined(&self, name: &str) -> bool {
-        self.joined.iter().any(|joined| same_name(joined, name))
+    /// The common column of a join that has this name.
+    pub(crate) fn merged(&self, name: &str) -> Option<&Merged> {
+        let mut joined = self.joined.iter();
+        joined.find(|merged| same_name(&merged.name, name))
     }
 
     /// What a path of names means: a qualified column before a column with fields, as in Spark.
@@ -155,6 +172,9 @@ impl Scope {
         for qualifiers in (0..path.len().min(4)).rev() {
             let (before, rest) = path.split_at(qualifiers);
             let Some(name) = rest.first() else { continue };
+            if let (0, Some(merged)) = (qualifiers, self.merged(&name.value)) {
+                return Found::Merged(merged);
+            }
             let found: Vec<&ScopeColumn> = match before.last() {
                 // What stands before a relation is a catalog or a database, and there is one.
                 Some(relation) => self
@@ -166,9 +186,6 @@ impl Scope {
             match found.as_slice() {
                 [] => {}
                 [column] => return Found::Column(column, qualifiers + 1),
-                [first, ..] if qualifiers == 0 && self.is_joined(&name.value) => {
-                    return Found::Column(first, 1);
-                }
                 several => {
                     let told = several.iter().map(|column| match &column.relation {
                         Some(relation) => format!("{relation}.{}", column.name()),

@@ -8,11 +8,12 @@ use datafusion::{
         OrderBy, OrderByKind, Select, SelectItem, SelectItemQualifiedWildcardKind, Spanned,
         WildcardAdditionalOptions,
     },
+    sql::sqlparser::tokenizer::Span,
 };
 
 use super::{
     Level, Resolver,
-    expression::{Alias, AliasUse, Around, ident, position},
+    expression::{Alias, AliasUse, Around, column_as_written, common, ident, position},
     scope::{Found, Scope, ScopeColumn, apart, same_name},
 };
 use crate::{
@@ -215,19 +216,22 @@ impl Resolver<'_> {
             return Ok(());
         }
         // The sides of a join have their common columns once, before all others.
-        let (common, rest): (Vec<&ScopeColumn>, Vec<&ScopeColumn>) = columns
+        let (shared, rest): (Vec<&ScopeColumn>, Vec<&ScopeColumn>) = columns
             .into_iter()
-            .partition(|column| joins && scope.is_joined(column.name()));
+            .partition(|column| joins && scope.merged(column.name()).is_some());
         let mut seen: Vec<&str> = Vec::new();
-        for column in common {
+        for column in shared {
             if seen.iter().any(|name| same_name(name, column.name())) {
                 continue;
             }
             seen.push(column.name());
-            selected.push_column(named(column, scope), column.name(), scope);
+            if let Some(merged) = scope.merged(column.name()) {
+                let expr = common(merged, Span::empty());
+                selected.push_column(expr, column.name(), scope);
+            }
         }
         for column in rest {
-            selected.push_column(named(column, scope), column.name(), scope);
+            selected.push_column(named(column), column.name(), scope);
         }
         Ok(())
     }
@@ -343,15 +347,8 @@ impl Selected {
 }
 
 /// A column of a scope as an expression.
-pub(crate) fn named(column: &ScopeColumn, scope: &Scope) -> Expr {
-    let none = datafusion::sql::sqlparser::tokenizer::Span::empty();
-    let name = ident(&column.column.name, none);
-    match &column.column.relation {
-        Some(relation) if !scope.is_joined(column.name()) => {
-            Expr::CompoundIdentifier(vec![ident(relation.table(), none), name])
-        }
-        _ => Expr::Identifier(name),
-    }
+pub(crate) fn named(column: &ScopeColumn) -> Expr {
+    column_as_written(column, Span::empty())
 }
 
 /// Bare windows become the grouping expression, and columns without a name get Spark's.

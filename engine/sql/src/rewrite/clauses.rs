@@ -28,15 +28,15 @@ pub(crate) fn of_select(select: &mut Select) -> Result<(), SqlError> {
 }
 
 /// Nothing is locked in a stream.
-pub(crate) fn of_query(query: &Query) -> Result<(), SqlError> {
+pub(crate) fn of_query(query: &mut Query) -> Result<(), SqlError> {
     if !query.locks.is_empty() {
         return Err(unsupported("FOR UPDATE or FOR SHARE"));
     }
-    of_set(&query.body)
+    of_set(&mut query.body)
 }
 
-/// INTERSECT and EXCEPT become joins, which do not count how often a row is there.
-fn of_set(body: &SetExpr) -> Result<(), SqlError> {
+/// INTERSECT and EXCEPT become joins, which do not count how often a row is there. MINUS is EXCEPT.
+fn of_set(body: &mut SetExpr) -> Result<(), SqlError> {
     let SetExpr::SetOperation {
         op,
         set_quantifier,
@@ -55,7 +55,8 @@ fn of_set(body: &SetExpr) -> Result<(), SqlError> {
         SetOperator::Except | SetOperator::Minus if counts => {
             return Err(unsupported("EXCEPT ALL"));
         }
-        SetOperator::Union | SetOperator::Intersect | SetOperator::Except | SetOperator::Minus => {}
+        SetOperator::Minus => *op = SetOperator::Except,
+        SetOperator::Union | SetOperator::Intersect | SetOperator::Except => {}
     }
     of_set(left)?;
     of_set(right)
